@@ -1,0 +1,27 @@
+"""Tasks by name. A new task is one file here and one line in ``TASKS``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rise_vlm.errors import UserError, nearest
+from rise_vlm.tasks.base import Task
+from rise_vlm.tasks.classification import Classification
+from rise_vlm.tasks.distribution import Distribution
+from rise_vlm.tasks.grounding import Grounding
+
+if TYPE_CHECKING:
+    from rise_vlm.data.dataset import Card
+
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "distribution": Distribution,
+    "grounding": Grounding,
+}
+
+
+def make_task(card: Card, **options: Any) -> Task:
+    """The task of a data set's card. ``options`` go to the task's constructor, such as ``score="official"`` for distribution."""
+    if card.task not in TASKS:
+        raise UserError(f"dataset.yaml: unknown task '{card.task}'; known: {', '.join(TASKS)}.{nearest(card.task, TASKS)}")
+    return TASKS[card.task](card.classes, card.question, card.synonyms, **options)

@@ -1,0 +1,222 @@
+"""What a task is: its prompts, its answer grammar, its score, metrics and leak rules.
+
+One task is one file beside this one and one line in ``tasks/__init__.py``. This module holds what all tasks share: the four roles, the tag
+grammar of completions, the normalisation of class names. It knows no model, no tensor and no file.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from rise_vlm.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from rise_vlm.data.record import Record
+
+Role = Literal["answer", "think", "reason", "reconstruct"]
+ROLES: tuple[Role, ...] = ("answer", "think", "reason", "reconstruct")
+
+DESCRIBE = "Describe this picture in at most 100 words."
+"""The label-free prompt: the same for every task, so that a caption can be scored without an annotation in sight."""
+
+_TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The outcome of a strict parse: a value, or the reason why there is none. Exactly one of the two is None."""
+
+    value: Any | None
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError("a Parsed holds either a value or a reason")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A completion taken apart: its rationale (if the role has one), its answer, and whether it kept to the tag grammar."""
+
+    rationale: str | None
+    parsed: Parsed
+    well_formed: bool
+
+
+class Frame(Protocol):
+    """How a model family writes boxes; implemented in ``policy/frames.py``. Pixels are those of the original, upright image."""
+
+    @property
+    def hint(self) -> str:
+        """One sentence for the prompt, such as ``Coordinates run from 0 to 1000.``"""
+        ...
+
+    def encode(self, box: Sequence[float], width: int, height: int) -> list[int]:
+        """Pixels ``[x1, y1, x2, y2]`` to the model's integers, never of zero area."""
+        ...
+
+    def decode(self, box: Sequence[float], width: int, height: int) -> list[float]:
+        """The model's numbers back to pixels. Numbers outside the frame decode to pixels outside the image."""
+        ...
+
+
+class Task(ABC):
+    """Prompts, grammar, score and leak rules of one kind of annotation.
+
+    ``classes`` are the label set (empty for grounding), ``question`` the data set's default question, ``synonyms`` maps a class to words that
+    name it too. Raises UserError for a label set that the answer grammar could not write unambiguously.
+    """
+
+    name: ClassVar[str]
+    sees_image: ClassVar[bool]
+    form: ClassVar[str]
+    default_question: ClassVar[str | None] = None
+    forbid: ClassVar[str]
+
+    def __init__(
+        self, classes: Sequence[str] = (), question: str | None = None, synonyms: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        self.classes = tuple(classes)
+        self.question = question
+        self.synonyms = {name: tuple(words) for name, words in (synonyms or {}).items()}
+        self.by_name = class_index(self.classes)
+        for name in self.synonyms:
+            if name not in self.classes:
+                raise UserError(f"synonyms: '{name}' is not a class of the data set.{nearest(name, self.classes)}")
+
+    @abstractmethod
+    def statement(self, record: Record, frame: Frame) -> str:
+        """The task in words: the question and what an answer is. The first part of the answer, think and reason prompts."""
+
+    @abstractmethod
+    def render(self, annotation: Any, record: Record, frame: Frame) -> str:
+        """The canonical answer text of an annotation, without tags."""
+
+    @abstractmethod
+    def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
+        """Reads the text inside ``<answer>``, strictly. Never raises on any text."""
+
+    @abstractmethod
+    def score(self, annotation: Any, value: Any | None) -> float:
+        """The quality of a parsed answer in 0..1; None (a failed parse) scores 0."""
+
+    @abstractmethod
+    def check(self, annotation: Any, record: Record) -> str | None:
+        """Why an annotation is not valid for this task, or None."""
+
+    def ask(self, record: Record) -> str:
+        """The question of a record: its own, the data set's or the task's. Raises UserError when there is none."""
+        question = record.question or self.question or self.default_question
+        if not question:
+            raise UserError(f"record '{record.id}' has no question, and {self.name} needs one: add 'question' to the row or to dataset.yaml")
+        return question
+
+    def prompt(self, role: Role, record: Record, frame: Frame, rationale: str | None = None) -> str:
+        """The user turn's text for a role. ``reconstruct`` needs ``rationale`` (an empty one is allowed)."""
+        if role == "reconstruct":
+            if rationale is None:
+                raise ValueError("the reconstruct role needs a rationale")
+            return self.reconstruct_prompt(record, frame, rationale)
+        statement = self.statement(record, frame)
+        if role == "answer":
+            return f"{statement}\nReply only with <answer>{self.form}</answer>."
+        if role == "think":
+            return f"{statement}\nFirst give your reasons in <think>...</think>, then <answer>{self.form}</answer>."
+        if role == "reason":
+            answer = self.render(record.annotation, record, frame)
+            explain = "Explain in at most 100 words what can be seen that supports it."
+            return f"{statement}\nThe right answer is: {answer}\n{explain} {self.forbid}"
+        raise ValueError(f"unknown role '{role}'")
+
+    def reconstruct_prompt(self, record: Record, frame: Frame, rationale: str) -> str:
+        """The blind form: a description in place of the image."""
+        statement = self.statement(record, frame)
+        return f"Someone described a picture like this:\n{rationale}\n{statement}\nReply only with <answer>{self.form}</answer>."
+
+    def parse_completion(self, completion: str, record: Record, frame: Frame, role: Role) -> Completion:
+        """Takes a completion apart by the tag grammar of its role.
+
+        ``answer`` and ``reconstruct`` are ``<answer>...</answer>`` and nothing else, ``think`` is ``<think>...</think><answer>...</answer>``,
+        ``reason`` is plain text without tags. White space around the elements is free. An empty rationale is not well formed, though the
+        answer behind it still counts; any other breach leaves no value.
+        """
+        text = completion.strip()
+        if role == "reason":
+            return Completion(text, Parsed(None, "a rationale holds no answer"), bool(text) and not _TAG.search(text))
+        rationale: str | None = None
+        if role == "think":
+            rationale, text, problem = _split_think(text)
+            if problem:
+                return Completion(rationale, Parsed(None, problem), False)
+        answer, problem = _inside(text, "answer")
+        if answer is None:
+            return Completion(rationale, Parsed(None, problem), False)
+        return Completion(rationale, self.parse(answer.strip(), record, frame), rationale != "")
+
+
+def _split_think(text: str) -> tuple[str | None, str, str]:
+    """(rationale, what follows it, problem or '') of a think completion. A rationale is returned even where what follows is broken."""
+    if not text.startswith("<think>"):
+        return None, text, "the completion does not begin with <think>"
+    end = text.find("</think>")
+    if end < 0:
+        return None, text, "<think> is not closed"
+    rationale = text[len("<think>") : end].strip()
+    if _TAG.search(rationale):
+        return rationale, text, "there is a tag inside <think>"
+    return rationale, text[end + len("</think>") :].strip(), ""
+
+
+def _inside(text: str, tag: str) -> tuple[str | None, str]:
+    """The text of the one element that ``text`` must be, or None and the reason."""
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    if not text.startswith(opening):
+        return None, f"the answer does not begin with {opening}"
+    if not text.endswith(closing):
+        return None, f"the answer does not end with {closing}"
+    inner = text[len(opening) : -len(closing)]
+    if _TAG.search(inner):
+        return None, f"there is a tag inside {opening}"
+    return inner, ""
+
+
+def think_answer(rationale: str, answer: str) -> str:
+    """The completion of the think role."""
+    return f"<think>{rationale}</think><answer>{answer}</answer>"
+
+
+def bare_answer(answer: str) -> str:
+    """The completion of the answer and reconstruct roles."""
+    return f"<answer>{answer}</answer>"
+
+
+def normal_name(name: str) -> str:
+    """A class name for comparison: compatibility form, no case; blanks, underscores and hyphens are one blank."""
+    folded = unicodedata.normalize("NFKC", name).casefold().strip()
+    return re.sub(r"[\s_\-]+", " ", folded).strip() or folded
+
+
+def class_index(classes: Sequence[str]) -> dict[str, str]:
+    """Normalised name -> class. Raises UserError for an empty name, a clash, or a name that would break the tag grammar."""
+    index: dict[str, str] = {}
+    for name in classes:
+        key = normal_name(name)
+        if not key:
+            raise UserError("classes: a class name is empty")
+        if re.search(r"[<>\n\r]", name):
+            raise UserError(f"classes: '{name}' contains <, > or a line break, which an answer cannot hold; rename it")
+        if key in index:
+            raise UserError(f"classes: '{index[key]}' and '{name}' are the same name apart from case, blanks, '_' and '-'")
+        index[key] = name
+    return index
+
+
+def need_classes(task: Task) -> None:
+    """Raises UserError when a task that chooses among classes has fewer than two."""
+    if len(task.classes) < 2:
+        raise UserError(f"classes: {task.name} needs at least two classes, dataset.yaml names {len(task.classes)}")

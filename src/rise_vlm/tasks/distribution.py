@@ -1,0 +1,145 @@
+"""Distribution: a probability for each class, as of the votes of several people (Emotion6)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rise_vlm.errors import UserError, nearest
+from rise_vlm.rewards.distributions import jsd, official_distribution
+from rise_vlm.tasks.base import Frame, Parsed, Task, need_classes, normal_name
+
+if TYPE_CHECKING:
+    from rise_vlm.data.record import Record
+
+SUM_TOLERANCE = 0.02
+"""How far an answer's probabilities may be from summing to 1: two decimals of seven classes, rounded one by one, stay within."""
+
+_NUMBER = re.compile(r"(?:[0-9]{1,6}(?:\.[0-9]{0,17})?|\.[0-9]{1,17})")
+
+
+class Distribution(Task):
+    """The annotation is ``{class: probability}``, classes left out have probability 0.
+
+    ``score="jsd"`` is 1 - Jensen-Shannon divergence in bits; ``score="official"`` is the official code's exp(-KL/2 - MSE/2).
+    """
+
+    name = "distribution"
+    sees_image = False
+    form = "class: probability, ..."
+    default_question = "Which classes would people give this picture?"
+    forbid = "Do not name a class or a probability."
+
+    def __init__(
+        self,
+        classes: Sequence[str] = (),
+        question: str | None = None,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
+        score: Literal["jsd", "official"] = "jsd",
+    ) -> None:
+        super().__init__(classes, question, synonyms)
+        need_classes(self)
+        for name in self.classes:
+            if re.search(r"[,:{}\"]", name):
+                raise UserError(f"classes: '{name}' contains one of , : {{ }} \" which the answers of a distribution use; rename it")
+        if score not in ("jsd", "official"):
+            raise UserError(f"score: '{score}' is neither 'jsd' nor 'official'")
+        self.score_kind = score
+
+    def statement(self, record: Record, frame: Frame) -> str:
+        classes = ", ".join(self.classes)
+        return f"{self.ask(record)}\nClasses: {classes}.\nGive the probability of each class and leave out those with probability 0."
+
+    def vector(self, value: Mapping[str, float]) -> NDArray[np.float64]:
+        """(C,) probabilities in class order, normalised to sum 1; all zero if the value is."""
+        vector = np.array([float(value.get(name, 0.0)) for name in self.classes], dtype=np.float64)
+        total = vector.sum()
+        return vector / total if total > 0 else vector
+
+    def render(self, annotation: Any, record: Record, frame: Frame) -> str:
+        """``joy: 0.60, surprise: 0.27, neutral: 0.13``: two decimals that sum to 1.00, most probable first, ties in class order."""
+        cents = hundredths(self.vector(annotation))
+        order = sorted((i for i, n in enumerate(cents) if n), key=lambda i: (-cents[i], i))
+        return ", ".join(f"{self.classes[i]}: {cents[i] // 100}.{cents[i] % 100:02d}" for i in order)
+
+    def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
+        """``class: probability, ...`` or a JSON object -> {class: probability} over all classes, summing to 1."""
+        text = text.strip()
+        if not text:
+            return Parsed(None, "the answer is empty")
+        pairs = _read_json(text) if text.startswith("{") else _read_list(text)
+        if isinstance(pairs, str):
+            return Parsed(None, pairs)
+        found: dict[str, float] = {}
+        for raw, probability in pairs:
+            name = self.by_name.get(normal_name(raw))
+            if name is None:
+                return Parsed(None, f"'{raw.strip()[:60]}' is not one of the classes")
+            if name in found:
+                return Parsed(None, f"class '{name}' is given twice")
+            if not 0.0 <= probability <= 1.0:  # false for NaN too
+                return Parsed(None, f"the probability of '{name}' is not between 0 and 1")
+            found[name] = probability
+        total = math.fsum(found.values())
+        if abs(total - 1.0) > SUM_TOLERANCE:
+            return Parsed(None, f"the probabilities sum to {total:.2f}, not 1")
+        return Parsed({name: found.get(name, 0.0) / total for name in self.classes}, None)
+
+    def score(self, annotation: Any, value: Any | None) -> float:
+        if value is None:
+            return 0.0
+        truth, guess = self.vector(annotation), self.vector(value)
+        return official_distribution(truth, guess) if self.score_kind == "official" else 1.0 - jsd(truth, guess)
+
+    def check(self, annotation: Any, record: Record) -> str | None:
+        if not isinstance(annotation, Mapping):
+            return f"annotation must map classes to probabilities, got {type(annotation).__name__}"
+        total = 0.0
+        for name, p in annotation.items():
+            if name not in self.classes:
+                return f"unknown class '{str(name)[:60]}'.{nearest(str(name), self.classes)}"
+            if isinstance(p, bool) or not isinstance(p, int | float) or not 0.0 <= p <= 1.0:
+                return f"the probability of '{name}' must be a number from 0 to 1, got {p!r}"
+            total += p
+        return None if abs(total - 1.0) <= SUM_TOLERANCE else f"the probabilities sum to {total:.4g}, not 1"
+
+
+def hundredths(vector: NDArray[np.float64]) -> list[int]:
+    """Whole hundredths of a vector that sums to 1, summing to 100: the largest remainders are rounded up, the earlier class first."""
+    scaled = [round(float(p) * 100, 9) for p in vector]
+    cents = [math.floor(s) for s in scaled]
+    missing = 100 - sum(cents) if sum(scaled) > 0 else 0
+    by_remainder = sorted(range(len(cents)), key=lambda i: (-round(scaled[i] - cents[i], 6), i))
+    for i in by_remainder[:missing]:
+        cents[i] += 1
+    return cents
+
+
+def _read_list(text: str) -> list[tuple[str, float]] | str:
+    """The pairs of ``name: number, name: number``, or what is wrong."""
+    pairs: list[tuple[str, float]] = []
+    for part in text.split(","):
+        name, colon, number = part.partition(":")
+        if not colon:
+            return f"'{part.strip()[:60]}' is not of the form class: probability"
+        if not _NUMBER.fullmatch(number.strip()):
+            return f"'{number.strip()[:60]}' is not a probability"
+        pairs.append((name, float(number)))
+    return pairs
+
+
+def _read_json(text: str) -> list[tuple[str, float]] | str:
+    """The pairs of a flat JSON object in the order written, duplicates kept, or what is wrong."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=lambda items: items)
+    except (ValueError, RecursionError):
+        return "the answer is not a JSON object"
+    if any(isinstance(p, bool) or not isinstance(p, int | float) for _, p in pairs):
+        return "a probability is not a number"
+    return [(str(name), p) for name, p in pairs]

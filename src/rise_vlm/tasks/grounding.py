@@ -1,0 +1,76 @@
+"""Grounding: the one box that answers a question (LISA). Boxes are pixels of the upright image; the model's frame is for text only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rise_vlm.rewards.boxes import iou
+from rise_vlm.tasks.base import Frame, Parsed, Task
+
+if TYPE_CHECKING:
+    from rise_vlm.data.record import Record
+
+_NUMBER = r"\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)\s*"
+_BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
+
+
+class Grounding(Task):
+    """The annotation is ``[x1, y1, x2, y2]`` in pixels; the score is IoU. Every record, or the data set, needs a question."""
+
+    name = "grounding"
+    sees_image = True
+    form = "[x1, y1, x2, y2]"
+    forbid = "Do not give coordinates or numbers."
+
+    def statement(self, record: Record, frame: Frame) -> str:
+        return f"{self.ask(record)}\nFind the one region that answers this. {frame.hint}"
+
+    def reconstruct_prompt(self, record: Record, frame: Frame, rationale: str) -> str:
+        """The sighted form: the image and a description of the region, but not the question, which would make the description needless."""
+        ask = f"Find that region. {frame.hint}\nReply only with <answer>{self.form}</answer>."
+        return f"Someone described one region of this picture like this:\n{rationale}\n{ask}"
+
+    def render(self, annotation: Any, record: Record, frame: Frame) -> str:
+        """``[12, 40, 310, 555]`` in the model's frame."""
+        return f"[{', '.join(str(n) for n in frame.encode(annotation, record.width, record.height))}]"
+
+    def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
+        """Exactly one ``[x1, y1, x2, y2]`` inside the frame, with area -> pixels."""
+        match = _BOX.fullmatch(text.strip())
+        if match is None:
+            return Parsed(None, "the answer is empty" if not text.strip() else "the answer is not one box [x1, y1, x2, y2]")
+        numbers = [float(n) for n in match.groups()]
+        if numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
+            return Parsed(None, "the box has no area (x1 < x2 and y1 < y2 are needed)")
+        box = frame.decode(numbers, record.width, record.height)
+        if box[2] > record.width + 1e-6 or box[3] > record.height + 1e-6:
+            return Parsed(None, "the box leaves the image")
+        return Parsed([box[0], box[1], min(box[2], record.width), min(box[3], record.height)], None)
+
+    def score(self, annotation: Any, value: Any | None) -> float:
+        return 0.0 if value is None else iou(annotation, value)
+
+    def check(self, annotation: Any, record: Record) -> str | None:
+        problem = box_problem(annotation, record.width, record.height)
+        if problem is None and not (record.question or self.question):
+            return "grounding needs a question: add 'question' to the row or to dataset.yaml"
+        return problem
+
+
+def box_problem(box: Any, width: int, height: int) -> str | None:
+    """Why ``box`` is not a box of an image of this size, or None. A half pixel over the edge is let pass (Pascal VOC counts from 1)."""
+    if not isinstance(box, Sequence) or isinstance(box, str) or len(box) != 4:
+        return "annotation must be a box [x1, y1, x2, y2]"
+    if any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in box):
+        return f"box {list(box)} holds something that is not a finite number"
+    x1, y1, x2, y2 = box
+    if x1 > x2 or y1 > y2:
+        return f"box {list(box)} has its corners swapped (x1 < x2 and y1 < y2 are needed; is it x, y, width, height?)"
+    if x1 == x2 or y1 == y2:
+        return f"box {list(box)} has no area"
+    if x1 < -0.5 or y1 < -0.5 or x2 > width + 0.5 or y2 > height + 0.5:
+        return f"box {list(box)} leaves the image of {width} x {height}"
+    return None
