@@ -1,0 +1,175 @@
+"""Strict checks of the rows of a dataset, and the quarantine that bad rows go to.
+
+A row is checked as text: its keys and types, its id, its image paths, its annotation by the task. Opening every image
+is the business of ``rise data check``. Left out: repairing anything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rise_vlm.data.card import explain
+from rise_vlm.data.images import read_frame, safe_join
+from rise_vlm.data.record import Record
+from rise_vlm.errors import DataError
+
+QUARANTINE = "quarantine.jsonl"
+
+Judge = Callable[[Any, Record], str | None]
+"""``Task.check``: why an annotation is invalid for the task, or None."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row that cannot be used: the file, its row (1 is the first; None where a whole file is meant) and why.
+
+    ``kind`` is one of row, duplicate id, path, image, annotation.
+    """
+
+    file: str
+    row: int | None
+    kind: str
+    reason: str
+    id: str | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.row is None else f"{self.file} row {self.row}"
+        return f"{where}: {self.reason}"
+
+
+@dataclass
+class Counts:
+    """What came of reading one split."""
+
+    records: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    first: Problem | None = None
+
+    @property
+    def quarantined(self) -> int:
+        """The number of bad rows."""
+        return self.kinds.total()
+
+    def add(self, problem: Problem) -> None:
+        """Count a bad row; the first one is kept to be shown."""
+        self.kinds[problem.kind] += 1
+        self.first = self.first or problem
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"records": self.records, "quarantined": self.quarantined, "kinds": dict(self.kinds)}
+
+
+class BadRow(Exception):
+    """Raised inside the checks; becomes a Problem once file and row are known."""
+
+    def __init__(self, kind: str, reason: str, id: str | None = None) -> None:
+        super().__init__(reason)
+        self.kind, self.reason, self.id = kind, reason, id
+
+
+def check_row(row: Any, root: Path, judge: Judge, seen: set[str]) -> Record:
+    """The record that ``row`` (parsed JSON) states; BadRow says why there is none. Its id is added to ``seen``."""
+    if not isinstance(row, dict):
+        raise BadRow("row", f"a row must be an object with keys, not {_kind_of(row)}.")
+    id_ = row["id"] if isinstance(row.get("id"), str) else None
+    values = {str(key): value for key, value in row.items()}
+    if isinstance(values.get("images"), list):
+        values["images"] = tuple(values["images"])
+    if values.get("meta", 0) is None:
+        del values["meta"]
+    record = _record(values, root, id_)
+    if record.id in seen:
+        raise BadRow("duplicate id", f"the id '{record.id}' was used before.", record.id)
+    seen.add(record.id)
+    for image in record.images:
+        if not _inside(root, image, record.id).is_file():
+            raise BadRow("image", f"the image '{image}' is missing.", record.id)
+    check_annotation(record, judge)
+    return record
+
+
+def check_annotation(record: Record, judge: Judge) -> None:
+    """BadRow where the annotation holds a number that is not finite, or where the task refuses it."""
+    if record.annotation is None:
+        raise BadRow("annotation", "the annotation is null.", record.id)
+    if not all(math.isfinite(number) for number in _numbers(record.annotation)):
+        raise BadRow("annotation", "the annotation holds NaN or infinity.", record.id)
+    try:
+        reason = judge(record.annotation, record)
+    except DataError as error:
+        reason = str(error)
+    if reason is not None:
+        raise BadRow("annotation", reason, record.id)
+
+
+def _record(values: dict[str, Any], root: Path, id_: str | None) -> Record:
+    """The record, with width and height read from the first image where the row does not state them."""
+    unsized = values.get("width") is None and values.get("height") is None
+    if unsized:
+        values = values | {"width": 1, "height": 1}
+    try:
+        record = Record(**values)
+    except ValidationError as error:
+        raise BadRow("row", explain(error, Record), id_) from error
+    if not unsized:
+        return record
+    try:
+        width, height = read_frame(_inside(root, record.images[0], id_)).size
+    except DataError as error:
+        raise BadRow("image", str(error), id_) from error
+    return record.model_copy(update={"width": width, "height": height})
+
+
+def _inside(root: Path, image: str, id_: str | None) -> Path:
+    try:
+        return safe_join(root, image)
+    except DataError as error:
+        raise BadRow("path", str(error), id_) from error
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every float in a nest of lists and dicts."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _numbers(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner)
+
+
+def _kind_of(value: Any) -> str:
+    names = {str: "text", list: "a list", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def read_quarantine(root: Path) -> list[Problem]:
+    """The problems in ``quarantine.jsonl``; none where there is no such file."""
+    path = root / QUARANTINE
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        return [Problem(**json.loads(line)) for line in lines if line.strip()]
+
+
+def write_quarantine(root: Path, problems: Iterable[Problem]) -> None:
+    """Replace ``quarantine.jsonl``, atomically; no problems leave no file."""
+    path = root / QUARANTINE
+    rows = [json.dumps(asdict(problem), ensure_ascii=False) for problem in problems]
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    draft = root / f".{QUARANTINE}.{os.getpid()}"
+    draft.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    draft.replace(path)

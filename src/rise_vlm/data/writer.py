@@ -1,0 +1,180 @@
+"""Writing a dataset so that it is there whole or not at all.
+
+Everything is written into a hidden folder beside the target, which is renamed at the end. Left out: adding to a
+dataset that exists.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from PIL import Image
+
+from rise_vlm.data.card import CARD, Card
+from rise_vlm.data.checking import BadRow, Counts, Judge, Problem, check_annotation, write_quarantine
+from rise_vlm.data.images import read_image, to_rgb
+from rise_vlm.data.record import Record
+from rise_vlm.errors import DataError
+
+LONGEST_NAME = 120
+"""Bytes of the longest image name without its suffix; file systems allow 255 with it."""
+
+
+class DatasetWriter:
+    """Context manager that writes a dataset to ``root``; leaving it by an exception leaves nothing behind.
+
+    ``card.splits`` need not be filled in: a split comes to be with its first record, or with ``split()``.
+    ``judge`` (a task's ``check``), where given, refuses bad annotations. ``force`` replaces an existing dataset (never
+    a folder that is something else).
+    """
+
+    def __init__(self, root: Path | str, card: Card, *, judge: Judge | None = None, force: bool = False) -> None:
+        self.root, self.card, self.force = Path(root).absolute(), card, force
+        self.counts: dict[str, Counts] = {}
+        self.problems: list[Problem] = []
+        self._judge = judge
+        self._draft = self.root.parent / f".{self.root.name}.partial-{os.getpid()}"
+        self._files: dict[str, IO[str]] = {}
+        self._ids: set[str] = set()
+        self._names: set[str] = set()
+        self._copied: dict[tuple[str, Path], tuple[str, tuple[int, int]]] = {}
+
+    def __enter__(self) -> DatasetWriter:
+        self._refuse_existing()
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            for entry in list(self.root.parent.iterdir()):
+                prefix, _, process = entry.name.rpartition("-")
+                if prefix == f".{self.root.name}.partial" and process.isdigit() and not _runs(int(process)):
+                    shutil.rmtree(entry)  # what a killed process left over
+            self._draft.mkdir()
+        except OSError as error:
+            raise DataError(f"{self.root} cannot be written: {error}", exit_code=1) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for file in self._files.values():
+                file.close()
+            if kind is None:
+                self._finish()
+        except OSError as failure:
+            raise DataError(f"{self.root} cannot be written: {failure}", exit_code=1) from failure
+        finally:
+            shutil.rmtree(self._draft, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise DataError(f"{self.root} cannot be written: {error}", exit_code=1) from error
+
+    def split(self, name: str) -> Counts:
+        """The counts of a split, which is made where it does not exist yet."""
+        if name not in self._files:
+            if not re.fullmatch(r"[\w-]+", name):
+                raise DataError(f"'{name}' cannot name a split; use letters, digits, '-' and '_'.")
+            (self._draft / "images" / name).mkdir(parents=True, exist_ok=True)
+            self._files[name] = (self._draft / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n")
+            self.counts[name] = Counts()
+        return self.counts[name]
+
+    def add(
+        self,
+        split: str,
+        *,
+        id: str,
+        image: Image.Image | Path,
+        annotation: Any,
+        question: str | None = None,
+        rationale: str | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> Record:
+        """Add one record. An image in memory is saved as PNG; a file is copied byte for byte, once per split.
+
+        Raises DataError for a duplicate id, an annotation that the judge refuses and an image that cannot be read.
+        """
+        counts = self.split(split)
+        known = self._copied.get((split, image)) if isinstance(image, Path) else None
+        if known is not None:
+            relative, size = known
+        else:
+            relative = self._relative(split, image.name if isinstance(image, Path) else f"{id}.png")
+            size = (read_image(image) if isinstance(image, Path) else image).size
+        record = Record(
+            id=id, images=(relative,), annotation=annotation, question=question, rationale=rationale,
+            width=size[0], height=size[1], meta=meta or {},
+        )  # fmt: skip
+        if id in self._ids:
+            raise DataError(f"the id '{id}' was used before.")
+        if self._judge is not None:
+            try:
+                check_annotation(record, self._judge)
+            except BadRow as bad:
+                raise DataError(bad.reason) from bad
+        if known is None:
+            self._store(image, relative)
+            if isinstance(image, Path):
+                self._copied[split, image] = relative, size
+        self._ids.add(id)
+        row = record.model_dump(exclude_defaults=True)
+        self._files[split].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        counts.records += 1
+        return record
+
+    def quarantine(self, problem: Problem) -> None:
+        """Note a row of the source that cannot be used; it is written to ``quarantine.jsonl``."""
+        self.problems.append(problem)
+
+    def _store(self, image: Image.Image | Path, relative: str) -> None:
+        self._names.add(relative.casefold())
+        target = self._draft / relative
+        if isinstance(image, Path):
+            shutil.copyfile(image, target)
+        else:
+            to_rgb(image).save(target, format="PNG")
+
+    def _relative(self, split: str, name: str) -> str:
+        """A free path for an image: its own name where possible, safe on every file system, told apart by a number."""
+        plain = Path(re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", name))
+        stem = plain.stem.encode()[:LONGEST_NAME].decode(errors="ignore")
+        suffix = plain.suffix.encode()[:LONGEST_NAME].decode(errors="ignore")
+        path, number = f"images/{split}/{stem}{suffix}", 1
+        while path.casefold() in self._names:
+            number += 1
+            path = f"images/{split}/{stem}-{number}{suffix}"
+        return path
+
+    def _refuse_existing(self) -> None:
+        if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):
+            return
+        if not (self.root / CARD).is_file():
+            raise DataError(f"{self.root} exists and is not a dataset; choose another folder.")
+        if not self.force:
+            raise DataError(f"{self.root} holds a dataset already; choose another folder or replace it with --force.")
+
+    def _finish(self) -> None:
+        """Write quarantine and card, then put the folder in place with one rename."""
+        write_quarantine(self._draft, self.problems)
+        splits = dict(self.card.splits) | {split: f"{split}.jsonl" for split in self._files}
+        self.card.model_copy(update={"splits": splits}).write(self._draft)
+        old = self.root.parent / f".{self.root.name}.old-{os.getpid()}"
+        if self.root.exists():
+            self.root.replace(old)
+        self._draft.replace(self.root)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of that number is alive."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
