@@ -79,7 +79,7 @@ class Pen:
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
         """The local box in normalised canvas coordinates, left < right."""
-        xs = sorted((self.x + (-v if self.flip else v) * self.scale for v in (x0, x1)))
+        xs = sorted(self.x + (-v if self.flip else v) * self.scale for v in (x0, x1))
         return (xs[0], self.y + y0 * self.scale, xs[1], self.y + y1 * self.scale)
 
     def shape(self, points: Sequence[Point], fill: Colour | None, outline: bool = True, width: float | None = None,
@@ -155,24 +155,27 @@ class Canvas(Pen):
         self.size, self.style, self.pixels = size, style, size * supersample
         self.image = Image.new("RGB", (self.pixels, self.pixels), background)
         self.pencil = ImageDraw.Draw(self.image)
-        self.nib = self.pixels * 0.0048
+        self.nib = self.pixels * 0.0054
+        self.slip = self.pixels * 0.0045 if style == "ink" else 0.0  # the wash misses its outline a little
         wobble = random.Random(seed)
-        self._wobble = [wobble.uniform(-1.0, 1.0) * self.pixels * 0.0022 for _ in range(97)]
+        self._wobble = [wobble.uniform(-1.0, 1.0) * self.pixels * 0.0028 for _ in range(97)]
         self._turn = 0
         super().__init__(self, 0.0, 0.0, 1.0)
 
     def washed(self, colour: Colour) -> Colour:
-        """How a fill appears in this style: as it is in paint, as a pale, cooler wash in ink."""
+        """How a fill appears in this style: as it is in paint, as a pale, aged wash in ink."""
         if self.style == "paint":
             return colour
         grey = (colour[0] * 3 + colour[1] * 6 + colour[2]) // 10
-        return mix(mix(colour, (grey, grey, min(255, grey + 14)), 0.18), PAPER, 0.22)
+        return mix(mix(colour, (grey, grey, max(0, grey - 24)), 0.22), PAPER, 0.2)
 
     def polygon(self, points: list[Point], fill: Colour | None, outline: bool, width: float | None,
                 edge: Colour | None) -> None:  # fmt: skip
         """A closed polygon in pixels of the enlarged picture."""
         if fill is not None:
-            self.pencil.polygon(points, fill=self.washed(fill))
+            slip = self.slip
+            under = [(x + slip, y + slip) for x, y in points] if slip and outline else points
+            self.pencil.polygon(under, fill=self.washed(fill))
         if self.style == "ink" and outline:
             points = self._shaken(points)
             self.stroke([*points, points[0]], INK if edge is None else self.washed(edge), width or self.nib)
@@ -195,7 +198,8 @@ class Canvas(Pen):
         start, stop = round(y0 * self.pixels), round(y1 * self.pixels)
         if stop <= start:
             return
-        top, bottom = self.washed(top), self.washed(bottom)
+        if self.style == "ink":
+            top, bottom = (mix(self.washed(colour), PAPER, 0.24) for colour in (top, bottom))
         column = Image.new("RGB", (1, 16))
         column.putdata([mix(top, bottom, k / 15) for k in range(16)])
         self.image.paste(column.resize((1, stop - start), Image.Resampling.BILINEAR)
