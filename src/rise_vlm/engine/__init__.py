@@ -1,0 +1,1 @@
+"""The engine: sampling, scoring, objectives and the training loop. One prompt is computed once."""
