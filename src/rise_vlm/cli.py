@@ -1,7 +1,7 @@
 """The command ``rise``: one table, command name -> module in ``commands/``.
 
-Only the module of the command that was asked for is imported, so ``rise --help`` never loads torch. A command module offers
-``main`` (a function with Typer annotations) or ``app`` (a ``typer.Typer`` with commands of its own).
+Only the module of the command that was asked for is imported, so ``rise --help`` never loads torch.
+A command module offers ``main`` (a function with Typer annotations) or ``app`` (a ``typer.Typer``, for a group).
 Left out: what the commands do, and shell completion.
 """
 
