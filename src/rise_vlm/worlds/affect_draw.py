@@ -95,7 +95,7 @@ def _sky(canvas: Canvas, stage: Pen, scene: Scene, rng: random.Random) -> None:
 
 def _clear(stage: Pen, scene: Scene) -> None:
     if scene.light == "day":
-        sun = stage.at(0.8, 0.17, 0.105)
+        sun = stage.at(0.8, 0.17, 0.1)
         for k in range(10):
             ray = _turned(k * 36.0)
             sun.line([(1.25 * ray[0], 1.25 * ray[1]), (1.6 * ray[0], 1.6 * ray[1])], (250, 186, 50), 0.16)
@@ -104,17 +104,22 @@ def _clear(stage: Pen, scene: Scene) -> None:
         stage.ellipse(0.76, HORIZON - 0.12, 0.19, 0.19, (255, 205, 120), outline=False)
         stage.ellipse(0.76, HORIZON - 0.12, 0.14, 0.14, (255, 140, 66))
     else:
-        _moon(stage, 0.8, 0.17, 0.1, SKY["night"][0])
+        _moon(stage, 0.8, 0.17, 0.1)
 
 
 def _turned(degrees: float) -> tuple[float, float]:
     return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
 
-def _moon(stage: Pen, x: float, y: float, r: float, sky: Colour) -> None:
+def _sweep() -> list[float]:
+    return [math.radians(254.0 - k * 15.0) for k in range(14)]
+
+
+def _moon(stage: Pen, x: float, y: float, r: float) -> None:
     moon = stage.at(x, y, r)
-    moon.ellipse(0, 0, 1, 1, (255, 244, 190))
-    moon.ellipse(0.42, -0.16, 0.82, 0.82, sky, outline=False)
+    outer = [_turned(20.0 + k * 13.5) for k in range(19)]  # the rim of the disc, from the lower to the upper horn
+    inner = [(0.78 * math.cos(t) + 0.3, 0.78 * math.sin(t) - 0.15) for t in _sweep()]
+    moon.shape(outer + inner, (255, 244, 190))
 
 
 def _clouds(stage: Pen, scene: Scene, rng: random.Random) -> None:
@@ -136,17 +141,18 @@ def _falling(canvas: Canvas, stage: Pen, scene: Scene, rng: random.Random) -> No
         colour = (92, 140, 214) if scene.light == "day" else (158, 200, 250)
         for k in range(38):
             x, y = (k * 0.7549) % 1.0, 0.16 + 0.8 * ((k * 0.5698 + rng.random() * 0.1) % 1.0)
-            stage.line([(x, y), (x - 0.022, y + 0.065)], colour, 0.0085)
+            stage.line([(x, y), (x - 0.022, y + 0.065)], colour, 0.011)
     elif scene.weather == "snow":
         for k in range(44):
-            x, y, r = (k * 0.7549) % 1.0, 0.12 + 0.84 * ((k * 0.5698 + rng.random() * 0.1) % 1.0), rng.uniform(0.009, 0.016)
-            stage.ellipse(x, y, r, r, (255, 255, 255), outline=canvas.style == "ink" and k % 2 == 0)
+            x, y, r = (k * 0.7549) % 1.0, 0.12 + 0.84 * ((k * 0.5698 + rng.random() * 0.1) % 1.0), rng.uniform(0.01, 0.017)
+            stage.ellipse(x, y, r, r, (255, 255, 255), outline=canvas.style == "ink")
     elif scene.weather == "fog":
         mist = mix((236, 238, 240), *(DIM[scene.light][0], DIM[scene.light][1] * 0.55))
         canvas.veil(mist, 0.26, 0.3, 0.9)
         for y, x in ((0.09, 0.62), (0.19, 0.82), (0.29, 0.64), (0.39, 0.84), (0.24, 0.08), (0.57, 0.06), (0.7, 0.5)):
             x += rng.uniform(-0.04, 0.04)
-            stage.rect(x - 0.24, y - 0.022, x + 0.24, y + 0.022, mix(mist, (255, 255, 255), 0.25), 0.022)
+            stage.rect(x - 0.24, y - 0.022, x + 0.24, y + 0.022, mix(mist, (255, 255, 255), 0.25), 0.022,
+                       outline=False)  # fmt: skip
 
 
 def _setting(canvas: Canvas, stage: Pen, scene: Scene, rng: random.Random) -> None:
@@ -207,8 +213,8 @@ def _beach(stage: Pen, scene: Scene) -> None:
 
 
 def _ruins(stage: Pen, scene: Scene) -> None:
-    stone = _dim(mix((232, 222, 202), SNOW, 0.35 if scene.weather == "snow" else 0.0), scene)
-    dark = mix(stone, (80, 70, 80), 0.3)
+    stone = mix((236, 226, 206), DIM[scene.light][0], 0.6 * DIM[scene.light][1])
+    dark = mix(stone, (80, 70, 80), 0.4)
     for x, top in ((0.04, 0.42), (0.55, 0.36), (0.70, 0.47), (0.85, 0.40)):
         stage.shape([(x - 0.036, HORIZON), (x - 0.036, top + 0.03), (x - 0.012, top), (x + 0.01, top + 0.028),
                      (x + 0.036, top + 0.008), (x + 0.036, HORIZON)], stone)  # fmt: skip

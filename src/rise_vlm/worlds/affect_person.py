@@ -86,8 +86,9 @@ def _crossed(body: Pen, shirt: Colour, skin: Colour) -> None:
     for side in (-1, 1):
         body.limb([(side * 0.112, 0.225), (side * 0.16, 0.32)], sleeve, 0.058)
     for side in (1, -1):
-        body.limb([(side * 0.16, 0.335), (-side * 0.07, 0.262)], skin, 0.05)
-        body.ellipse(-side * 0.078, 0.258, 0.034, 0.03, skin)
+        tone = mix(skin, LINE, 0.14) if side == 1 else skin  # the arm behind is darker
+        body.limb([(side * 0.16, 0.335), (-side * 0.07, 0.262)], tone, 0.05)
+        body.ellipse(-side * 0.078, 0.258, 0.034, 0.03, tone)
 
 
 def _slumped(body: Pen, shirt: Colour, skin: Colour) -> None:

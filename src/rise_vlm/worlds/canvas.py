@@ -187,10 +187,10 @@ class Canvas(Pen):
         if width < 1.5:
             self.pencil.line(points, fill=colour, width=1)
             return
-        self.pencil.line(points, fill=colour, width=max(1, round(width)), joint="curve" if width > 4 else None)
+        self.pencil.line(points, fill=colour, width=max(1, round(width)))
         if width > 3:
-            r = width / 2
-            for x, y in (points[0], points[-1]):
+            r = width / 2 - 0.5
+            for x, y in points:
                 self.pencil.ellipse((x - r, y - r, x + r, y + r), fill=colour)
 
     def gradient(self, y0: float, y1: float, top: Colour, bottom: Colour) -> None:
@@ -199,7 +199,7 @@ class Canvas(Pen):
         if stop <= start:
             return
         if self.style == "ink":
-            top, bottom = (mix(self.washed(colour), PAPER, 0.24) for colour in (top, bottom))
+            top, bottom = (mix(self.washed(colour), PAPER, 0.24 * max(colour) / 255) for colour in (top, bottom))
         column = Image.new("RGB", (1, 16))
         column.putdata([mix(top, bottom, k / 15) for k in range(16)])
         self.image.paste(column.resize((1, stop - start), Image.Resampling.BILINEAR)
