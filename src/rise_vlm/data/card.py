@@ -80,7 +80,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         return f"unknown key '{key}'.{nearest(key, model.model_fields)}"
     if first["type"] == "missing":
         return f"the key '{key}' is missing."
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if first["type"] == "value_error":
+        return f"'{key}': {first['msg'].removeprefix('Value error, ')}."
+    message = first["msg"].replace("Input should", "should").replace("String should", "should").replace("tuple", "list")
     value = repr(first["input"])
-    shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"'{key}' {message}, not {shown}." if first["type"] != "value_error" else f"'{key}': {message}."
+    return f"'{key}' {message}, not {value if len(value) <= 60 else value[:57] + '...'}."

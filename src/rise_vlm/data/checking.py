@@ -7,7 +7,6 @@ is the business of ``rise data check``. Left out: repairing anything.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,12 @@ from rise_vlm.errors import DataError
 
 QUARANTINE = "quarantine.jsonl"
 
+DEEP = ("image", "id in two splits")
+"""Kinds that only ``rise data check`` finds. Where it has put such a row aside, the row stays aside until it is checked
+again; all other kinds are found anew by every pass."""
+
+LARGEST_NUMBER = 2**53
+
 Judge = Callable[[Any, Record], str | None]
 """``Task.check``: why an annotation is invalid for the task, or None."""
 
@@ -32,7 +37,7 @@ Judge = Callable[[Any, Record], str | None]
 class Problem:
     """A row that cannot be used: the file, its row (1 is the first; None where a whole file is meant) and why.
 
-    ``kind`` is one of row, duplicate id, path, image, annotation.
+    ``kind`` is one of row, duplicate id, path, missing image, annotation, or one of DEEP.
     """
 
     file: str
@@ -43,7 +48,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file if self.row is None else f"{self.file} row {self.row}"
-        return f"{where}: {self.reason}"
+        return printable(f"{where}: {self.reason}")
 
 
 @dataclass
@@ -69,18 +74,27 @@ class Counts:
         return {"records": self.records, "quarantined": self.quarantined, "kinds": dict(self.kinds)}
 
 
-class BadRow(Exception):
-    """Raised inside the checks; becomes a Problem once file and row are known."""
+class BadRow(DataError):
+    """Why one row cannot be used; becomes a Problem once file and row are known."""
 
     def __init__(self, kind: str, reason: str, id: str | None = None) -> None:
-        super().__init__(reason)
-        self.kind, self.reason, self.id = kind, reason, id
+        super().__init__(printable(reason.removesuffix(".")), exit_code=1)
+        self.kind, self.id = kind, None if id is None else printable(id)
+
+    def at(self, file: str, row: int | None) -> Problem:
+        """The problem at a place."""
+        return Problem(printable(file), row, self.kind, str(self), self.id)
+
+
+def printable(text: str) -> str:
+    """``text`` with what UTF-8 cannot write (lone surrogates) spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def check_row(row: Any, root: Path, judge: Judge, seen: set[str]) -> Record:
     """The record that ``row`` (parsed JSON) states; BadRow says why there is none. Its id is added to ``seen``."""
     if not isinstance(row, dict):
-        raise BadRow("row", f"a row must be an object with keys, not {_kind_of(row)}.")
+        raise BadRow("row", f"a row must be an object with keys, not {_kind_of(row)}")
     id_ = row["id"] if isinstance(row.get("id"), str) else None
     values = {str(key): value for key, value in row.items()}
     if isinstance(values.get("images"), list):
@@ -89,25 +103,27 @@ def check_row(row: Any, root: Path, judge: Judge, seen: set[str]) -> Record:
         del values["meta"]
     record = _record(values, root, id_)
     if record.id in seen:
-        raise BadRow("duplicate id", f"the id '{record.id}' was used before.", record.id)
+        raise BadRow("duplicate id", f"the id '{record.id}' was used before", record.id)
     seen.add(record.id)
     for image in record.images:
-        if not _inside(root, image, record.id).is_file():
-            raise BadRow("image", f"the image '{image}' is missing.", record.id)
+        path = _inside(root, image, record.id)
+        try:
+            missing = not path.is_file()
+        except OSError as error:  # a name too long, a folder that may not be entered
+            raise BadRow("path", f"the image '{image}' cannot be reached: {error.strerror}", record.id) from error
+        if missing:
+            raise BadRow("missing image", f"the image '{image}' is missing", record.id)
     check_annotation(record, judge)
     return record
 
 
-def check_annotation(record: Record, judge: Judge) -> None:
-    """BadRow where the annotation holds a number that is not finite, or where the task refuses it."""
+def check_annotation(record: Record, judge: Judge | None) -> None:
+    """BadRow where the annotation is null or holds a number that is not finite, or where the task refuses it."""
     if record.annotation is None:
-        raise BadRow("annotation", "the annotation is null.", record.id)
-    if not all(math.isfinite(number) for number in _numbers(record.annotation)):
-        raise BadRow("annotation", "the annotation holds NaN or infinity.", record.id)
-    try:
-        reason = judge(record.annotation, record)
-    except DataError as error:
-        reason = str(error)
+        raise BadRow("annotation", "the annotation is null", record.id)
+    if not all(abs(number) <= LARGEST_NUMBER for number in _numbers(record.annotation)):  # false for NaN too
+        raise BadRow("annotation", "the annotation holds NaN, infinity or a number beyond all measure", record.id)
+    reason = None if judge is None else judge(record.annotation, record)
     if reason is not None:
         raise BadRow("annotation", reason, record.id)
 
@@ -123,10 +139,11 @@ def _record(values: dict[str, Any], root: Path, id_: str | None) -> Record:
         raise BadRow("row", explain(error, Record), id_) from error
     if not unsized:
         return record
+    path = _inside(root, record.images[0], id_)
     try:
-        width, height = read_frame(_inside(root, record.images[0], id_)).size
+        width, height = read_frame(path).size
     except DataError as error:
-        raise BadRow("image", str(error), id_) from error
+        raise BadRow("image" if path.is_file() else "missing image", str(error), id_) from error
     return record.model_copy(update={"width": width, "height": height})
 
 
@@ -138,8 +155,8 @@ def _inside(root: Path, image: str, id_: str | None) -> Path:
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """Every float in a nest of lists and dicts."""
-    if isinstance(value, float):
+    """Every number in a nest of lists and dicts."""
+    if isinstance(value, int | float):
         yield value
     elif isinstance(value, dict):
         for inner in value.values():
@@ -155,12 +172,15 @@ def _kind_of(value: Any) -> str:
 
 
 def read_quarantine(root: Path) -> list[Problem]:
-    """The problems in ``quarantine.jsonl``; none where there is no such file."""
+    """The problems in ``quarantine.jsonl``; none where there is no such file. DataError where it is damaged."""
     path = root / QUARANTINE
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8") as lines:
-        return [Problem(**json.loads(line)) for line in lines if line.strip()]
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return [Problem(**json.loads(line)) for line in lines if line.strip()]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it and run 'rise data check {root}'.") from error
 
 
 def write_quarantine(root: Path, problems: Iterable[Problem]) -> None:

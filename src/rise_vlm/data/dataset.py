@@ -7,6 +7,7 @@ Records stream; nothing needs the whole set in memory but the ids, which tell du
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from PIL import Image
 from rise_vlm.console import say
 from rise_vlm.data.card import Card
 from rise_vlm.data.checking import (
+    DEEP,
     BadRow,
     Counts,
     Problem,
@@ -71,11 +73,11 @@ class Dataset:
             raise DataError(f"{self.root} has no split '{split}' (it has: {listed}).{nearest(split, self.splits)}")
         return safe_join(self.root, self.card.splits[split])
 
-    def records(self, split: str, *, strict: bool = False, quarantine: bool = True) -> Iterator[Record]:
+    def records(self, split: str, *, strict: bool = False) -> Iterator[Record]:
         """Stream the good records of ``split``.
 
-        A bad row is counted and, unless ``quarantine`` is False, written to ``quarantine.jsonl``; with ``strict`` it
-        raises DataError instead. A complete pass replaces what the file said about this split.
+        A bad row is counted and written to ``quarantine.jsonl``; with ``strict`` it raises DataError instead. A
+        complete pass replaces what that file said about this split.
         """
         counts = self.counts[split] = Counts()
         problems: list[Problem] = []
@@ -89,26 +91,29 @@ class Dataset:
                 counts.add(result)
                 problems.append(result)
                 if strict:
-                    raise DataError(
-                        f"{self.root / result.file}{f' row {result.row}' if result.row else ''}: {result.reason}",
-                        exit_code=1,
-                    )
+                    raise DataError(f"{self.root}: {result}", exit_code=1)
             complete = True
         finally:
-            if quarantine:
-                self._quarantine(split, problems, complete)
+            self._quarantine(split, problems, complete)
 
-    def check(self, split: str) -> Iterator[Record | Problem]:
-        """Stream every row of ``split`` as a Record or as the Problem that keeps it from being one."""
-        file, judge = self.file(split), self.task.check
+    def check(self, split: str, *, anew: bool = False) -> Iterator[Record | Problem]:
+        """Stream every row of ``split`` as a Record or as the Problem that keeps it from being one.
+
+        Rows that ``rise data check`` put aside for what only it can see stay aside, unless ``anew`` is set.
+        """
+        path, judge, file = self.file(split), self.task.check, self.card.splits[split]
+        aside = {} if anew else {p.id: p for p in read_quarantine(self.root) if p.file == file and p.kind in DEEP}
         seen: set[str] = set()
-        for number, row, unreadable in read_rows(file):
+        for number, row, unreadable in read_rows(path):
             try:
                 if unreadable is not None:
                     raise BadRow("row", unreadable)
-                yield check_row(row, self.root, judge, seen)
+                record = check_row(row, self.root, judge, seen)
             except BadRow as bad:
-                yield Problem(self.card.splits[split], number, bad.kind, bad.reason, bad.id)
+                yield bad.at(file, number)
+                continue
+            known = aside.get(record.id)
+            yield record if known is None else replace(known, row=number)
 
     def require(self, split: str, minimum: int = 1) -> None:
         """Raise DataError unless ``split`` exists and has at least ``minimum`` good records."""
@@ -126,10 +131,10 @@ class Dataset:
         if counts.first is None:
             held = "is empty" if not counts.records else f"has only {counts.records} of {minimum} records needed"
             raise DataError(f"The {where} {held}.")
-        all_bad = "has only bad rows" if not counts.records else f"has {counts.records} good records, {minimum} needed"
+        held = "has no good record" if not counts.records else f"has {counts.records} good records of {minimum} needed"
         raise DataError(
-            f"The {where} {all_bad}: {counts.quarantined} rows are bad, the first being {counts.first} "
-            f"See 'rise data check {self.root}'."
+            f"The {where} {held}: {counts.quarantined} rows are bad, the first being {counts.first}. "
+            f"'rise data check {self.root}' lists them all."
         )
 
     def image(self, record: Record, index: int = 0) -> Image.Image:

@@ -103,7 +103,7 @@ def safe_join(root: Path | str, relative: str) -> Path:
     joined = Path(root) / relative
     try:
         inside = joined.resolve().is_relative_to(Path(root).resolve())
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"'{relative}' cannot be resolved in {root}: {error}.") from error
     if not inside:
         raise DataError(f"'{relative}' leaves the folder {root}.")

@@ -39,9 +39,9 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Any, str | None]]:
             try:
                 yield number, json.loads(line), None
             except UnicodeDecodeError:
-                yield number, None, "the row is not UTF-8 text."
+                yield number, None, "the row is not UTF-8 text"
             except (ValueError, RecursionError) as error:
-                yield number, None, f"the row is not valid JSON: {error}."
+                yield number, None, f"the row is not valid JSON: {error}"
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any, str | None]]:
@@ -52,7 +52,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any, str | None]]:
         with pyarrow.parquet.ParquetFile(path) as file:
             number = 0
             for batch in file.iter_batches(batch_size=BATCH):
-                for row in batch.to_pylist(maps_as_pydicts="lossy"):
+                for row in batch.to_pylist():
                     number += 1
                     yield number, _native(row), None
     except pyarrow.ArrowException as error:
@@ -67,8 +67,10 @@ def _native(row: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
             try:
                 row[key] = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # text that only looks like JSON is the annotation itself
+        elif isinstance(value, list) and value and all(isinstance(pair, tuple) for pair in value):
+            row[key] = dict(value)  # a native map
         elif isinstance(value, dict):
             row[key] = {name: inner for name, inner in value.items() if inner is not None}
     return row

@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from PIL import Image
+from pydantic import ValidationError
 
-from rise_vlm.data.card import CARD, Card
+from rise_vlm.data.card import CARD, Card, explain
 from rise_vlm.data.checking import BadRow, Counts, Judge, Problem, check_annotation, write_quarantine
 from rise_vlm.data.images import read_image, to_rgb
 from rise_vlm.data.record import Record
@@ -100,26 +101,27 @@ class DatasetWriter:
         """
         counts = self.split(split)
         known = self._copied.get((split, image)) if isinstance(image, Path) else None
-        if known is not None:
-            relative, size = known
-        else:
-            relative = self._relative(split, image.name if isinstance(image, Path) else f"{id}.png")
-            size = (read_image(image) if isinstance(image, Path) else image).size
-        record = Record(
-            id=id, images=(relative,), annotation=annotation, question=question, rationale=rationale,
-            width=size[0], height=size[1], meta=meta or {},
-        )  # fmt: skip
+        relative, (width, height) = known or self._place(split, image, id)
+        try:
+            record = Record(
+                id=id,
+                images=(relative,),
+                annotation=annotation,
+                question=question,
+                rationale=rationale,
+                width=width,
+                height=height,
+                meta=meta or {},
+            )
+        except ValidationError as error:
+            raise BadRow("row", explain(error, Record), id) from error
         if id in self._ids:
-            raise DataError(f"the id '{id}' was used before.")
-        if self._judge is not None:
-            try:
-                check_annotation(record, self._judge)
-            except BadRow as bad:
-                raise DataError(bad.reason) from bad
+            raise BadRow("duplicate id", f"the id '{id}' was used before", id)
+        check_annotation(record, self._judge)
         if known is None:
             self._store(image, relative)
             if isinstance(image, Path):
-                self._copied[split, image] = relative, size
+                self._copied[split, image] = relative, (width, height)
         self._ids.add(id)
         row = record.model_dump(exclude_defaults=True)
         self._files[split].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -129,6 +131,12 @@ class DatasetWriter:
     def quarantine(self, problem: Problem) -> None:
         """Note a row of the source that cannot be used; it is written to ``quarantine.jsonl``."""
         self.problems.append(problem)
+
+    def _place(self, split: str, image: Image.Image | Path, id: str) -> tuple[str, tuple[int, int]]:
+        """Where in the dataset an image will go, and its upright size; reads a file whole to be sure that it can be."""
+        if isinstance(image, Path):
+            return self._relative(split, image.name), read_image(image).size
+        return self._relative(split, f"{id}.png"), image.size
 
     def _store(self, image: Image.Image | Path, relative: str) -> None:
         self._names.add(relative.casefold())
