@@ -1,7 +1,8 @@
 """Box frames: how each model family writes the coordinates of a box. Pure Python, no torch.
 
-Qwen2-VL and Qwen3-VL write thousandths of the image's width and height, Qwen2.5-VL writes pixels of the image as the processor resized it.
-Everywhere else in the package a box is pixels of the original, upright image; only ``Task.render`` and ``Task.parse`` pass through here.
+Qwen2-VL and Qwen3-VL write thousandths of the image's width and height, Qwen2.5-VL writes pixels of the image as the
+processor resized it. Everywhere else in the package a box is pixels of the original, upright image; only
+``Task.render`` and ``Task.parse`` pass through here.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 
 
 def smart_resize(width: int, height: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """(width, height) to which the Qwen-VL processors resize an image: multiples of ``factor`` whose product is within the two bounds.
+    """(width, height) to which the Qwen-VL processors resize an image: multiples of ``factor`` whose product is within
+    the two bounds.
 
-    The rule of transformers' ``smart_resize`` (which takes height first and refuses aspect ratios above 200; that is the processor's to say).
+    The rule of transformers' ``smart_resize`` (which takes height first and refuses aspect ratios above 200; that is
+    the processor's to say).
     """
     new_width, new_height = round(width / factor) * factor, round(height / factor) * factor
     if new_width * new_height > max_pixels:
@@ -45,7 +48,9 @@ class Thousand:
 
 @dataclass(frozen=True)
 class ResizedPixels:
-    """Pixels of the smart-resized image (Qwen2.5-VL). ``factor`` is patch size times merge size; the bounds are the processor's."""
+    """Pixels of the smart-resized image (Qwen2.5-VL). ``factor`` is patch size times merge size; the bounds are the
+    processor's.
+    """
 
     factor: int = 28
     min_pixels: int = 56 * 56

@@ -1,4 +1,6 @@
-"""Overlap of boxes. A box is ``[x1, y1, x2, y2]``, any unit as long as both share it; a box without area overlaps nothing."""
+"""Overlap of boxes. A box is ``[x1, y1, x2, y2]``, any unit as long as both share it; a box without area overlaps
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,3 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     shared = intersection(a, b)
     union = area(a) + area(b) - shared
     return min(1.0, shared / union) if union > 0 else 0.0
-
-
-def giou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Generalised IoU in -1..1 (Rezatofighi et al. 2019): IoU less the empty share of the smallest box around both."""
-    hull = area([min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])])
-    if hull <= 0:
-        return 0.0
-    union = area(a) + area(b) - intersection(a, b)
-    return iou(a, b) - (hull - union) / hull

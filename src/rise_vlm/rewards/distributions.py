@@ -26,7 +26,9 @@ def jsd(p: Vector, q: Vector) -> float:
 
 
 def kl(p: Vector, q: Vector, floor: float = 1e-3) -> float:
-    """KL(p || q) in nats, both floored and renormalised first: a floor of 1e-10, as in the official code, makes one missed class cost everything."""
+    """KL(p || q) in nats, both floored and renormalised first: a floor of 1e-10, as in the official code, makes one
+    missed class cost everything.
+    """
     a, b = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     a, b = np.maximum(a, floor), np.maximum(b, floor)
     a, b = a / a.sum(), b / b.sum()
@@ -34,7 +36,8 @@ def kl(p: Vector, q: Vector, floor: float = 1e-3) -> float:
 
 
 def emd(p: Vector, q: Vector) -> float:
-    """Earth mover's distance where all classes are equally far apart (distance 1): the probability mass to move, in 0..1.
+    """Earth mover's distance where all classes are equally far apart (distance 1): the probability mass to move, in
+    0..1.
 
     Emotions have no order, so the ground distance is 0 or 1 and the distance is the total variation.
     """
@@ -52,7 +55,8 @@ def cosine(p: Vector, q: Vector) -> float:
 def official_distribution(p: Vector, q: Vector) -> float:
     """The accuracy reward of the official RISE code, exp(-KL(p || q) / 2 - MSE / 2) with the KL's floor at 1e-10.
 
-    Kept for parity. Uniform guesses earn about 0.7 and one missed class may cost everything; ``1 - jsd`` has neither fault.
+    Kept for parity. Uniform guesses earn about 0.7 and one missed class may cost everything; ``1 - jsd`` has neither
+    fault.
     """
     a, b = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     return float(np.exp(-0.5 * kl(a, b, floor=1e-10) - 0.5 * float(((a - b) ** 2).mean())))

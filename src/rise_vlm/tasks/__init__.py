@@ -11,7 +11,7 @@ from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.tasks.grounding import Grounding
 
 if TYPE_CHECKING:
-    from rise_vlm.data.dataset import Card
+    from rise_vlm.data.card import Card
 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
@@ -21,7 +21,16 @@ TASKS: dict[str, type[Task]] = {
 
 
 def make_task(card: Card, **options: Any) -> Task:
-    """The task of a data set's card. ``options`` go to the task's constructor, such as ``score="official"`` for distribution."""
+    """The task of a data set's card. ``options`` go to the task's constructor, such as ``score="official"`` for
+    distribution.
+    """
     if card.task not in TASKS:
-        raise UserError(f"dataset.yaml: unknown task '{card.task}'; known: {', '.join(TASKS)}.{nearest(card.task, TASKS)}")
+        raise UserError(
+            f"dataset.yaml: unknown task '{card.task}'; known: {', '.join(TASKS)}.{nearest(card.task, TASKS)}"
+        )
     return TASKS[card.task](card.classes, card.question, card.synonyms, **options)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value of a metric is the better one; each task names its metrics for which it is not."""
+    return not any(metric in task.lower_is_better for task in TASKS.values())

@@ -1,11 +1,12 @@
 """What a task is: its prompts, its answer grammar, its score, metrics and leak rules.
 
-One task is one file beside this one and one line in ``tasks/__init__.py``. This module holds what all tasks share: the four roles, the tag
-grammar of completions, the normalisation of class names. It knows no model, no tensor and no file.
+One task is one file beside this one and one line in ``tasks/__init__.py``. This module holds what all tasks share: the
+four roles, the tag grammar of completions, the normalisation of class names. It knows no model, no tensor and no file.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from abc import ABC, abstractmethod
@@ -14,8 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from rise_vlm.errors import UserError, nearest
+from rise_vlm.tasks.inflection import words
+from rise_vlm.tasks.leak import ClassNames, copy_leaks, tag_leaks
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from rise_vlm.data.record import Record
 
 Role = Literal["answer", "think", "reason", "reconstruct"]
@@ -41,7 +46,9 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Completion:
-    """A completion taken apart: its rationale (if the role has one), its answer, and whether it kept to the tag grammar."""
+    """A completion taken apart: its rationale (if the role has one), its answer, and whether it kept to the tag
+    grammar.
+    """
 
     rationale: str | None
     parsed: Parsed
@@ -49,7 +56,9 @@ class Completion:
 
 
 class Frame(Protocol):
-    """How a model family writes boxes; implemented in ``policy/frames.py``. Pixels are those of the original, upright image."""
+    """How a model family writes boxes; implemented in ``policy/frames.py``. Pixels are those of the original, upright
+    image.
+    """
 
     @property
     def hint(self) -> str:
@@ -68,8 +77,9 @@ class Frame(Protocol):
 class Task(ABC):
     """Prompts, grammar, score and leak rules of one kind of annotation.
 
-    ``classes`` are the label set (empty for grounding), ``question`` the data set's default question, ``synonyms`` maps a class to words that
-    name it too. Raises UserError for a label set that the answer grammar could not write unambiguously.
+    ``classes`` are the label set (empty for grounding), ``question`` the data set's default question, ``synonyms``
+    maps a class to words that name it too. Raises UserError for a label set that the answer grammar could not write
+    unambiguously.
     """
 
     name: ClassVar[str]
@@ -77,9 +87,13 @@ class Task(ABC):
     form: ClassVar[str]
     default_question: ClassVar[str | None] = None
     forbid: ClassVar[str]
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
-        self, classes: Sequence[str] = (), question: str | None = None, synonyms: Mapping[str, Sequence[str]] | None = None
+        self,
+        classes: Sequence[str] = (),
+        question: str | None = None,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.classes = tuple(classes)
         self.question = question
@@ -88,10 +102,13 @@ class Task(ABC):
         for name in self.synonyms:
             if name not in self.classes:
                 raise UserError(f"synonyms: '{name}' is not a class of the data set.{nearest(name, self.classes)}")
+        self.names = ClassNames(self.classes, self.synonyms)
 
     @abstractmethod
     def statement(self, record: Record, frame: Frame) -> str:
-        """The task in words: the question and what an answer is. The first part of the answer, think and reason prompts."""
+        """The task in words: the question and what an answer is. The first part of the answer, think and reason
+        prompts.
+        """
 
     @abstractmethod
     def render(self, annotation: Any, record: Record, frame: Frame) -> str:
@@ -106,14 +123,52 @@ class Task(ABC):
         """The quality of a parsed answer in 0..1; None (a failed parse) scores 0."""
 
     @abstractmethod
+    def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
+        """Test metrics of (annotation, answer or None) pairs: always ``score`` (the mean) and ``parsed`` (the share),
+        then the task's own.
+
+        An answer that could not be parsed counts as the worst possible one, never as absent. Raises UserError when
+        there are no pairs.
+        """
+
+    @abstractmethod
+    def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
+        """Mean scores that answers reach without looking at the picture; what is constant is learned from ``train``
+        (else from the same).
+        """
+
+    @abstractmethod
+    def draw(self, image: Image.Image, answers: Sequence[tuple[str, Any | None, str]]) -> Image.Image:
+        """A copy of the image that shows (label, value or None, colour) answers, the truth first."""
+
+    @abstractmethod
     def check(self, annotation: Any, record: Record) -> str | None:
         """Why an annotation is not valid for this task, or None."""
+
+    def leaks(self, rationale: str, record: Record, frame: Frame, prompt: str = "") -> list[str]:
+        """Why the raw rationale gives the annotation away; empty = clean. ``prompt`` is what the rationale was sampled
+        from.
+
+        The rules of every task; a task adds its own.
+        """
+        class_words = {word for name in self.classes for word in words(name)}
+        return [*tag_leaks(rationale), *self.names.find(rationale), *copy_leaks(rationale, prompt, class_words)]
+
+    def mean_score(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
+        """``score`` and ``parsed``, the metrics that every task has."""
+        if not pairs:
+            raise UserError("there are no answers to measure: the split is empty")
+        scores = [self.score(annotation, value) for annotation, value in pairs]
+        parsed = sum(value is not None for _, value in pairs)
+        return {"score": math.fsum(scores) / len(pairs), "parsed": parsed / len(pairs)}
 
     def ask(self, record: Record) -> str:
         """The question of a record: its own, the data set's or the task's. Raises UserError when there is none."""
         question = record.question or self.question or self.default_question
         if not question:
-            raise UserError(f"record '{record.id}' has no question, and {self.name} needs one: add 'question' to the row or to dataset.yaml")
+            raise UserError(
+                f"record '{record.id}' has no question, which {self.name} needs: add 'question' to the row or dataset.yaml"
+            )
         return question
 
     def prompt(self, role: Role, record: Record, frame: Frame, rationale: str | None = None) -> str:
@@ -136,14 +191,16 @@ class Task(ABC):
     def reconstruct_prompt(self, record: Record, frame: Frame, rationale: str) -> str:
         """The blind form: a description in place of the image."""
         statement = self.statement(record, frame)
-        return f"Someone described a picture like this:\n{rationale}\n{statement}\nReply only with <answer>{self.form}</answer>."
+        described = f"Someone described a picture like this:\n{rationale}"
+        return f"{described}\n{statement}\nReply only with <answer>{self.form}</answer>."
 
     def parse_completion(self, completion: str, record: Record, frame: Frame, role: Role) -> Completion:
         """Takes a completion apart by the tag grammar of its role.
 
-        ``answer`` and ``reconstruct`` are ``<answer>...</answer>`` and nothing else, ``think`` is ``<think>...</think><answer>...</answer>``,
-        ``reason`` is plain text without tags. White space around the elements is free. An empty rationale is not well formed, though the
-        answer behind it still counts; any other breach leaves no value.
+        ``answer`` and ``reconstruct`` are ``<answer>...</answer>`` and nothing else, ``think`` is
+        ``<think>...</think><answer>...</answer>``, ``reason`` is plain text without tags. White space around the
+        elements is free. An empty rationale is not well formed, though the answer behind it still counts; any other
+        breach leaves no value.
         """
         text = completion.strip()
         if role == "reason":
@@ -160,7 +217,9 @@ class Task(ABC):
 
 
 def _split_think(text: str) -> tuple[str | None, str, str]:
-    """(rationale, what follows it, problem or '') of a think completion. A rationale is returned even where what follows is broken."""
+    """(rationale, what follows it, problem or '') of a think completion. A rationale is returned even where what
+    follows is broken.
+    """
     if not text.startswith("<think>"):
         return None, text, "the completion does not begin with <think>"
     end = text.find("</think>")
@@ -202,7 +261,9 @@ def normal_name(name: str) -> str:
 
 
 def class_index(classes: Sequence[str]) -> dict[str, str]:
-    """Normalised name -> class. Raises UserError for an empty name, a clash, or a name that would break the tag grammar."""
+    """Normalised name -> class. Raises UserError for an empty name, a clash, or a name that would break the tag
+    grammar.
+    """
     index: dict[str, str] = {}
     for name in classes:
         key = normal_name(name)
@@ -211,7 +272,9 @@ def class_index(classes: Sequence[str]) -> dict[str, str]:
         if re.search(r"[<>\n\r]", name):
             raise UserError(f"classes: '{name}' contains <, > or a line break, which an answer cannot hold; rename it")
         if key in index:
-            raise UserError(f"classes: '{index[key]}' and '{name}' are the same name apart from case, blanks, '_' and '-'")
+            raise UserError(
+                f"classes: '{index[key]}' and '{name}' are the same name apart from case, blanks, '_' and '-'"
+            )
         index[key] = name
     return index
 

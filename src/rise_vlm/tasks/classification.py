@@ -1,14 +1,21 @@
-"""Classification: one class out of a closed set. Any other text, a list of classes or a part of a name is a parse failure."""
+"""Classification: one class out of a closed set. Any other text, a list of classes or a part of a name is a parse
+failure.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rise_vlm.errors import nearest
 from rise_vlm.tasks.base import Frame, Parsed, Task, need_classes, normal_name
+from rise_vlm.tasks.drawing import draw_captions
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from rise_vlm.data.record import Record
 
 
@@ -22,7 +29,10 @@ class Classification(Task):
     forbid = "Do not name a class or a probability."
 
     def __init__(
-        self, classes: Sequence[str] = (), question: str | None = None, synonyms: Mapping[str, Sequence[str]] | None = None
+        self,
+        classes: Sequence[str] = (),
+        question: str | None = None,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__(classes, question, synonyms)
         need_classes(self)
@@ -37,11 +47,35 @@ class Classification(Task):
         """The class whose name ``text`` is, whole, after normalisation of case, blanks, underscores and hyphens."""
         name = self.by_name.get(normal_name(text))
         if name is None:
-            return Parsed(None, "the answer is empty" if not text.strip() else f"'{text.strip()[:60]}' is not one of the classes")
+            return Parsed(
+                None, "the answer is empty" if not text.strip() else f"'{text.strip()[:60]}' is not one of the classes"
+            )
         return Parsed(name, None)
 
     def score(self, annotation: Any, value: Any | None) -> float:
         return 1.0 if value is not None and value == annotation else 0.0
+
+    def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
+        """``top1`` (the same as ``score``) and ``macro_f1``, the mean F1 of the classes that occur in truth or
+        answers.
+        """
+        metrics = self.mean_score(pairs)
+        occurring = {name for pair in pairs for name in pair if name is not None}
+        f1 = math.fsum(f1_of(name, pairs) for name in occurring) / len(occurring)
+        return {**metrics, "top1": metrics["score"], "macro_f1": f1}
+
+    def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
+        """``uniform``: a class drawn at random; ``majority``: always the most frequent class, the first of the list in
+        a tie.
+        """
+        counts = Counter(annotations if train is None else train)
+        majority = max(self.classes, key=lambda name: counts[name])
+        share = sum(name == majority for name in annotations) / len(annotations)
+        return {"uniform": 1 / len(self.classes), "majority": share}
+
+    def draw(self, image: Image.Image, answers: Sequence[tuple[str, Any | None, str]]) -> Image.Image:
+        """The image above a strip with one line per answer."""
+        return draw_captions(image, [(f"{label}: {value or 'no answer'}", colour) for label, value, colour in answers])
 
     def check(self, annotation: Any, record: Record) -> str | None:
         if not isinstance(annotation, str):
@@ -49,3 +83,10 @@ class Classification(Task):
         if annotation not in self.classes:
             return f"unknown class '{annotation[:60]}'.{nearest(annotation, self.classes)}"
         return None
+
+
+def f1_of(name: str, pairs: Sequence[tuple[Any, Any | None]]) -> float:
+    """The F1 of one class: 2 TP / (2 TP + FP + FN); 0 if the class occurs nowhere."""
+    right = sum(truth == name == guess for truth, guess in pairs)
+    total = sum((truth == name) + (guess == name) for truth, guess in pairs)
+    return 2 * right / total if total else 0.0

@@ -6,20 +6,29 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.rewards.distributions import jsd, official_distribution
+from rise_vlm.rewards.distributions import cosine, emd, jsd, kl, official_distribution
 from rise_vlm.tasks.base import Frame, Parsed, Task, need_classes, normal_name
+from rise_vlm.tasks.drawing import draw_captions
+from rise_vlm.tasks.leak import fraction_leaks
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from rise_vlm.data.record import Record
 
 SUM_TOLERANCE = 0.02
-"""How far an answer's probabilities may be from summing to 1: two decimals of seven classes, rounded one by one, stay within."""
+"""How far an answer's probabilities may be from summing to 1: two decimals of seven classes, rounded one by one, stay
+within.
+"""
+
+KL_FLOOR = 1e-3
+"""The least probability in the KL metric: it bounds what one missed class costs."""
 
 _NUMBER = re.compile(r"(?:[0-9]{1,6}(?:\.[0-9]{0,17})?|\.[0-9]{1,17})")
 
@@ -27,7 +36,8 @@ _NUMBER = re.compile(r"(?:[0-9]{1,6}(?:\.[0-9]{0,17})?|\.[0-9]{1,17})")
 class Distribution(Task):
     """The annotation is ``{class: probability}``, classes left out have probability 0.
 
-    ``score="jsd"`` is 1 - Jensen-Shannon divergence in bits; ``score="official"`` is the official code's exp(-KL/2 - MSE/2).
+    ``score="jsd"`` is 1 - Jensen-Shannon divergence in bits; ``score="official"`` is the official code's exp(-KL/2 -
+    MSE/2).
     """
 
     name = "distribution"
@@ -35,6 +45,7 @@ class Distribution(Task):
     form = "class: probability, ..."
     default_question = "Which classes would people give this picture?"
     forbid = "Do not name a class or a probability."
+    lower_is_better = frozenset({"jsd", "kl", "emd"})
 
     def __init__(
         self,
@@ -47,14 +58,17 @@ class Distribution(Task):
         need_classes(self)
         for name in self.classes:
             if re.search(r"[,:{}\"]", name):
-                raise UserError(f"classes: '{name}' contains one of , : {{ }} \" which the answers of a distribution use; rename it")
+                raise UserError(
+                    f"classes: '{name}' contains one of , : {{ }} \" which the answers of a distribution use; rename it"
+                )
         if score not in ("jsd", "official"):
             raise UserError(f"score: '{score}' is neither 'jsd' nor 'official'")
         self.score_kind = score
 
     def statement(self, record: Record, frame: Frame) -> str:
         classes = ", ".join(self.classes)
-        return f"{self.ask(record)}\nClasses: {classes}.\nGive the probability of each class and leave out those with probability 0."
+        ask = "Give the probability of each class and leave out those with probability 0."
+        return f"{self.ask(record)}\nClasses: {classes}.\n{ask}"
 
     def vector(self, value: Mapping[str, float]) -> NDArray[np.float64]:
         """(C,) probabilities in class order, normalised to sum 1; all zero if the value is."""
@@ -63,8 +77,13 @@ class Distribution(Task):
         return vector / total if total > 0 else vector
 
     def render(self, annotation: Any, record: Record, frame: Frame) -> str:
-        """``joy: 0.60, surprise: 0.27, neutral: 0.13``: two decimals that sum to 1.00, most probable first, ties in class order."""
-        cents = hundredths(self.vector(annotation))
+        return self.text(annotation)
+
+    def text(self, value: Mapping[str, float]) -> str:
+        """``joy: 0.60, surprise: 0.27, neutral: 0.13``: two decimals summing to 1.00, most probable first, ties in
+        class order.
+        """
+        cents = hundredths(self.vector(value))
         order = sorted((i for i, n in enumerate(cents) if n), key=lambda i: (-cents[i], i))
         return ", ".join(f"{self.classes[i]}: {cents[i] // 100}.{cents[i] % 100:02d}" for i in order)
 
@@ -97,11 +116,45 @@ class Distribution(Task):
         truth, guess = self.vector(annotation), self.vector(value)
         return official_distribution(truth, guess) if self.score_kind == "official" else 1.0 - jsd(truth, guess)
 
+    def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
+        """``jsd`` (bits), ``kl`` (truth || answer, nats, floor 1e-3), ``emd``, ``cosine`` and ``top1``, each the mean
+        over pairs.
+
+        A missing answer counts as jsd 1, emd 1, cosine 0, top1 0 and the largest kl there is, log(1 / floor).
+        """
+        sums = np.zeros(5)
+        for annotation, value in pairs:
+            if value is None:
+                sums += (1.0, -math.log(KL_FLOOR), 1.0, 0.0, 0.0)
+                continue
+            p, q = self.vector(annotation), self.vector(value)
+            sums += (jsd(p, q), kl(p, q, KL_FLOOR), emd(p, q), cosine(p, q), top1(p, q))
+        own = (float(total) / max(1, len(pairs)) for total in sums)
+        return {**self.mean_score(pairs), **dict(zip(("jsd", "kl", "emd", "cosine", "top1"), own, strict=True))}
+
+    def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
+        """``uniform``: the same probability for every class; ``dataset_mean``: the mean distribution of the training
+        annotations.
+        """
+        mean = np.mean([self.vector(a) for a in (annotations if train is None else train)], axis=0)
+        constants = {"uniform": np.full(len(self.classes), 1 / len(self.classes)), "dataset_mean": mean}
+        answers = {name: dict(zip(self.classes, map(float, vector), strict=True)) for name, vector in constants.items()}
+        return {name: self.mean_score([(a, answer) for a in annotations])["score"] for name, answer in answers.items()}
+
+    def leaks(self, rationale: str, record: Record, frame: Frame, prompt: str = "") -> list[str]:
+        """The common rules, and anything that a probability can be written as."""
+        return [*super().leaks(rationale, record, frame, prompt), *fraction_leaks(rationale)]
+
+    def draw(self, image: Image.Image, answers: Sequence[tuple[str, Any | None, str]]) -> Image.Image:
+        """The image above a strip with one line per answer, in the canonical form."""
+        lines = [(f"{label}: {self.text(value) if value else 'no answer'}", colour) for label, value, colour in answers]
+        return draw_captions(image, lines)
+
     def check(self, annotation: Any, record: Record) -> str | None:
         if not isinstance(annotation, Mapping):
             return f"annotation must map classes to probabilities, got {type(annotation).__name__}"
         total = 0.0
-        for name, p in annotation.items():
+        for name, p in cast("Mapping[str, Any]", annotation).items():
             if name not in self.classes:
                 return f"unknown class '{str(name)[:60]}'.{nearest(str(name), self.classes)}"
             if isinstance(p, bool) or not isinstance(p, int | float) or not 0.0 <= p <= 1.0:
@@ -110,8 +163,18 @@ class Distribution(Task):
         return None if abs(total - 1.0) <= SUM_TOLERANCE else f"the probabilities sum to {total:.4g}, not 1"
 
 
+def top1(truth: NDArray[np.float64], guess: NDArray[np.float64]) -> float:
+    """The share of the answer's most probable classes that are most probable in truth: 1 or 0 unless the answer holds
+    a tie.
+    """
+    best, guessed = truth >= truth.max() - 1e-9, guess >= guess.max() - 1e-9
+    return float((best & guessed).sum() / guessed.sum())
+
+
 def hundredths(vector: NDArray[np.float64]) -> list[int]:
-    """Whole hundredths of a vector that sums to 1, summing to 100: the largest remainders are rounded up, the earlier class first."""
+    """Whole hundredths of a vector that sums to 1, summing to 100: the largest remainders are rounded up, the earlier
+    class first.
+    """
     scaled = [round(float(p) * 100, 9) for p in vector]
     cents = [math.floor(s) for s in scaled]
     missing = 100 - sum(cents) if sum(scaled) > 0 else 0
