@@ -28,13 +28,17 @@ def _query(accept: str, avoid: str, *wordings: str) -> Query:
 QUERIES: dict[str, Query] = {
     "stay_dry": _query(
         "umbrella",
-        "coat hat boot",
+        "coat hat boot bag",
         "What keeps me dry?",
         "It is raining. What should I take?",
         "What shields me from a shower?",
     ),
     "unlock": _query(
-        "key", "", "What unlocks the front door?", "I am locked out. What do I need?", "What lets me into the house?"
+        "key",
+        "ladder hammer",
+        "What unlocks the front door?",
+        "I am locked out. What do I need?",
+        "What lets me into the house?",
     ),
     "start_car": _query(
         "key", "", "What starts the car?", "I want to drive off. What do I need first?", "What gets the engine going?"
@@ -54,10 +58,18 @@ QUERIES: dict[str, Query] = {
         "What do I switch on at dusk?",
     ),
     "cut_paper": _query(
-        "scissors", "", "What cuts paper?", "I want to cut out a star. What do I use?", "What can trim this ribbon?"
+        "scissors",
+        "pencil",
+        "What cuts paper?",
+        "I want to cut out a star. What do I use?",
+        "What can trim this ribbon?",
     ),
     "cut_hair": _query(
-        "scissors", "", "What does a hairdresser use?", "My hair is too long. What helps?", "What shortens a fringe?"
+        "scissors",
+        "mirror",
+        "What does a hairdresser use?",
+        "My hair is too long. What helps?",
+        "What shortens a fringe?",
     ),
     "drink": _query(
         "cup",
@@ -67,11 +79,15 @@ QUERIES: dict[str, Query] = {
         "What would hold my coffee?",
     ),
     "read": _query(
-        "book", "phone", "What can I read?", "I would like a good story. What do I open?", "What has pages to turn?"
+        "book",
+        "phone glasses",
+        "What can I read?",
+        "I would like a good story. What do I open?",
+        "What has pages to turn?",
     ),
     "bedtime": _query(
         "book",
-        "phone guitar",
+        "phone guitar mirror pillow",
         "What do we look into at bedtime?",
         "The children want a tale. What do I take?",
         "What comes from the library?",
@@ -88,7 +104,7 @@ QUERIES: dict[str, Query] = {
     ),
     "drive_nail": _query(
         "hammer",
-        "",
+        "ladder",
         "What drives in a nail?",
         "I have nails and a board. What else do I need?",
         "What helps me nail up a picture?",
@@ -96,7 +112,9 @@ QUERIES: dict[str, Query] = {
     "kick": _query(
         "ball", "", "What can I kick?", "We want to play football. What do we need?", "What goes into the goal?"
     ),
-    "bounce": _query("ball", "", "What bounces?", "What can we throw and catch?", "What rolls away down a hill?"),
+    "bounce": _query(
+        "ball", "bicycle drum bucket", "What bounces?", "What can we throw and catch?", "What rolls away down a hill?"
+    ),
     "sit": _query(
         "chair",
         "pillow bucket drum",
@@ -105,7 +123,11 @@ QUERIES: dict[str, Query] = {
         "Where should a guest take a seat?",
     ),
     "ride": _query(
-        "bicycle", "", "What can I ride?", "I want to get to town fast. What do I take?", "What do I pedal to school?"
+        "bicycle",
+        "key",
+        "What can I ride?",
+        "I want to get to town fast. What do I take?",
+        "What do I pedal to school?",
     ),
     "pump_tyres": _query(
         "bicycle",
@@ -143,18 +165,22 @@ QUERIES: dict[str, Query] = {
         "What could I play a tune on?",
     ),
     "sweep": _query(
-        "broom", "", "What sweeps the floor?", "There are crumbs all over. What helps?", "What clears away the dust?"
+        "broom",
+        "bucket",
+        "What sweeps the floor?",
+        "There are crumbs all over. What helps?",
+        "What clears away the dust?",
     ),
     "leaves": _query(
         "broom",
-        "bucket bag",
+        "bucket bag fan",
         "What clears leaves off the path?",
         "The yard is full of leaves. What do I use?",
         "What tidies up the autumn leaves?",
     ),
     "climb": _query(
         "ladder",
-        "chair",
+        "chair boot",
         "What helps me climb up?",
         "I must get onto the roof. What do I need?",
         "What takes me up to the attic?",
@@ -168,7 +194,7 @@ QUERIES: dict[str, Query] = {
     ),
     "keep_warm": _query(
         "coat",
-        "hat boot pillow candle",
+        "hat boot pillow candle cup kettle",
         "What keeps me warm outside?",
         "It is cold out. What should I put on?",
         "What do I wear in the snow?",
@@ -191,34 +217,34 @@ QUERIES: dict[str, Query] = {
     ),
     "boil": _query(
         "kettle",
-        "cup bucket",
+        "cup bucket candle",
         "What boils water?",
         "I want to make tea. What goes on the stove?",
         "What whistles when it is hot?",
     ),
     "photo": _query(
         "camera",
-        "phone",
+        "phone pencil mirror",
         "What takes a photo?",
         "I want a picture of us. What do I use?",
         "What does a photographer hold?",
     ),
     "holiday": _query(
         "camera",
-        "phone pencil",
+        "phone pencil glasses book",
         "What saves the view for later?",
         "What do tourists point at towers?",
         "What has a shutter and a lens?",
     ),
     "see_well": _query(
         "glasses",
-        "lamp mirror",
+        "lamp mirror candle",
         "What helps weak eyes?",
         "The words look blurred. What helps?",
         "What makes small print clear?",
     ),
     "nose": _query(
-        "glasses", "", "What do I wear on my nose?", "What does an optician sell?", "What rests on my ears?"
+        "glasses", "hat phone", "What do I wear on my nose?", "What does an optician sell?", "What rests on my ears?"
     ),
     "carry_water": _query(
         "bucket",
@@ -229,27 +255,31 @@ QUERIES: dict[str, Query] = {
     ),
     "sand": _query(
         "bucket",
-        "cup bag",
+        "cup bag hat",
         "What holds sand at the beach?",
         "We are building a castle of sand. What helps?",
         "What can I scoop up sand with?",
     ),
     "sleep": _query(
         "pillow",
-        "coat hat bag",
+        "coat hat bag chair",
         "What goes under my head at night?",
         "I want to take a nap. What do I need?",
         "What can I rest my head on?",
     ),
     "soft": _query(
         "pillow",
-        "coat hat bag",
+        "coat hat bag ball",
         "What is soft and full of feathers?",
         "What belongs on a bed?",
         "What can I hug in bed?",
     ),
     "cool": _query(
-        "fan", "umbrella hat", "What cools me down?", "It is far too hot in here. What helps?", "What moves the air?"
+        "fan",
+        "umbrella hat cup kite bucket",
+        "What cools me down?",
+        "It is far too hot in here. What helps?",
+        "What moves the air?",
     ),
     "own_face": _query(
         "mirror",
@@ -260,7 +290,7 @@ QUERIES: dict[str, Query] = {
     ),
     "make_up": _query(
         "mirror",
-        "camera phone",
+        "camera phone glasses lamp",
         "What do I need to shave?",
         "I want to paint my lips. What helps me see them?",
         "What lets me check my teeth?",
@@ -281,30 +311,34 @@ QUERIES: dict[str, Query] = {
     ),
     "fly": _query(
         "kite",
-        "umbrella ball",
+        "umbrella ball coat hat",
         "What flies in the wind?",
         "It is windy at the beach. What should we take?",
         "What rises into the sky on a string?",
     ),
     "carry_books": _query(
-        "bag", "bucket", "What do I pack for school?", "I have too much to carry. What helps?", "What goes on my back?"
+        "bag",
+        "bucket coat guitar bicycle",
+        "What do I pack for school?",
+        "I have too much to carry. What helps?",
+        "What goes on my back?",
     ),
     "hike": _query(
         "bag",
-        "boot bucket hat coat",
+        "boot bucket hat coat umbrella camera",
         "What holds my lunch on a hike?",
-        "I am off to the hills. What do I pack?",
+        "Where does my food go on a walk in the hills?",
         "What has straps for my shoulders?",
     ),
     "write": _query(
         "pencil",
-        "phone",
+        "phone book",
         "What can I write with?",
         "I must note something down. What do I use?",
         "What leaves a mark on paper?",
     ),
     "draw": _query(
-        "pencil", "", "What can I draw with?", "What needs a sharpener?", "What does an artist sketch with?"
+        "pencil", "scissors", "What can I draw with?", "What needs a sharpener?", "What does an artist sketch with?"
     ),
     "door_bell": _query(
         "phone",
