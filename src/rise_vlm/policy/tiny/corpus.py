@@ -1,0 +1,264 @@
+"""What the built-in model is pre-trained on: perception of the worlds, and the prompt forms on other label families.
+
+A scene of a world yields a few rows. They teach describing, naming, locating, and the four roles of every task, but
+on made-up label families: the value of one visible fact ("What is the weather?"), the taste of an invented person
+("Which box does Ada put this picture in?", a fixed random rule over one or two facts), or words drawn by lot, so that
+any class list can be copied. Never shown: the downstream annotations, their hidden rules, their queries.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+
+from rise_vlm.data.record import Record
+from rise_vlm.policy.frames import Thousand
+from rise_vlm.tasks.base import DESCRIBE, Role, Task, bare_answer, think_answer
+from rise_vlm.tasks.classification import Classification
+from rise_vlm.tasks.distribution import Distribution
+from rise_vlm.tasks.grounding import Grounding
+from rise_vlm.worlds import affect, errand
+
+FRAME = Thousand()
+SIDE = 336
+RATERS = 15
+
+PEOPLE = (
+    "Ada Ben Cleo Dan Eva Finn Gus Hana Ivan June Kai Lena Max Nora Olaf Pia Quinn Rosa Sam Tess Uma Vera Will Xena"
+).split()
+LABELS = (
+    "amber birch cobalt delta ember fern granite hazel indigo jade kiwi lotus maple nickel olive pearl quartz river "
+    "silver topaz umber violet willow zinc anchor bridge castle desert engine forest"
+).split()
+LOT_WORDS = [*LABELS, *affect.CLASSES, *PEOPLE, "dress", "hat", "pants", "shirt", "shoes", "skirt", "ace", "king", "ten"]
+"""Words drawn by lot, the emotions among them: they teach copying from a class list, never what a picture evokes."""
+
+NUMBERS = ("one", "two", "three", "four", "five")
+
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "face": ("What is the face like?",),
+    "posture": ("How does the person hold the body?",),
+    "weather": ("What is the weather?",),
+    "light": ("What time is it?",),
+    "setting": ("Where is this?", "Which place is this?"),
+    "room": ("Where is this?", "Which place is this?"),
+    "thing": ("Which thing is there?", "What can be seen?"),
+    "shirt": ("What colour is the shirt?",),
+    "hat": ("Is there a hat?",),
+    "tree": ("Is there a tree?",),
+    "side": ("On which side is the person?",),
+    "count": ("How many things are there?",),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversation turn: the user's text, whether the picture is shown, and the completion."""
+
+    prompt: str
+    sees_image: bool
+    completion: str
+
+
+@dataclass(frozen=True)
+class Taste:
+    """An invented person's rule: which label each combination of the values of one or two fact families gets."""
+
+    person: str
+    families: tuple[str, ...]
+    labels: tuple[str, ...]
+    table: dict[tuple[str, ...], tuple[float, ...]]
+
+
+def _tastes(world: ModuleType, families: tuple[str, ...], people: list[str], peaked: float) -> list[Taste]:
+    """One fixed rule per person, from a generator seeded by the person's name."""
+    tastes = []
+    for person in people:
+        rng = random.Random(f"{world.NAME} {person}")
+        chosen = tuple(rng.sample(families, rng.choice((1, 2))))
+        labels = tuple(rng.sample(LABELS, rng.randint(3, 6)))
+        keys: list[tuple[str, ...]] = [()]
+        for family in chosen:
+            keys = [(*key, value) for key in keys for value in world.FACTS[family]]
+        table = {}
+        for key in keys:
+            weights = [rng.gammavariate(peaked, 1) for _ in labels]
+            table[key] = tuple(weight / sum(weights) for weight in weights)
+        tastes.append(Taste(person, chosen, labels, table))
+    return tastes
+
+
+AFFECT_FAMILIES = ("face", "posture", "weather", "light", "setting", "shirt", "side")
+SORTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[:16], 0.3)
+VOTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[16:], 0.25)
+
+
+def rows(world: str, scene: object, count: int, rng: random.Random) -> list[Row]:
+    """``count`` rows about one scene of a world ("affect" or "errand")."""
+    makers = MAKERS[world]
+    chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
+    return [maker(scene, rng) for maker in chosen]
+
+
+def describe_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
+    """The label-free description."""
+    return lambda scene, rng: Row(DESCRIBE, True, world.describe(scene, rng))
+
+
+def _in_role(task: Task, record: Record, role: Role, rationale: str) -> Row:
+    """One of the four roles, with a true description as the rationale."""
+    answer = task.render(record.annotation, record, FRAME)
+    prompt = task.prompt(role, record, FRAME, rationale if role == "reconstruct" else None)
+    if role == "reason":
+        return Row(prompt, True, rationale)
+    completion = think_answer(rationale, answer) if role == "think" else bare_answer(answer)
+    return Row(prompt, role != "reconstruct" or task.sees_image, completion)
+
+
+def _role(rng: random.Random) -> Role:
+    return rng.choices(("answer", "think", "reason", "reconstruct"), (30, 25, 20, 25))[0]
+
+
+def _record(question: str, annotation: object) -> Record:
+    return Record(id="x", images=("x.png",), annotation=annotation, question=question, width=SIDE, height=SIDE)
+
+
+def _choice_row(
+    world: ModuleType, scene: object, rng: random.Random, classes: list[str], question: str, label: str, role: Role
+) -> Row:
+    """A classification row; a rationale that names its class is drawn again, and given up for the answer role."""
+    task, record = Classification(classes), _record(question, label)
+    for _ in range(4):
+        rationale = world.describe(scene, rng)
+        if role == "answer" or not any(name in rationale for name in classes):
+            return _in_role(task, record, role, rationale)
+    return _in_role(task, record, "answer", "")
+
+
+@lru_cache(maxsize=4)
+def boxes(world: ModuleType, scene: object) -> dict[str, tuple[float, float, float, float]]:
+    """The world's boxes of a scene, computed once for all its rows."""
+    return world.boxes(scene)
+
+
+def visible(world: ModuleType, scene: object) -> dict[str, str | tuple[str, ...]]:
+    """The value of each fact family that a question may ask for; a tuple where several hold."""
+    if world is affect:
+        return affect.scene_facts(scene)
+    kinds = tuple(boxes(errand, scene))
+    return {"thing": kinds, "room": scene.room, "count": NUMBERS[len(kinds) - 1]}
+
+
+def fact_row(world: ModuleType, families: tuple[str, ...]) -> Callable[[object, random.Random], Row]:
+    """Which value does one visible fact have? Among a random few of its values, in random order."""
+
+    def make(scene: object, rng: random.Random) -> Row:
+        family = rng.choice(families)
+        facts = visible(world, scene)
+        values = facts[family] if isinstance(facts[family], tuple) else (facts[family],)
+        options = [v for v in world.FACTS.get(family, NUMBERS) if v not in values]
+        label = rng.choice(values)
+        classes = rng.sample(options, rng.randint(1, min(len(options), 6))) + [label]
+        rng.shuffle(classes)
+        role = "answer" if rng.random() < 0.6 else _role(rng)
+        return _choice_row(world, scene, rng, classes, rng.choice(QUESTIONS[family]), label, role)
+
+    return make
+
+
+def _votes(chances: tuple[float, ...], labels: tuple[str, ...], rng: random.Random) -> dict[str, float]:
+    drawn = rng.choices(labels, chances, k=RATERS)
+    return {label: drawn.count(label) / RATERS for label in labels}
+
+
+def taste_row(scene: object, rng: random.Random) -> Row:
+    """An invented person's rule over the facts, as one class or as a distribution of votes."""
+    facts = affect.scene_facts(scene)
+    single = rng.random() < 0.4
+    taste = rng.choice(SORTERS if single else VOTERS)
+    chances = taste.table[tuple(str(facts[family]) for family in taste.families)]
+    if single:
+        label = taste.labels[chances.index(max(chances))]
+        question = f"Which box does {taste.person} put this picture in?"
+        return _choice_row(affect, scene, rng, list(taste.labels), question, label, _role(rng))
+    record = _record(f"Which boxes do friends of {taste.person} choose?", _votes(chances, taste.labels, rng))
+    return _in_role(Distribution(taste.labels), record, _role(rng), affect.describe(scene, rng))
+
+
+def lot_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
+    """Labels by lot: nothing to learn but to answer in form, from the class list of the prompt."""
+
+    def make(scene: object, rng: random.Random) -> Row:
+        labels = tuple(rng.sample(LOT_WORDS, rng.randint(3, 10)))
+        role: Role = rng.choice(("answer", "think", "reason", "reconstruct"))
+        rationale = world.describe(scene, rng)
+        if rng.random() < 0.5:
+            record = _record("Which word comes by lot?", rng.choice(labels))
+            return _in_role(Classification(labels), record, role, rationale)
+        chances = tuple(rng.gammavariate(0.4, 1) + 1e-3 for _ in labels)
+        record = _record("Which words come by lot?", _votes(chances, labels, rng))
+        return _in_role(Distribution(labels), record, role, rationale)
+
+    return make
+
+
+def _box_row(world: ModuleType, scene: object, rng: random.Random, name: str, question: str, words: str) -> Row:
+    box = [part * SIDE for part in boxes(world, scene)[name]]
+    return _in_role(Grounding(), _record(question, box), _role(rng), words)
+
+
+def affect_box_row(scene: object, rng: random.Random) -> Row:
+    """Where is the person, the head or a thing?"""
+    name = rng.choice(sorted(boxes(affect, scene)))
+    words = rng.choice((f"It is the {name}.", f"The {name} of the picture.", f"There is one {name}."))
+    return _box_row(affect, scene, rng, name, f"Where is the {name}?", words)
+
+
+def errand_box_row(scene: object, rng: random.Random) -> Row:
+    """Where is a thing, asked by name, by colour, by place or by what an invented person is looking for."""
+    name = rng.choice(sorted(boxes(errand, scene)))
+    words = errand.describe_thing(scene, name, rng)
+    asked = [f"Where is the {name}?", f"Where is the {name}?", f"Find the {name}."]
+    seekers = [p for p in PEOPLE if WANTS[p] & set(boxes(errand, scene)) == {name}]
+    if seekers:
+        asked += [f"What is {rng.choice(seekers)} looking for?"] * 3
+    return _box_row(errand, scene, rng, name, rng.choice(asked), words)
+
+
+def _wants() -> dict[str, set[str]]:
+    """The kinds of thing each invented person is looking for: two at random."""
+    return {person: set(random.Random(f"wants {person}").sample(errand.FACTS["thing"], 2)) for person in PEOPLE}
+
+
+WANTS = _wants()
+
+MAKERS: dict[str, list[tuple[Callable[[object, random.Random], Row], float]]] = {
+    "affect": [
+        (describe_row(affect), 0.35),
+        (fact_row(affect, tuple(f for f in QUESTIONS if f in (*affect.FACTS, "count"))), 0.22),
+        (taste_row, 0.28),
+        (affect_box_row, 0.07),
+        (lot_row(affect), 0.08),
+    ],
+    "errand": [
+        (describe_row(errand), 0.27),
+        (fact_row(errand, ("thing", "room", "count")), 0.1),
+        (errand_box_row, 0.6),
+        (lot_row(errand), 0.03),
+    ],
+}
+WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
+SHARES = {"affect": 0.55, "errand": 0.45}
+
+
+def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Random]]:
+    """An endless stream of (world, scene of split "any", generator); item i depends on ``seed`` and i alone."""
+    index = start
+    while True:
+        rng = random.Random(f"{seed}/{index}")
+        world = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        yield world, WORLDS[world].sample_scene(rng, "any"), rng
+        index += 1

@@ -1,0 +1,223 @@
+"""Pre-trains the built-in model from nothing: ``python -m rise_vlm.policy.tiny.train --out DIR``.
+
+Reads as prose: tokenizer from a sample of the corpus, network, Muon for the matrices and AdamW for the rest, a
+warm-up / constant / linear-to-zero schedule, weights in bfloat16 with float32 masters. An interrupted run continues
+from its last checkpoint. Left out: data parallelism (an hour on two cores suffices).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Subset
+from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
+from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
+
+from rise_vlm.console import progress, say
+from rise_vlm.policy.tiny import corpus
+from rise_vlm.policy.tiny.batches import Batch, Batches, Chunk, patches
+from rise_vlm.policy.tiny.build import build_model, image_processor, train_tokenizer
+from rise_vlm.worlds import affect, errand
+
+WARMUP, DECAY = 0.03, 0.4
+
+
+def corpus_texts(count: int, seed: int = 1) -> Iterable[str]:
+    """Prompts and completions of ``count`` scenes, for the tokenizer. The worlds' queries are among them as words only."""
+    for world, scene, rng in itertools.islice(corpus.scenes(seed), count):
+        for row in corpus.rows(world, scene, 3, rng):
+            yield row.prompt
+            yield row.completion
+    for query in errand.QUERIES.values():
+        yield from [text for text in (*query.phrasings, *query.held_out) for _ in range(3)]
+    yield from [f"{affect.QUESTION}\n{', '.join(affect.CLASSES)}"] * 50
+
+
+def bmm_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **_: object
+) -> tuple[Tensor, None]:
+    """Attention as two batched products: on a CPU its backward takes a third of the fused kernel's time here."""
+    rows, heads, length, size = query.shape
+    shared, keys = key.shape[1], key.shape[2]
+    stacked = (query * scaling).reshape(rows * shared, heads // shared * length, size)
+    scores = torch.bmm(stacked, key.reshape(rows * shared, keys, size).transpose(1, 2)).view(rows, heads, length, keys)
+    weights = (scores if mask is None else scores + mask).softmax(-1)
+    mixed = torch.bmm(weights.view(rows * shared, -1, keys), value.reshape(rows * shared, keys, size))
+    return mixed.view(rows, heads, length, size).transpose(1, 2).contiguous(), None
+
+
+def tower_attention(
+    self: nn.Module, hidden_states: Tensor, cu_seqlens: Tensor, position_embeddings: tuple[Tensor, Tensor], **_: object
+) -> Tensor:
+    """The tower's attention for a batch of pictures of one size, all at once instead of one by one."""
+    total, pictures = hidden_states.shape[0], cu_seqlens.numel() - 1
+    split = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1).permute(1, 0, 2, 3)
+    query, key = qwen2_vl.apply_rotary_pos_emb_vision(split[0], split[1], *position_embeddings)
+    query, key, value = (
+        part.reshape(pictures, total // pictures, self.num_heads, -1).transpose(1, 2) for part in (query, key, split[2])
+    )
+    mixed, _ = bmm_attention(self, query, key, value, None, self.scaling)
+    return self.proj(mixed.reshape(total, -1))
+
+
+def quicken(model: Qwen2VLForConditionalGeneration) -> None:
+    """The same network, computed faster on a CPU: batched attention, patch embedding as one matrix product."""
+    AttentionInterface.register("bmm", bmm_attention)
+    model.model.language_model.config._attn_implementation = "bmm"
+    embed = model.model.visual.patch_embed
+    embed.forward = lambda x: F.linear(x.to(embed.proj.weight.dtype), embed.proj.weight.flatten(1))
+    for block in model.model.visual.blocks:
+        block.attn.forward = tower_attention.__get__(block.attn)
+
+
+def loss_of(model: Qwen2VLForConditionalGeneration, batch: Batch) -> Tensor:
+    """Weighted next-token loss of a batch; each picture passes the tower once."""
+    inner = model.model
+    grid = torch.tensor([[1, batch.images.shape[1] // 14, batch.images.shape[2] // 14]]).expand(len(batch.images), 3)
+    features = torch.stack(inner.get_image_features(patches(batch.images), grid, return_dict=True).pooler_output)
+    return torch.stack([_chunk_loss(model, chunk, features) for chunk in batch.chunks]).sum()
+
+
+def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: Tensor) -> Tensor:
+    embedded = model.get_input_embeddings()(chunk.ids)
+    slots = (chunk.ids == model.config.image_token_id).unsqueeze(-1)
+    embedded = embedded.masked_scatter(slots, features[chunk.scene_of[chunk.scene_of >= 0]].to(embedded.dtype))
+    length = chunk.ids.shape[1]
+    causal = torch.full((length, length), float("-inf"), dtype=embedded.dtype).triu(1)[None, None]
+    hidden = model.model.language_model(
+        inputs_embeds=embedded, position_ids=chunk.positions, attention_mask=causal, use_cache=False
+    ).last_hidden_state
+    weights = chunk.weights[:, 1:]
+    scored = weights > 0
+    logits = model.lm_head(hidden[:, :-1][scored]).float()
+    return (F.cross_entropy(logits, chunk.ids[:, 1:][scored], reduction="none") * weights[scored]).sum()
+
+
+class Masters:
+    """float32 copies of bfloat16 weights, updated by Muon (matrices) and AdamW (embeddings, norms, biases)."""
+
+    def __init__(self, model: nn.Module, rate: float) -> None:
+        self.rate = rate
+        self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.copies = {name: p.detach().float().clone() for name, p in self.named}
+        matrices = [c for n, c in self.copies.items() if c.ndim == 2 and "embed_tokens" not in n]
+        others = [c for n, c in self.copies.items() if c.ndim != 2 or "embed_tokens" in n]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
+
+    def step(self, share: float) -> float:
+        """One update at ``share`` of the peak rate; returns the gradient norm and clears the gradients."""
+        for name, parameter in self.named:
+            assert parameter.grad is not None, name
+            self.copies[name].grad = parameter.grad.float()
+            parameter.grad = None
+        norm = float(nn.utils.clip_grad_norm_(list(self.copies.values()), 1.0))
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = self.rate * share
+            optimizer.step()
+        with torch.no_grad():
+            for name, parameter in self.named:
+                parameter.copy_(self.copies[name])
+        return norm
+
+    def state(self) -> dict[str, Tensor]:
+        """Masters and optimizer states as one flat dictionary of tensors."""
+        flat = {f"master/{name}": copy.detach() for name, copy in self.copies.items()}
+        for k, optimizer in enumerate(self.optimizers):
+            for i, values in optimizer.state_dict()["state"].items():
+                flat |= {f"optimizer{k}/{i}/{key}": torch.as_tensor(value) for key, value in values.items()}
+        return flat
+
+    def load(self, flat: dict[str, Tensor]) -> None:
+        """The inverse of ``state``."""
+        with torch.no_grad():
+            for name, parameter in self.named:
+                self.copies[name].copy_(flat[f"master/{name}"])
+                parameter.copy_(self.copies[name])
+        for k, optimizer in enumerate(self.optimizers):
+            full = optimizer.state_dict()
+            for key, value in flat.items():
+                if key.startswith(f"optimizer{k}/"):
+                    _, index, field = key.split("/")
+                    full["state"].setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict(full)
+
+
+def share_of(step: int, steps: int) -> float:
+    """The learning rate's share of its peak: linear up, constant, linear down to zero."""
+    return min(1.0, (step + 1) / (WARMUP * steps), (steps - step) / (DECAY * steps))
+
+
+def save_model(model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """The transformers folder: weights in bfloat16, tokenizer, image processor, chat template."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    image_processor().save_pretrained(out)
+
+
+def train(out: Path, steps: int, scenes: int, rows: int, rate: float, seed: int, save_every: int, halt: int) -> None:
+    """Pre-train to ``steps`` steps of ``scenes`` scenes x ``rows`` rows; leaves the model in ``out`` and its log beside it."""
+    work = out.with_name(out.name + "-work")
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "tokenizer").exists():
+        say("learning the tokenizer")
+        train_tokenizer(corpus_texts(6000)).save_pretrained(work / "tokenizer")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
+    model = build_model(tokenizer, seed).to(torch.bfloat16)
+    quicken(model)
+    masters, first = Masters(model, rate), 0
+    if (work / "state.safetensors").exists():
+        first = json.loads((work / "state.json").read_text())["step"]
+        masters.load(load_file(work / "state.safetensors"))
+        say(f"continuing from step {first}")
+    data = Subset(Batches(tokenizer, steps, scenes, rows, seed), range(first, steps))
+    loader = DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=6)
+    with progress("pre-training", min(steps, halt) - first) as bar, (work / "log.jsonl").open("a") as log:
+        for step, batch in enumerate(loader, start=first):
+            if step >= halt:
+                break
+            begun = time.monotonic()
+            loss = loss_of(model, batch)
+            loss.backward()
+            norm = masters.step(share_of(step, steps))
+            row = {"step": step, "loss": loss.item(), "grad_norm": norm, "seconds": time.monotonic() - begun}
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            bar.update(loss=row["loss"])
+            if (step + 1) % save_every == 0:
+                save_file(masters.state(), work / "state.tmp")
+                os.replace(work / "state.tmp", work / "state.safetensors")
+                (work / "state.json").write_text(json.dumps({"step": step + 1}))
+                save_model(model, tokenizer, out)
+    save_model(model, tokenizer, out)
+
+
+def main() -> None:
+    """The command line of the pre-training."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--scenes", type=int, default=32)
+    parser.add_argument("--rows", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-every", type=int, default=200)
+    parser.add_argument("--halt", type=int, default=1 << 30, help="stop early at this step, for trials")
+    train(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
