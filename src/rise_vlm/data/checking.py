@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rise_vlm.data.card import explain
-from rise_vlm.data.images import read_frame, safe_join
+from rise_vlm.data.images import read_size, safe_join
 from rise_vlm.data.record import Record
 from rise_vlm.errors import DataError
 
@@ -106,15 +106,19 @@ def check_row(row: Any, root: Path, judge: Judge, seen: set[str]) -> Record:
         raise BadRow("duplicate id", f"the id '{record.id}' was used before", record.id)
     seen.add(record.id)
     for image in record.images:
-        path = _inside(root, image, record.id)
-        try:
-            missing = not path.is_file()
-        except OSError as error:  # a name too long, a folder that may not be entered
-            raise BadRow("path", f"the image '{image}' cannot be reached: {error.strerror}", record.id) from error
-        if missing:
-            raise BadRow("missing image", f"the image '{image}' is missing", record.id)
+        need_file(_inside(root, image, record.id), image, record.id)
     check_annotation(record, judge)
     return record
+
+
+def need_file(path: Path, name: str, id: str | None = None) -> None:
+    """BadRow unless there is a file ``path``, which the row calls ``name``."""
+    try:
+        missing = not path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise BadRow("path", f"the image '{name}' cannot be reached: {error.strerror}", id) from error
+    if missing:
+        raise BadRow("missing image", f"the image '{name}' is missing", id)
 
 
 def check_annotation(record: Record, judge: Judge | None) -> None:
@@ -140,10 +144,11 @@ def _record(values: dict[str, Any], root: Path, id_: str | None) -> Record:
     if not unsized:
         return record
     path = _inside(root, record.images[0], id_)
+    need_file(path, record.images[0], id_)
     try:
-        width, height = read_frame(path).size
+        width, height = read_size(path).upright
     except DataError as error:
-        raise BadRow("image" if path.is_file() else "missing image", str(error), id_) from error
+        raise BadRow("image", str(error), id_) from error
     return record.model_copy(update={"width": width, "height": height})
 
 

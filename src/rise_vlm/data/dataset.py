@@ -83,7 +83,7 @@ class Dataset:
         problems: list[Problem] = []
         complete = False
         try:
-            for result in self.check(split):
+            for _, result in self.check(split):
                 if isinstance(result, Record):
                     counts.records += 1
                     yield result
@@ -96,8 +96,8 @@ class Dataset:
         finally:
             self._quarantine(split, problems, complete)
 
-    def check(self, split: str, *, anew: bool = False) -> Iterator[Record | Problem]:
-        """Stream every row of ``split`` as a Record or as the Problem that keeps it from being one.
+    def check(self, split: str, *, anew: bool = False) -> Iterator[tuple[int, Record | Problem]]:
+        """Stream every row of ``split`` with its number, as a Record or as the Problem that keeps it from being one.
 
         Rows that ``rise data check`` put aside for what only it can see stay aside, unless ``anew`` is set.
         """
@@ -110,15 +110,15 @@ class Dataset:
                     raise BadRow("row", unreadable)
                 record = check_row(row, self.root, judge, seen)
             except BadRow as bad:
-                yield bad.at(file, number)
+                yield number, bad.at(file, number)
                 continue
             known = aside.get(record.id)
-            yield record if known is None else replace(known, row=number)
+            yield number, record if known is None else replace(known, row=number)
 
     def require(self, split: str, minimum: int = 1) -> None:
         """Raise DataError unless ``split`` exists and has at least ``minimum`` good records."""
         counts = Counts()
-        for result in self.check(split):
+        for _, result in self.check(split):
             if isinstance(result, Problem):
                 counts.add(result)
                 continue

@@ -35,7 +35,7 @@ TURNS = {
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageSize:
     """The stored size of an image in pixels and the EXIF orientation (1 to 8) that makes it upright."""
 
     stored_width: int
@@ -43,10 +43,11 @@ class Frame:
     orientation: int
 
     @property
-    def size(self) -> tuple[int, int]:
+    def upright(self) -> tuple[int, int]:
         """Width and height of the upright picture."""
-        stored = self.stored_width, self.stored_height
-        return stored[::-1] if self.orientation >= 5 else stored
+        if self.orientation >= 5:
+            return self.stored_height, self.stored_width
+        return self.stored_width, self.stored_height
 
 
 def read_image(path: Path | str) -> Image.Image:
@@ -61,13 +62,13 @@ def read_image(path: Path | str) -> Image.Image:
         return to_rgb(_upright(image), path)
 
 
-def read_frame(path: Path | str) -> Frame:
+def read_size(path: Path | str) -> ImageSize:
     """Stored size and EXIF orientation, from the header where the format allows. Raises DataError as read_image."""
     with _opened(Path(path)) as image:
         orientation = _orientation(image)
         if image.format == "TIFF" and orientation >= 5:  # Pillow turns TIFFs by itself and tells the upright size
-            return Frame(image.height, image.width, orientation)
-        return Frame(image.width, image.height, orientation)
+            return ImageSize(image.height, image.width, orientation)
+        return ImageSize(image.width, image.height, orientation)
 
 
 def to_rgb(image: Image.Image, name: Path | str = "the image") -> Image.Image:
@@ -85,15 +86,15 @@ def to_rgb(image: Image.Image, name: Path | str = "the image") -> Image.Image:
     return image.convert("RGB")
 
 
-def turn_box(box: Sequence[float], frame: Frame) -> list[float]:
+def turn_box(box: Sequence[float], size: ImageSize) -> list[float]:
     """``box`` ``[x1, y1, x2, y2]`` from stored pixels to pixels of the upright picture."""
     x1, y1, x2, y2 = box
-    width, height = frame.stored_width, frame.stored_height
-    if frame.orientation in (2, 3, 7, 8):  # the stored x axis runs against the upright axis that it becomes
+    width, height = size.stored_width, size.stored_height
+    if size.orientation in (2, 3, 7, 8):  # the stored x axis runs against the upright axis that it becomes
         x1, x2 = width - x2, width - x1
-    if frame.orientation in (3, 4, 6, 7):  # the stored y axis does
+    if size.orientation in (3, 4, 6, 7):  # the stored y axis does
         y1, y2 = height - y2, height - y1
-    return [y1, x1, y2, x2] if frame.orientation >= 5 else [x1, y1, x2, y2]
+    return [y1, x1, y2, x2] if size.orientation >= 5 else [x1, y1, x2, y2]
 
 
 def safe_join(root: Path | str, relative: str) -> Path:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -23,8 +24,19 @@ from rise_vlm.data.images import read_image, to_rgb
 from rise_vlm.data.record import Record
 from rise_vlm.errors import DataError
 
+ORDER = ("train", "val", "test")
 LONGEST_NAME = 120
 """Bytes of the longest image name without its suffix; file systems allow 255 with it."""
+
+
+def refuse_existing(root: Path, force: bool) -> None:
+    """Raise DataError where ``root`` holds anything: unless ``force``, a dataset; ever, something else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    if not (root / CARD).is_file():
+        raise DataError(f"{root} exists and is not a dataset; choose another folder.")
+    if not force:
+        raise DataError(f"{root} holds a dataset already; choose another folder or replace it with --force.")
 
 
 class DatasetWriter:
@@ -47,7 +59,7 @@ class DatasetWriter:
         self._copied: dict[tuple[str, Path], tuple[str, tuple[int, int]]] = {}
 
     def __enter__(self) -> DatasetWriter:
-        self._refuse_existing()
+        refuse_existing(self.root, self.force)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             for entry in list(self.root.parent.iterdir()):
@@ -56,7 +68,7 @@ class DatasetWriter:
                     shutil.rmtree(entry)  # what a killed process left over
             self._draft.mkdir()
         except OSError as error:
-            raise DataError(f"{self.root} cannot be written: {error}", exit_code=1) from error
+            raise DataError(f"{self.root} was not written: {error}.", exit_code=1) from error
         return self
 
     def __exit__(
@@ -68,11 +80,11 @@ class DatasetWriter:
             if kind is None:
                 self._finish()
         except OSError as failure:
-            raise DataError(f"{self.root} cannot be written: {failure}", exit_code=1) from failure
+            raise DataError(f"{self.root} was not written: {failure}.", exit_code=1) from failure
         finally:
             shutil.rmtree(self._draft, ignore_errors=True)
         if isinstance(error, OSError):
-            raise DataError(f"{self.root} cannot be written: {error}", exit_code=1) from error
+            raise DataError(f"{self.root} was not written: {error}.", exit_code=1) from error
 
     def split(self, name: str) -> Counts:
         """The counts of a split, which is made where it does not exist yet."""
@@ -99,7 +111,6 @@ class DatasetWriter:
 
         Raises DataError for a duplicate id, an annotation that the judge refuses and an image that cannot be read.
         """
-        counts = self.split(split)
         known = self._copied.get((split, image)) if isinstance(image, Path) else None
         relative, (width, height) = known or self._place(split, image, id)
         try:
@@ -118,6 +129,7 @@ class DatasetWriter:
         if id in self._ids:
             raise BadRow("duplicate id", f"the id '{id}' was used before", id)
         check_annotation(record, self._judge)
+        counts = self.split(split)
         if known is None:
             self._store(image, relative)
             if isinstance(image, Path):
@@ -157,24 +169,21 @@ class DatasetWriter:
             path = f"images/{split}/{stem}-{number}{suffix}"
         return path
 
-    def _refuse_existing(self) -> None:
-        if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):
-            return
-        if not (self.root / CARD).is_file():
-            raise DataError(f"{self.root} exists and is not a dataset; choose another folder.")
-        if not self.force:
-            raise DataError(f"{self.root} holds a dataset already; choose another folder or replace it with --force.")
-
     def _finish(self) -> None:
         """Write quarantine and card, then put the folder in place with one rename."""
         write_quarantine(self._draft, self.problems)
-        splits = dict(self.card.splits) | {split: f"{split}.jsonl" for split in self._files}
+        splits = dict(self.card.splits) | {split: f"{split}.jsonl" for split in ordered(self._files)}
         self.card.model_copy(update={"splits": splits}).write(self._draft)
         old = self.root.parent / f".{self.root.name}.old-{os.getpid()}"
         if self.root.exists():
             self.root.replace(old)
         self._draft.replace(self.root)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def ordered(splits: Iterable[str]) -> list[str]:
+    """Splits as people expect them: train, val, test, then all others as they came."""
+    return sorted(splits, key=lambda split: ORDER.index(split) if split in ORDER else len(ORDER))
 
 
 def _runs(process: int) -> bool:

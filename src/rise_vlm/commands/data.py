@@ -1,0 +1,173 @@
+"""``rise data``: make a world's dataset, import a foreign one, check one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rise_vlm.console import progress
+from rise_vlm.data.checking import Counts
+from rise_vlm.errors import UserError, nearest
+
+SHOWN = 20
+"""Problems that ``check`` prints; ``--json`` and ``quarantine.jsonl`` have them all."""
+
+app = typer.Typer(no_args_is_help=True, help="Make, import and check datasets.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the dataset that is there.")]
+
+
+@app.command()
+def make(
+    world: Annotated[str, typer.Argument(help="The world to draw: affect or errand.")],
+    out: Annotated[Path, typer.Option(help="The new dataset's folder.")],
+    train: Annotated[int, typer.Option(min=0, help="Records to train on.")] = 400,
+    val: Annotated[int, typer.Option(min=0, help="Records to validate on.")] = 100,
+    test: Annotated[int, typer.Option(min=0, help="Records of each test, in domain and out of domain.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Draw a dataset of a world: no download, known truth, in-domain and out-of-domain tests."""
+    from rise_vlm.data.writer import refuse_existing
+    from rise_vlm.worlds import load_world
+
+    chosen = load_world(world)
+    refuse_existing(out, force)
+    if out.exists() and force:
+        shutil.rmtree(out)
+    summary = chosen.make(out, train=train, val=val, test=test, seed=seed)
+    _tell({"dataset": str(out), "world": world, "summary": summary}, as_json, f"Made {out}.", *_lines(summary))
+
+
+@app.command("import", no_args_is_help=True)
+def import_(
+    format: Annotated[str, typer.Argument(help="folders, csv, voc or coco.")],
+    source: Annotated[Path, typer.Argument(help="The folder or file to import.")],
+    out: Annotated[Path, typer.Option(help="The new dataset's folder.")],
+    task: Annotated[str | None, typer.Option(help="classification or grounding (voc, coco).")] = None,
+    val: Annotated[float | None, typer.Option(help="Share of images for val. Default 0.1 if no splits.")] = None,
+    test: Annotated[float | None, typer.Option(help="Share of images for test. Default 0.2 if no splits.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, if elsewhere (csv, voc, coco).")] = None,
+    columns: Annotated[str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv).")] = None,
+    question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (voc, coco).")] = None,
+    boxes: Annotated[
+        str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored (voc, coco).")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Import labelled images. They are copied as they are; bad rows go to quarantine.jsonl with the reason.
+
+    Without splits in the source, 20 % of the images become test and 10 % val, chosen by a hash of their names.
+    """
+    from rise_vlm.data.formats import find_format
+    from rise_vlm.data.formats.base import Options
+    from rise_vlm.data.importing import import_dataset
+
+    form = find_format(format)
+    given = {"images": images, "columns": columns, "question": question, "boxes": boxes}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given.keys() - form.options:
+        raise UserError(f"--{name} means nothing to the format '{format}'.")
+    task = task or form.tasks[0]
+    if task not in form.tasks:
+        raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
+    if "columns" in given:
+        given["columns"] = _two_columns(str(columns))
+    if boxes not in (None, "auto", "upright", "stored"):
+        raise UserError(f"--boxes is auto, upright or stored, not '{boxes}'.")
+    outcome = import_dataset(
+        form, source, out, Options(task=task, **given), shares=_shares(val, test), force=force, strict=strict
+    )
+    lines = [f"{split}: {number} records" for split, number in outcome.splits.items()]
+    if outcome.dealt:
+        lines.append(f"Splits: {outcome.dealt}.")
+    lines.append(_quarantined(outcome.quarantined))
+    lines += [f"Skipped: {number} x {reason}" for reason, number in outcome.skipped.most_common()]
+    _tell({"dataset": str(out), "task": task} | outcome.to_dict(), as_json, f"Imported {source} into {out}.", *lines)
+
+
+@app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Write quarantine.jsonl; all commands then pass over those rows.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check every row and open every image. Exit code 1 where there are problems."""
+    from rise_vlm.data.dataset import Dataset
+    from rise_vlm.data.inspecting import inspect
+    from rise_vlm.data.inspecting import quarantine as write
+
+    opened = Dataset.open(dataset)
+    with progress(f"Checking {dataset}") as bar:
+        report = inspect(opened, strict=strict, tick=bar.update)
+    if quarantine:
+        write(opened, report)
+    lines = [str(problem) for problem in report.problems[:SHOWN]]
+    if len(report.problems) > SHOWN:
+        lines.append(f"... and {len(report.problems) - SHOWN} more; --quarantine or --json lists them all.")
+    lines += [f"{split}: {count.records} records, {_kinds(count)}" for split, count in report.counts.items()]
+    result = {
+        "dataset": str(dataset),
+        "task": opened.card.task,
+        "ok": not report.problems,
+        "splits": {split: count.to_dict() for split, count in report.counts.items()},
+        "problems": [vars(problem) for problem in report.problems],
+        "notes": report.notes,
+    }
+    _tell(result, as_json, *lines, *report.notes)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def _two_columns(columns: str) -> tuple[str, str]:
+    names = [name.strip() for name in columns.split(",")]
+    if len(names) != 2 or not all(names):
+        raise UserError(f"--columns takes two names, IMAGE,LABEL, not '{columns}'.")
+    return names[0], names[1]
+
+
+def _shares(val: float | None, test: float | None) -> dict[str, float]:
+    """The shares asked for, checked."""
+    shares = {name: share for name, share in (("val", val), ("test", test)) if share is not None}
+    for name, share in shares.items():
+        if not 0 <= share < 1:  # false for NaN too
+            raise UserError(f"--{name} is a share from 0 to 1, such as 0.1, not {share:g}.")
+    if sum(shares.values()) >= 1:
+        raise UserError("--val and --test together leave nothing to train on.")
+    return shares
+
+
+def _kinds(counts: Counts) -> str:
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.kinds.most_common())
+    return f"{counts.quarantined} bad" + (f" ({kinds})" if kinds else "")
+
+
+def _quarantined(counts: Counts) -> str:
+    first = f"; the first: {counts.first}" if counts.first else ""
+    return f"Quarantined: {_kinds(counts)}{first}"
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
+    """A summary as lines, nested values in JSON."""
+    shown = {key: value if isinstance(value, str) else json.dumps(value) for key, value in summary.items()}
+    return [f"{key}: {value}" for key, value in shown.items()]
+
+
+def _tell(result: dict[str, Any], as_json: bool, *lines: str) -> None:
+    """One JSON object on stdout, or lines for a person."""
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        for line in lines:
+            typer.echo(line)

@@ -1,0 +1,201 @@
+"""From a foreign format to a dataset: splits, boxes made upright, images copied, everything counted.
+
+The source is gone through twice: once for its classes, splits and images, then to open and copy. Images are copied
+byte for byte. Left out: merging sources, changing labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rise_vlm.console import progress
+from rise_vlm.data.card import Card
+from rise_vlm.data.checking import BadRow, Counts, Problem, need_file
+from rise_vlm.data.formats import Format
+from rise_vlm.data.formats.base import Found, Item, Options, Skip
+from rise_vlm.data.images import ImageSize, read_size, turn_box
+from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
+from rise_vlm.errors import DataError, UserError
+from rise_vlm.tasks import make_task
+
+DEFAULT_SHARES = {"val": 0.1, "test": 0.2}
+"""Shares of the images where the source has no splits of its own."""
+
+
+@dataclass
+class Outcome:
+    """What an import made of its source."""
+
+    splits: dict[str, int] = field(default_factory=dict)
+    quarantined: Counts = field(default_factory=Counts)
+    skipped: Counter[str] = field(default_factory=Counter)
+    dealt: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "splits": self.splits,
+            "quarantined": self.quarantined.quarantined,
+            "kinds": dict(self.quarantined.kinds),
+            "skipped": dict(self.skipped),
+            "dealt": self.dealt,
+        }
+
+
+@dataclass
+class Survey:
+    """What the first pass found: classes, the source's own splits, hashes of the images that may be dealt to splits."""
+
+    classes: set[str] = field(default_factory=set)
+    splits: set[str] = field(default_factory=set)
+    groups: set[int] = field(default_factory=set)
+    items: int = 0
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+def import_dataset(
+    form: Format,
+    source: Path,
+    out: Path,
+    options: Options,
+    *,
+    shares: Mapping[str, float] = MappingProxyType({}),
+    force: bool = False,
+    strict: bool = False,
+) -> Outcome:
+    """Import ``source`` into a new dataset ``out`` and tell what came of it.
+
+    ``shares`` are the shares of images for val and test, dealt by a hash of the image's name. Those not given are none
+    where the source has splits of its own, and otherwise DEFAULT_SHARES. Raises DataError where nothing can be imported and, with
+    ``strict``, at the first bad row; then nothing is left behind.
+    """
+    refuse_existing(out, force)
+    importer = form.load()
+    survey = _survey(importer.read(source, options))
+    if not survey.items:
+        raise DataError(_nothing(source, survey.outcome), exit_code=1)
+    outcome = Outcome()
+    deal = _dealer(survey, shares, outcome)
+    classes = [] if options.task == "grounding" else sorted(survey.classes)
+    card = Card(name=out.name, task=options.task, classes=classes, source=str(source))
+    judge = make_task(card).check  # refuses class names that it cannot tell apart, before any image is copied
+    with (
+        DatasetWriter(out, card, judge=judge, force=force) as writer,
+        progress(f"Importing {source.name}", survey.items) as bar,
+    ):
+        for found in importer.read(source, options):
+            if isinstance(found, Skip):
+                outcome.skipped[found.reason] += 1
+                continue
+            problem = found if isinstance(found, Problem) else _copy(found, writer, deal(found), options)
+            if problem is not None:
+                if strict:
+                    raise DataError(f"{source}: {problem}.", exit_code=1)
+                writer.quarantine(problem)
+                outcome.quarantined.add(problem)
+            bar.update(isinstance(found, Item))
+        outcome.splits = {split: writer.counts[split].records for split in ordered(writer.counts)}
+        if not outcome.splits:
+            raise DataError(_nothing(source, outcome), exit_code=1)
+    return outcome
+
+
+def _survey(findings: Iterator[Found]) -> Survey:
+    survey = Survey()
+    for found in findings:
+        if isinstance(found, Skip):
+            survey.outcome.skipped[found.reason] += 1
+        elif isinstance(found, Problem):
+            survey.outcome.quarantined.add(found)
+        else:
+            survey.items += 1
+            if found.split is not None:
+                survey.splits.add(found.split)
+            if found.split in (None, "train") and os.path.isfile(found.image):  # noqa: PTH113 (never raises)
+                survey.groups.add(_hash(found.group))
+            if isinstance(found.annotation, str):
+                survey.classes.add(found.annotation)
+    return survey
+
+
+def _hash(group: str) -> int:
+    return int.from_bytes(hashlib.blake2b(group.encode("utf-8", "surrogateescape"), digest_size=8).digest())
+
+
+def _dealer(survey: Survey, shares: Mapping[str, float], outcome: Outcome) -> Callable[[Item], str]:
+    """What says to which split an item goes: its own, or one by the hash of its image's name.
+
+    Shares are exact: the images with the lowest hashes go to test, the next to val, all others to train.
+    """
+    shares = ({} if survey.splits else DEFAULT_SHARES) | dict(shares)
+    for split in survey.splits & {split for split, share in shares.items() if share}:
+        raise UserError(f"--{split} cannot be used: the source has a split '{split}' of its own.")
+    numbers = sorted(survey.groups)
+    chosen: dict[int, str] = {}
+    for split in ("test", "val"):
+        size = round(shares.get(split, 0.0) * len(numbers))
+        chosen |= dict.fromkeys(numbers[len(chosen) : len(chosen) + size], split)
+    if chosen:
+        told = ", ".join(f"{split} {shares[split]:g}" for split in ("val", "test") if shares.get(split))
+        outcome.dealt = f"{told} of {len(numbers)} images, by a hash of the image's name; no image is in two splits"
+
+    def deal(item: Item) -> str:
+        return item.split if item.split not in (None, "train") else chosen.get(_hash(item.group), "train")
+
+    return deal
+
+
+def _copy(item: Item, writer: DatasetWriter, split: str, options: Options) -> Problem | None:
+    """Make ``item`` a record, or tell why it cannot be one."""
+    try:
+        need_file(item.image, str(item.image))
+        annotation = item.annotation
+        if item.is_box:
+            annotation = upright_box(annotation, item.stated_size, read_size(item.image), options.boxes)
+        writer.add(split, id=item.id, image=item.image, annotation=annotation, question=item.question, meta=item.meta)
+    except BadRow as bad:
+        return replace(bad.at(item.file, item.row), id=item.id)
+    except DataError as error:
+        return BadRow("image", str(error), item.id).at(item.file, item.row)
+    return None
+
+
+def upright_box(box: list[float], stated: tuple[int, int] | None, size: ImageSize, rule: str) -> list[float]:
+    """``box`` in the frame of the upright picture.
+
+    ``rule`` says in which frame it is: ``upright``, ``stored``, or ``auto``: the one whose size the annotation states.
+    Raises BadRow where the stated size is neither, or where a turned photo has nothing that tells the two apart.
+    """
+    stored, upright = (size.stored_width, size.stored_height), size.upright
+    if stated is not None and stated not in (stored, upright):
+        told = f"{stated[0]} x {stated[1]}, but the image has {upright[0]} x {upright[1]}"
+        raise BadRow("annotation", f"the annotation is for an image of {told}")
+    if size.orientation == 1:
+        return box
+    if rule == "auto":
+        if stated is None or stored == upright:
+            raise BadRow(
+                "annotation",
+                f"EXIF turns the photo (orientation {size.orientation}) and the stated size does not tell whether the "
+                "box is for the upright or the stored picture; say so with --boxes upright or --boxes stored",
+            )
+        rule = "upright" if stated == upright else "stored"
+    return turn_box(box, size) if rule == "stored" else box
+
+
+def _nothing(source: Path, outcome: Outcome) -> str:
+    why = ""
+    if outcome.quarantined.first:
+        why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
+    if outcome.skipped:
+        why += (
+            " Skipped: " + ", ".join(f"{number} x {reason}" for reason, number in outcome.skipped.most_common(3)) + "."
+        )
+    return f"{source} gave no record.{why}"
