@@ -13,7 +13,7 @@ from PIL import Image
 
 from rise_vlm.worlds.affect_person import HEAD, draw_person, person_x
 from rise_vlm.worlds.affect_scene import Scene
-from rise_vlm.worlds.affect_things import draw_thing
+from rise_vlm.worlds.affect_things import draw_thing, extent
 from rise_vlm.worlds.canvas import Canvas, Colour, Pen, mix
 
 HORIZON = 0.63
@@ -32,7 +32,11 @@ GROUND: dict[str, Colour] = {
     "beach": (240, 216, 160),
     "ruins": (190, 172, 128),
 }
-DIM: dict[str, tuple[Colour, float]] = {"day": ((255, 255, 255), 0.0), "dusk": ((170, 84, 84), 0.3), "night": ((16, 20, 56), 0.52)}  # fmt: skip
+DIM: dict[str, tuple[Colour, float]] = {
+    "day": ((255, 255, 255), 0.0),
+    "dusk": ((170, 84, 84), 0.3),
+    "night": ((16, 20, 56), 0.52),
+}
 SNOW: Colour = (240, 245, 250)
 
 
@@ -47,29 +51,40 @@ def draw(scene: Scene, size: int = 336, supersample: int = 2) -> Image.Image:
     if scene.tree:
         _tree(stage, scene)
     for thing, pen in zip(scene.things, _slots(stage, scene), strict=True):
-        draw_thing(pen.at(0.0, 0.0, 1.0, flip=rng.random() < 0.5), thing)
+        draw_thing(pen.at(0.0, 0.0, 1.0, flip=_flips(scene)[thing]), thing)
     draw_person(stage, scene, rng)
     return canvas.finish()
 
 
 def boxes(scene: Scene) -> dict[str, Box]:
-    """Where things are, as normalised (x1, y1, x2, y2): `person`, `head` and each thing by its name."""
-    stage = Canvas(8, 1).at(1.0, 0.0, 1.0, flip=True) if scene.side == "right" else Canvas(8, 1).at(0.0, 0.0)
+    """Where things are, as normalised (x1, y1, x2, y2): `person`, `head` (with hair and hat) and each thing by name."""
+    plain = Canvas(8, 1)
+    stage = plain.at(1.0, 0.0, 1.0, flip=True) if scene.side == "right" else plain
     x, y = person_x(scene)
-    out = {
-        "person": stage.box(x - 0.22, y - HEAD * 1.12, x + 0.22, 0.96),
-        "head": stage.box(x - HEAD * 1.08, y - HEAD * 1.12, x + HEAD * 1.08, y + HEAD),
-    }
+    out: dict[str, Box] = {}
+    reach = 0.262 if scene.posture == "raised" else 0.228 if scene.hat else 0.22
+    over = HEAD * (1.37 if scene.hat else 1.07)
+    top = y - (max(over, 0.222) if scene.posture == "raised" else over)
+    out["person"] = stage.box(x - reach, top, x + reach, 0.96)
+    brim = 1.17 if scene.hat else 1.12
+    out["head"] = stage.box(x - HEAD * brim, y - over, x + HEAD * brim, y + HEAD)
     for thing, pen in zip(scene.things, _slots(stage, scene), strict=True):
-        out[thing] = pen.box(-1.0, -1.0, 1.0, 1.0)
+        mirrored = pen.at(0.0, 0.0, 1.0, flip=_flips(scene)[thing])
+        out[thing] = mirrored.box(*extent(thing))
     return out
+
+
+def _flips(scene: Scene) -> dict[str, bool]:
+    """Which things are drawn mirrored."""
+    rng = random.Random(scene.seed + 1)
+    return {thing: rng.random() < 0.5 for thing in scene.things}
 
 
 def _slots(stage: Pen, scene: Scene) -> list[Pen]:
     """One large place for one thing, two smaller for two; `things` run from left to right in the picture."""
     if len(scene.things) == 1:
         return [stage.at(0.765, 0.745, 0.195)]
-    pens = [stage.at(0.645, 0.81, 0.122), stage.at(0.87, 0.81, 0.122)]
+    pens = [stage.at(0.636, 0.812, 0.119), stage.at(0.878, 0.812, 0.119)]
     return pens[::-1] if scene.side == "right" else pens
 
 
@@ -144,7 +159,8 @@ def _falling(canvas: Canvas, stage: Pen, scene: Scene, rng: random.Random) -> No
             stage.line([(x, y), (x - 0.022, y + 0.065)], colour, 0.011)
     elif scene.weather == "snow":
         for k in range(44):
-            x, y, r = (k * 0.7549) % 1.0, 0.12 + 0.84 * ((k * 0.5698 + rng.random() * 0.1) % 1.0), rng.uniform(0.01, 0.017)
+            x, y = (k * 0.7549) % 1.0, 0.12 + 0.84 * ((k * 0.5698 + rng.random() * 0.1) % 1.0)
+            r = rng.uniform(0.01, 0.017)
             stage.ellipse(x, y, r, r, (255, 255, 255), outline=canvas.style == "ink")
     elif scene.weather == "fog":
         mist = mix((236, 238, 240), *(DIM[scene.light][0], DIM[scene.light][1] * 0.55))
@@ -188,7 +204,8 @@ def _street(stage: Pen, scene: Scene) -> None:
         right = x + 0.172
         stage.rect(x, top + 0.06, right, HORIZON + 0.01, _dim(walls[k], scene))
         roof = mix((150, 74, 66), SNOW, 0.75 if scene.weather == "snow" else 0.0)
-        stage.shape([(x - 0.012, top + 0.065), (x + 0.086, top - 0.02), (right + 0.012, top + 0.065)], _dim(roof, scene))
+        gable = [(x - 0.012, top + 0.065), (x + 0.086, top - 0.02), (right + 0.012, top + 0.065)]
+        stage.shape(gable, _dim(roof, scene))
         for wx in (x + 0.04, x + 0.105):
             stage.rect(wx, top + 0.1, wx + 0.032, top + 0.145, lit)
     stage.rect(-0.1, HORIZON, 1.1, HORIZON + 0.05, _dim((210, 204, 196), scene), outline=False)

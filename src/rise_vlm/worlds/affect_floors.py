@@ -71,7 +71,7 @@ def _features(scene: Scene) -> np.ndarray:
     return np.array(out)
 
 
-def _additive(train: Annotated, steps: int = 400, rate: float = 0.5, decay: float = 0.003) -> Predict:
+def _additive(train: Annotated, steps: int = 400, rate: float = 0.5, decay: float = 0.0003) -> Predict:
     """Softmax regression, by gradient descent with momentum."""
     inputs, targets = np.array([_features(scene) for scene, _ in train]), _rows(train)
     weights = np.zeros((inputs.shape[1], len(CLASSES)))

@@ -100,7 +100,7 @@ PAIRS: dict[tuple[str, str], dict[str, float]] = {
 
 def probabilities(scene: Scene) -> tuple[float, ...]:
     """The chance that one rater picks each class, in the order of `CLASSES`; sums to 1."""
-    totals = dict.fromkeys(CLASSES, 0.0)
+    totals: dict[str, float] = dict.fromkeys(CLASSES, 0.0)
     share = 1.0 / len(scene.things)
     for thing in scene.things:
         cues = {f"face={scene.face}", f"thing={thing}", f"kind={KIND_OF[thing]}", f"posture={scene.posture}",

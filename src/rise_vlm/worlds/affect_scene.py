@@ -34,7 +34,7 @@ TWO_THINGS = 0.3
 
 
 def _held_out() -> frozenset[tuple[str, str]]:
-    """14 of the 72 pairs of a face and a thing: at least one per thing, two or three per face, never two of one kind."""
+    """14 of the 72 pairs of a face and a thing: one or more per thing, two or three per face, never two of one kind."""
     faces, things = FACTS["face"], FACTS["thing"]
     pairs = {(faces[(5 * j + j // 6 * 2) % 6], thing) for j, thing in enumerate(things)}
     pairs |= {("gritted", "spider"), ("smile", "gravestone")}

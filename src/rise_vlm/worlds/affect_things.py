@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
-from rise_vlm.worlds.canvas import Colour, Pen, mix
+from PIL import Image, ImageChops
+
+from rise_vlm.worlds.canvas import Canvas, Colour, Pen, mix
 
 DARK: Colour = (52, 44, 56)
 WHITE: Colour = (255, 255, 255)
@@ -17,6 +20,16 @@ def draw_thing(pen: Pen, thing: str) -> None:
     """Draw one thing over its shadow."""
     pen.ellipse(0, 0.93, 0.85, 0.09, (88, 84, 96), outline=False)
     _THINGS[thing](pen)
+
+
+@cache
+def extent(thing: str) -> tuple[float, float, float, float]:
+    """The tight local box (x1, y1, x2, y2) of a thing, measured on a drawing of it without its shadow."""
+    canvas = Canvas(240, 1, background=(1, 2, 3))
+    _THINGS[thing](canvas.at(0.5, 0.5, 0.4))
+    box = ImageChops.difference(canvas.image, Image.new("RGB", canvas.image.size, (1, 2, 3))).getbbox()
+    x1, y1, x2, y2 = ((edge / 240 - 0.5) / 0.4 for edge in box or (0, 0, 240, 240))
+    return (x1, y1, x2, y2)
 
 
 def _cake(pen: Pen) -> None:

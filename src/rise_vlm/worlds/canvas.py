@@ -51,9 +51,7 @@ def smooth(points: Sequence[Point], closed: bool = True, steps: int = 5) -> list
             b = ((3 * t - 5) * t * t + 2) / 2
             c = ((-3 * t + 4) * t + 1) * t / 2
             d = (t - 1) * t * t / 2
-            out.append(
-                (a * p0[0] + b * p1[0] + c * p2[0] + d * p3[0], a * p0[1] + b * p1[1] + c * p2[1] + d * p3[1])
-            )
+            out.append((a * p0[0] + b * p1[0] + c * p2[0] + d * p3[0], a * p0[1] + b * p1[1] + c * p2[1] + d * p3[1]))
     if not closed:
         out.append(points[-1])
     return out
