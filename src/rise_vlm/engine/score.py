@@ -1,25 +1,28 @@
 """Log-probs of completions, each prompt computed once.
 
-A group's prompt and completions share one row ``[prompt, c1 .. cG]``. A mask lets a completion see the prompt and
-itself, and each completion's rope positions go on from the prompt's, so the result is that of G separate rows.
-Only positions that predict a completion token reach the output layer, in chunks that are recomputed in the backward
-pass: the full (tokens x vocabulary) logits never exist. Left out: attention kernels that skip masked blocks.
+A group's prompt and completions share one row ``[prompt, c1 .. cG]``: a completion sees the prompt and itself, and its
+rope positions go on from the prompt's, so the result is that of G separate rows (tested to 1e-5).
+Only positions that predict a completion token reach the output layer, in chunks that are computed again in the
+backward pass: the full (tokens x vocabulary) logits never exist. Left out: output layers that are not one matrix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.nn.utils.rnn import pad_sequence
 
+from rise_vlm.console import say
+from rise_vlm.policy.attention import SharedPrompts
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
 
-LOGITS_PER_CHUNK = 1 << 24
-"""Logits held at once by the output layer: 64 MB in float32."""
+LOGITS_PER_CHUNK = 1 << 22
+"""Logits held at once by the output layer: 16 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,16 @@ class Group:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the packed row."""
+        """Tokens of the group's packed row. A completion's last token is only predicted, so it takes no place."""
         return len(self.prompt) + sum(len(c) - 1 for c in self.completions)
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One row of a forward pass: a prompt and some of its group's completions."""
+class Scores:
+    """Of one group, padded with zeros on the right: log-probs (G, C) and, where asked for, entropies (G, C)."""
 
-    prompt: Prompt
-    completions: list[Tensor]
+    logprobs: Tensor
+    entropies: Tensor
 
 
 def completion_logprobs(
@@ -49,59 +52,65 @@ def completion_logprobs(
     *,
     temperature: float = 1.0,
     grad: bool,
-    entropy: bool = False,
     plain: bool = False,
     budget: int = 1 << 15,
 ) -> list[Tensor]:
-    """Log-probs (G, Cmax) float32 of each group's completion tokens, padded with 0 on the right.
+    """Log-probs (G, C) float32 of each group's completion tokens, padded with zeros on the right. See ``scores``."""
+    made = scores(policy, groups, temperature=temperature, grad=grad, plain=plain, budget=budget, entropy=False)
+    return [group.logprobs for group in made]
 
-    ``temperature`` divides the logits as it did in sampling. With ``entropy`` the result holds a second half, the
-    entropies of the same distributions without gradient: ``logprobs + entropies``. ``plain`` repeats the prompt for
-    each completion (for families that cannot pack, and as the oracle of the packed path). Without ``grad``, at most
-    ``budget`` tokens go through the model at once.
+
+def scores(
+    policy: Policy,
+    groups: Sequence[Group],
+    *,
+    temperature: float = 1.0,
+    grad: bool,
+    plain: bool = False,
+    budget: int = 1 << 15,
+    entropy: bool = True,
+) -> list[Scores]:
+    """Log-probs and entropies of each group's completion tokens; entropies carry no gradient.
+
+    ``temperature`` divides the logits as it did in sampling. ``plain`` repeats the prompt for each completion: for
+    families that cannot share it, and as the oracle of the shared path. Without ``grad`` at most ``budget`` tokens go
+    through the model at once; with it, the caller bounds the memory (``pack_by_tokens``).
     """
-    packed = policy.packs and not plain
+    if not policy.packs and not plain:
+        plain = True
+        _say_once(f"{policy.family.model_type}: this family cannot share a prompt, so it is repeated per completion.")
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
         features = policy.image_features([g.prompt for g in groups], grad=grad)
-        rows = [
-            _Row(g.prompt, part) for g in groups for part in ([g.completions] if packed else [[c] for c in g.completions])
-        ]
-        batches = [list(range(len(rows)))] if grad else _batches(rows, budget)
-        found: dict[int, list[tuple[Tensor, Tensor]]] = {}
-        for batch in batches:
-            scored = _score_rows(policy, [rows[i] for i in batch], features, temperature, entropy, packed)
-            found.update(zip(batch, scored, strict=True))
-    flat = [pair for i in range(len(rows)) for pair in found[i]]
-    return _pad(groups, [p[0] for p in flat]) + (_pad(groups, [p[1] for p in flat]) if entropy else [])
+        rows = [Group(g.prompt, part) for g in groups for part in ([[c] for c in g.completions] if plain else [g.completions])]
+        rows = [row for row in rows if row.completions]
+        found: dict[int, list[tuple[Tensor, ...]]] = {}
+        for batch in [list(range(len(rows)))] if grad else _batches(rows, budget):
+            chosen = [rows[i] for i in batch]
+            made = _score_rows(policy, chosen, features, temperature, entropy, plain) if chosen else []
+            found.update(zip(batch, made, strict=True))
+    flat = iter([pair for i in range(len(rows)) for pair in found[i]])
+    return [_padded([next(flat) for _ in group.completions], policy.device) for group in groups]
 
 
 def pack_by_tokens(groups: Sequence[Group], budget: int) -> list[list[Group]]:
-    """Micro-batches in order whose padded size (rows x longest) stays within ``budget``; groups are kept whole.
-
-    A group larger than the budget gets a micro-batch of its own.
-    """
+    """Micro-batches, in order, of at most ``budget`` tokens; a group is never cut, so a larger one stands alone."""
     batches: list[list[Group]] = []
-    longest = 0
+    held = 0
     for group in groups:
-        wider = max(longest, group.tokens)
-        if batches and wider * (len(batches[-1]) + 1) <= budget:
+        if batches and held + group.tokens <= budget:
             batches[-1].append(group)
-            longest = wider
+            held += group.tokens
         else:
             batches.append([group])
-            longest = group.tokens
+            held = group.tokens
     return batches
 
 
-def _length(row: _Row) -> int:
-    return len(row.prompt) + sum(len(c) - 1 for c in row.completions)
-
-
-def _batches(rows: Sequence[_Row], budget: int) -> list[list[int]]:
-    """Row numbers in batches of rows of similar length."""
+def _batches(rows: Sequence[Group], budget: int) -> list[list[int]]:
+    """Row numbers in batches of similar length whose padded size stays within the budget, longest first."""
     batches: list[list[int]] = []
-    for i in sorted(range(len(rows)), key=lambda i: -_length(rows[i])):
-        if batches and _length(rows[batches[-1][0]]) * (len(batches[-1]) + 1) <= budget:
+    for i in sorted(range(len(rows)), key=lambda i: -rows[i].tokens):
+        if batches and rows[batches[-1][0]].tokens * (len(batches[-1]) + 1) <= budget:
             batches[-1].append(i)
         else:
             batches.append([i])
@@ -109,103 +118,116 @@ def _batches(rows: Sequence[_Row], budget: int) -> list[list[int]]:
 
 
 def _score_rows(
-    policy: Policy, rows: Sequence[_Row], features: dict[str, Tensor], temperature: float, entropy: bool, packed: bool
-) -> list[list[tuple[Tensor, Tensor]]]:
-    """For each row and completion the log-probs (C,) and entropies (C,)."""
-    layout = _Layout.of(rows, policy.device)
-    embeds = policy.embed(layout.ids, [[features[image.key] for image in row.prompt.images] for row in rows])
-    mask = layout.packed_mask(embeds.dtype) if packed else layout.valid
-    hidden = policy.hidden(embeds, layout.positions, mask)
-    at = hidden[layout.source_row, layout.source_column]
-    logprobs, entropies = _output_layer(policy, at, layout.targets, temperature, entropy)
+    policy: Policy, rows: Sequence[Group], features: dict[str, Tensor], temperature: float, entropy: bool, plain: bool
+) -> list[list[tuple[Tensor, ...]]]:
+    """For each row and completion its log-probs (C,) and entropies (C,)."""
+    pictures = [features[image.key] for row in rows for image in row.prompt.images]
+    ids, positions, source, targets = (_plain_layout if plain else _shared_layout)(rows, policy.device)
+    embeds = policy.embed(ids, [pictures])
+    if plain:
+        width = torch.tensor([row.tokens for row in rows], device=policy.device)
+        valid = (torch.arange(ids.shape[1], device=policy.device) < width[:, None]).long()
+        hidden = policy.hidden(embeds, positions, valid)
+    else:
+        lengths = [[len(c) - 1 for c in row.completions] for row in rows]
+        shared = SharedPrompts.of([len(row.prompt) for row in rows], lengths, policy.device, embeds.dtype)
+        hidden = policy.hidden(embeds, positions, None, shared=shared)
+    at = hidden.flatten(0, 1).index_select(0, source)
+    logprobs, entropies = _OutputLayer.apply(at, policy.head.weight, policy, targets, temperature, entropy)
     sizes = [len(c) for row in rows for c in row.completions]
-    pairs = list(zip(logprobs.split(sizes), entropies.split(sizes), strict=True))
-    result: list[list[tuple[Tensor, Tensor]]] = []
+    pairs = iter(zip(logprobs.split(sizes), entropies.split(sizes), strict=True))
+    return [[next(pairs) for _ in row.completions] for row in rows]
+
+
+def _shared_layout(rows: Sequence[Group], device: torch.device) -> tuple[Tensor, ...]:
+    """All rows end to end: ids (1, N), positions (axes, 1, N), source (T,) of each target's hidden state, targets (T,)."""
+    ids: list[Tensor] = []
+    positions: list[Tensor] = []
+    source: list[Tensor] = []
+    here = 0
     for row in rows:
-        result.append(pairs[: len(row.completions)])
-        pairs = pairs[len(row.completions) :]
-    return result
+        prompt = row.prompt
+        ids.append(prompt.input_ids)
+        positions.append(prompt.positions)
+        here += len(prompt)
+        last = torch.tensor([here - 1])
+        for completion in row.completions:
+            count = len(completion) - 1
+            ids.append(completion[:-1])
+            positions.append((prompt.next_position + torch.arange(count)).expand(len(prompt.positions), -1))
+            source += [last, torch.arange(here, here + count)]
+            here += count
+    targets = torch.cat([completion for row in rows for completion in row.completions])
+    made = torch.cat(ids)[None], torch.cat(positions, dim=1)[:, None], torch.cat(source), targets
+    return tuple(tensor.to(device) for tensor in made)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Tensors of a batch of rows. The last token of a completion is only a target, so it is in no row."""
-
-    ids: Tensor  # (R, L)
-    positions: Tensor  # (axes, R, L)
-    segment: Tensor  # (R, L): 0 prompt, 1.. completion, -1 padding
-    source_row: Tensor  # (N,): where the hidden state that predicts each target is
-    source_column: Tensor  # (N,)
-    targets: Tensor  # (N,)
-
-    @classmethod
-    def of(cls, rows: Sequence[_Row], device: torch.device) -> _Layout:
-        width = max(_length(row) for row in rows)
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        positions = torch.zeros(rows[0].prompt.positions.shape[0], len(rows), width, dtype=torch.long)
-        segment = torch.full((len(rows), width), -1)
-        source_row: list[Tensor] = []
-        source_column: list[Tensor] = []
-        for r, row in enumerate(rows):
-            end = len(row.prompt)
-            ids[r, :end], positions[:, r, :end], segment[r, :end] = row.prompt.input_ids, row.prompt.positions, 0
-            last = end - 1
-            for number, completion in enumerate(row.completions, start=1):
-                count = len(completion) - 1
-                ids[r, end : end + count] = completion[:-1]
-                positions[:, r, end : end + count] = row.prompt.next_position + torch.arange(count)
-                segment[r, end : end + count] = number
-                source_row.append(torch.full((count + 1,), r))
-                source_column.append(torch.cat([torch.tensor([last]), torch.arange(end, end + count)]))
-                end += count
-        targets = torch.cat([completion for row in rows for completion in row.completions])
-        tensors = (ids, positions, segment, torch.cat(source_row), torch.cat(source_column), targets)
-        return cls(*(t.to(device) for t in tensors))
-
-    @property
-    def valid(self) -> Tensor:
-        """1 where a token is, 0 where padding is (R, L)."""
-        return (self.segment >= 0).long()
-
-    def packed_mask(self, dtype: torch.dtype) -> Tensor:
-        """Additive mask (R, 1, L, L): the past of one's own segment and of the prompt; padding sees only itself."""
-        width = self.ids.shape[1]
-        place = torch.arange(width, device=self.ids.device)
-        seen = (self.segment[:, :, None] == self.segment[:, None, :]) | (self.segment[:, None, :] == 0)
-        seen &= (place[:, None] >= place[None, :]) & (self.segment[:, None, :] >= 0)
-        seen |= place[:, None] == place[None, :]
-        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
-        return mask[:, None]
+def _plain_layout(rows: Sequence[Group], device: torch.device) -> tuple[Tensor, ...]:
+    """One completion per row, right-padded: as ``_shared_layout`` with ids (R, L) and ``source`` into R x L."""
+    whole = [_shared_layout([row], torch.device("cpu")) for row in rows]
+    ids = pad_sequence([ids[0] for ids, _, _, _ in whole], batch_first=True)
+    positions = pad_sequence([p[:, 0].T for _, p, _, _ in whole], batch_first=True).permute(2, 0, 1)
+    source = torch.cat([source + r * ids.shape[1] for r, (_, _, source, _) in enumerate(whole)])
+    return tuple(t.to(device) for t in (ids, positions, source, torch.cat([targets for *_, targets in whole])))
 
 
-def _output_layer(
-    policy: Policy, hidden: Tensor, targets: Tensor, temperature: float, entropy: bool
-) -> tuple[Tensor, Tensor]:
-    """Log-probs (N,) and entropies (N,) (zeros unless asked for) of ``targets`` (N,) given ``hidden`` (N, H)."""
-    chunk = max(1, LOGITS_PER_CHUNK // policy.base.lm_head.weight.shape[0])
+class _OutputLayer(torch.autograd.Function):
+    """Hidden states (T, H) to log-probs (T,) and entropies (T,) of targets (T,), a chunk of logits at a time."""
 
-    def one(part: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        logprobs = (policy.logits(part) / temperature).log_softmax(-1)
-        picked = logprobs.gather(-1, target[:, None])[:, 0]
-        if not entropy:
-            return picked, torch.zeros_like(picked)
-        with torch.no_grad():
-            return picked, -(logprobs.exp() * logprobs.clamp_min(torch.finfo(torch.float32).min)).sum(-1)
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, policy: Policy, targets: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        logprobs = torch.empty(len(hidden), device=hidden.device)
+        normaliser = torch.empty_like(logprobs)
+        entropies = torch.zeros_like(logprobs)
+        for at in _chunks(hidden, weight):
+            logits = policy.logits(hidden[at]).div_(temperature)
+            normaliser[at] = logits.logsumexp(-1)
+            logprobs[at] = logits.gather(-1, targets[at, None])[:, 0] - normaliser[at]
+            if entropy:
+                chance = logits.softmax(-1)
+                # 0 x -inf is 0 here: a banned id adds nothing.
+                entropies[at] = normaliser[at] - (chance * logits.masked_fill_(chance == 0, 0)).sum(-1)
+        ctx.save_for_backward(hidden, weight, targets, normaliser)
+        ctx.policy, ctx.temperature = policy, temperature
+        ctx.mark_non_differentiable(entropies)
+        return logprobs, entropies
 
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for part, target in zip(hidden.split(chunk), targets.split(chunk), strict=True):
-        if torch.is_grad_enabled():
-            pairs.append(checkpoint(one, part, target, use_reentrant=False))  # type: ignore[arg-type]
-        else:
-            pairs.append(one(part, target))
-    return torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs])
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        hidden, weight, targets, normaliser = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        # float32: many chunks are summed.
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        for at in _chunks(hidden, weight):
+            logits = ctx.policy.logits(hidden[at]).div_(ctx.temperature)
+            chance = logits.sub_(normaliser[at, None]).exp_()
+            slope = chance.mul_(-grad[at, None])
+            slope.scatter_add_(-1, targets[at, None], grad[at, None])
+            slope = slope.div_(ctx.temperature).to(weight.dtype)
+            if grad_hidden is not None:
+                grad_hidden[at] = slope @ weight
+            if grad_weight is not None:
+                grad_weight += slope.T @ hidden[at]
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None, None
 
 
-def _pad(groups: Sequence[Group], flat: Sequence[Tensor]) -> list[Tensor]:
-    result: list[Tensor] = []
-    done = 0
-    for group in groups:
-        part = flat[done : done + len(group.completions)]
-        done += len(part)
-        result.append(torch.nn.utils.rnn.pad_sequence(list(part), batch_first=True))
-    return result
+def _chunks(hidden: Tensor, weight: Tensor) -> list[slice]:
+    size = max(1, LOGITS_PER_CHUNK // len(weight))
+    return [slice(start, start + size) for start in range(0, len(hidden), size)]
+
+
+def _padded(pairs: Sequence[tuple[Tensor, ...]], device: torch.device) -> Scores:
+    if not pairs:
+        return Scores(torch.zeros(0, 0, device=device), torch.zeros(0, 0, device=device))
+    return Scores(*(pad_sequence([pair[i] for pair in pairs], batch_first=True) for i in (0, 1)))
+
+
+_said: set[str] = set()
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        say(text)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rise_vlm.errors import UserError
 from rise_vlm.policy import features as image_features
+from rise_vlm.policy.attention import NAME, SharedPrompts
 from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype
 from rise_vlm.policy.lora import LoraSettings, add_lora
 from rise_vlm.policy.prompt import Prompt
@@ -67,6 +68,7 @@ class Policy:
         loaded = load_checkpoint(name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
         model = loaded.model.to(place).eval()
         image_features.fast_patch_embedding(loaded.family.tower(model))
+        loaded.family.language_model(model).config._attn_implementation = NAME
         if lora is not None:
             model = add_lora(model, loaded.family.language_model(model), lora).eval()
         policy = cls(model, loaded.tokenizer, loaded.family, device=place, name=name)
@@ -85,6 +87,16 @@ class Policy:
     def tower(self) -> nn.Module:
         """The vision tower."""
         return self.family.tower(self.base)
+
+    @property
+    def language_model(self) -> nn.Module:
+        """The decoder: embeddings in, hidden states out."""
+        return self.family.language_model(self.base)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The output layer."""
+        return self.base.get_output_embeddings()
 
     @property
     def tower_frozen(self) -> bool:
@@ -154,19 +166,35 @@ class Policy:
         mask = (input_ids == self.family.image_token_id).unsqueeze(-1)
         return embeds.masked_scatter(mask, torch.cat(features).to(embeds.dtype))
 
-    def hidden(self, inputs_embeds: Tensor, positions: Tensor, mask: Tensor | None, cache: Any = None) -> Tensor:
-        """Last hidden states (R, L, H); ``positions`` (3 or 1, R, L); ``mask`` as ``engine.masks`` makes it or (R, L)."""
-        return self.family.language_model(self.base)(
+    def hidden(
+        self,
+        inputs_embeds: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        cache: Any = None,
+        shared: SharedPrompts | None = None,
+    ) -> Tensor:
+        """Last hidden states (R, L, H) of embeddings (R, L, H) at rope positions (3 or 1, R, L).
+
+        ``mask`` is additive (R, 1, L, keys), or (R, L) with 0 for padding, or None: each token sees those before it.
+        ``shared`` says instead which tokens of a single row are prompts and completions.
+        """
+        more: dict[str, Any] = {}
+        if shared is not None:
+            # Any 4-D mask stops transformers from making its own, which would be N x N.
+            mask, more = shared.mask, {"shared": shared}
+        return self.language_model(
             inputs_embeds=inputs_embeds,
             position_ids=positions if positions.shape[0] == 3 else positions[0],
             attention_mask=mask,
             past_key_values=cache,
             use_cache=cache is not None,
+            **more,
         ).last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits (..., V); those of banned ids are -inf."""
-        return self.base.lm_head(hidden).float().index_fill(-1, self.banned_ids, -torch.inf)
+        return self.head(hidden).float().index_fill_(-1, self.banned_ids, -torch.inf)
 
     def save(self, folder: Path | str) -> None:
         """Write weights (the adapter's under LoRA), configuration, tokenizer and image processor."""

@@ -1,0 +1,162 @@
+"""Attention over groups that share a prompt, as an attention function of transformers.
+
+All tokens of a batch of groups lie in one row without padding: ``[prompt, c1 .. cG, next prompt, ...]``. A completion
+sees its prompt and its own past; that equals a dense 4-D mask over the row, and costs far less: prompts attend among
+themselves once, completions attend to ``[prompt, own]``, and no query meets another completion's keys.
+Left out: kernels that read the shared prompt's keys without copying them to each completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "rise_shared_prompt"
+"""The attention implementation's name in transformers' registry."""
+
+
+@dataclass(frozen=True)
+class SharedPrompts:
+    """Which of the N tokens of a row belong together: R prompts and S completions.
+
+    Index N stands for padding. ``back`` (N,) says where each token lies in the padded prompts (R x P) followed by the
+    padded completions (S x C).
+    """
+
+    prompts: Tensor  # (R, P) int64, token numbers
+    completions: Tensor  # (S, C) int64, token numbers
+    owner: Tensor  # (S,) int64, the prompt of each completion
+    back: Tensor  # (N,) int64
+    mask: Tensor  # (S, 1, C, P + C), additive
+
+    @classmethod
+    def of(
+        cls, prompt_lengths: Sequence[int], completion_lengths: Sequence[Sequence[int]], device: torch.device, dtype: Any
+    ) -> SharedPrompts:
+        """The layout of rows ``[prompt, its completions, ...]`` with these lengths; empty completions take no room."""
+        prompts: list[Tensor] = []
+        completions: list[Tensor] = []
+        owner: list[int] = []
+        here = 0
+        for number, (prompt, own) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
+            prompts.append(torch.arange(here, here + prompt))
+            here += prompt
+            for length in own:
+                if length:
+                    completions.append(torch.arange(here, here + length))
+                    owner.append(number)
+                here += length
+        padded = pad_sequence(prompts, batch_first=True, padding_value=here)
+        tails = pad_sequence(completions, batch_first=True, padding_value=here) if completions else padded[:0, :0]
+        owners = torch.tensor(owner, dtype=torch.long)
+        flat = torch.cat([padded.flatten(), tails.flatten()])
+        back = torch.empty(here + 1, dtype=torch.long).scatter_(0, flat, torch.arange(len(flat)))[:here]
+        own_length = (tails < here).sum(1)
+        place = torch.arange(tails.shape[1])
+        sees_prompt = (padded < here)[owners][:, None, :].expand(-1, tails.shape[1], -1)
+        sees_own = (place[:, None] >= place[None, :]).expand(len(tails), -1, -1) & (place < own_length[:, None])[:, None]
+        seen = torch.cat([sees_prompt, sees_own], dim=-1)
+        mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)[:, None]
+        return cls(*(t.to(device) for t in (padded, tails, owners, back, mask)))
+
+
+class _Spread(torch.autograd.Function):
+    """Tokens (N, F) to padded places (M, F), zeros in padding. Each token has one place, so backward is a gather too."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, index: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(index, back)
+        padded = tokens.new_empty(len(tokens) + 1, tokens.shape[1])
+        padded[:-1], padded[-1] = tokens, 0
+        return padded.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        _, back = ctx.saved_tensors
+        return grad.index_select(0, back), None, None
+
+
+class _Gather(torch.autograd.Function):
+    """Padded places (M, F) back to tokens (N, F): the reverse of ``_Spread``; padding gets no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, places: Tensor, index: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(index, back)
+        return places.index_select(0, back)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        index, _ = ctx.saved_tensors
+        padded = grad.new_empty(len(grad) + 1, grad.shape[1])
+        padded[:-1], padded[-1] = grad, 0
+        return padded.index_select(0, index), None, None
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    shared: SharedPrompts | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' scaled-dot-product attention, or with ``shared`` attention over groups.
+
+    ``query`` (1, heads, N, D), ``key`` and ``value`` (1, key heads, N, D); returns (1, N, heads, D).
+    """
+    if shared is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+        )
+    rows, width = shared.prompts.shape
+    index = torch.cat([shared.prompts.flatten(), shared.completions.flatten()])
+    split = rows * width
+
+    def parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """The prompts' (R, heads, P, D) and the completions' (S, heads, C, D) part."""
+        heads, size = tensor.shape[1], tensor.shape[3]
+        tokens = tensor[0].transpose(0, 1).reshape(-1, heads * size)
+        places = _Spread.apply(tokens, index, shared.back).unflatten(-1, (heads, size))
+        own = places[split:].unflatten(0, shared.completions.shape)
+        return places[:split].unflatten(0, shared.prompts.shape).transpose(1, 2), own.transpose(1, 2)
+
+    (query_p, query_c), (key_p, key_c), (value_p, value_c) = parts(query), parts(key), parts(value)
+    groups = query.shape[1] // key.shape[1]
+    done = [
+        scaled_dot_product_attention(
+            query_p, _repeat(key_p, groups), _repeat(value_p, groups), is_causal=True, scale=scaling, dropout_p=dropout
+        )
+    ]
+    if len(shared.owner):
+        key_c = _repeat(torch.cat([key_p.index_select(0, shared.owner), key_c], dim=2), groups)
+        value_c = _repeat(torch.cat([value_p.index_select(0, shared.owner), value_c], dim=2), groups)
+        done.append(
+            scaled_dot_product_attention(query_c, key_c, value_c, shared.mask, scale=scaling, dropout_p=dropout)
+        )
+    places = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in done])
+    tokens = _Gather.apply(places.flatten(1), index, shared.back)
+    return tokens.unflatten(-1, (query.shape[1], -1))[None], None
+
+
+def _repeat(tensor: Tensor, groups: int) -> Tensor:
+    """Key heads (B, K, L, D) repeated for the query heads that share them (B, K x groups, L, D)."""
+    if groups == 1:
+        return tensor
+    return tensor[:, :, None].expand(-1, -1, groups, -1, -1).flatten(1, 2)
+
+
+AttentionInterface.register(NAME, attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)
