@@ -167,7 +167,7 @@ class Task(ABC):
         question = record.question or self.question or self.default_question
         if not question:
             raise UserError(
-                f"record '{record.id}' has no question, which {self.name} needs: add 'question' to the row or dataset.yaml"
+                f"record '{record.id}' has no question, which {self.name} needs: add it to the row or dataset.yaml"
             )
         return question
 

@@ -71,10 +71,18 @@ class Distribution(Task):
         return f"{self.ask(record)}\nClasses: {classes}.\n{ask}"
 
     def vector(self, value: Mapping[str, float]) -> NDArray[np.float64]:
-        """(C,) probabilities in class order, normalised to sum 1; all zero if the value is."""
+        """(C,) probabilities in class order, normalised to sum 1.
+
+        Raises UserError for a class that the task does not know or no probability at all: neither may become a score.
+        """
+        for name in value:
+            if name not in self.classes:
+                raise UserError(f"a distribution names '{name}', which is not a class.{nearest(name, self.classes)}")
         vector = np.array([float(value.get(name, 0.0)) for name in self.classes], dtype=np.float64)
-        total = vector.sum()
-        return vector / total if total > 0 else vector
+        total = float(vector.sum())
+        if not total > 0:
+            raise UserError("a distribution gives no class a probability")
+        return vector / total
 
     def render(self, annotation: Any, record: Record, frame: Frame) -> str:
         return self.text(annotation)
@@ -106,7 +114,7 @@ class Distribution(Task):
                 return Parsed(None, f"the probability of '{name}' is not between 0 and 1")
             found[name] = probability
         total = math.fsum(found.values())
-        if abs(total - 1.0) > SUM_TOLERANCE:
+        if abs(total - 1.0) > SUM_TOLERANCE + 1e-9:
             return Parsed(None, f"the probabilities sum to {total:.2f}, not 1")
         return Parsed({name: found.get(name, 0.0) / total for name in self.classes}, None)
 
@@ -160,7 +168,7 @@ class Distribution(Task):
             if isinstance(p, bool) or not isinstance(p, int | float) or not 0.0 <= p <= 1.0:
                 return f"the probability of '{name}' must be a number from 0 to 1, got {p!r}"
             total += p
-        return None if abs(total - 1.0) <= SUM_TOLERANCE else f"the probabilities sum to {total:.4g}, not 1"
+        return None if abs(total - 1.0) <= SUM_TOLERANCE + 1e-9 else f"the probabilities sum to {total:.4g}, not 1"
 
 
 def top1(truth: NDArray[np.float64], guess: NDArray[np.float64]) -> float:
@@ -177,7 +185,7 @@ def hundredths(vector: NDArray[np.float64]) -> list[int]:
     """
     scaled = [round(float(p) * 100, 9) for p in vector]
     cents = [math.floor(s) for s in scaled]
-    missing = 100 - sum(cents) if sum(scaled) > 0 else 0
+    missing = 100 - sum(cents)
     by_remainder = sorted(range(len(cents)), key=lambda i: (-round(scaled[i] - cents[i], 6), i))
     for i in by_remainder[:missing]:
         cents[i] += 1

@@ -42,7 +42,7 @@ _FRACTIONS = {
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]"
 )  # Thai, Lao, Burmese, kana, Han: no blanks between words
-_LETTER_CUE = r"(?:\b(?:class|option|answer|choice|letter|label)(?: is)?[ :]\s{0,3}|[\"'(\[])"
+_LETTER_CUE = r"(?i:\b(?:class|option|answer|choice|letter|label)(?: is)?[ :]\s{0,3}|[\"'(\[])"
 
 
 def visible(text: str) -> str:
