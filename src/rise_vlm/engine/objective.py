@@ -94,7 +94,7 @@ def advantages(rewards: Tensor, kind: AdvantageKind = "group_std") -> Tensor:
     if rewards.dim() != 2:
         raise ValueError(f"rewards must be (B, G), not {tuple(rewards.shape)}")
     if not bool(torch.isfinite(rewards).all()):
-        raise ValueError(f"rewards must be finite: {rewards.tolist()}")
+        raise ValueError(f"rewards must be finite, not {rewards}")
     rewards = rewards.float()
     size = rewards.shape[1]
     if size < 2:
@@ -118,19 +118,21 @@ def policy_loss(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     beta: float = 0.0,
+    unbiased_kl: bool = True,
     totals: Totals | None = None,
 ) -> Loss:
     """The policy-gradient loss of N completions, to be minimised.
 
     ``logprobs``, ``old_logprobs``, ``ref_logprobs``: ``(N, C)``, log-probability of each sampled token under the policy
     that trains, the one that sampled (None: the same, ratio 1) and the reference (needed only if ``beta`` > 0).
-    ``advantages``: ``(N,)``. ``mask``: ``(N, C)``, one at completion tokens, zero at padding (values there are ignored).
+    ``advantages``: ``(N,)``. ``mask``: ``(N, C)``, one at completion tokens, zero at padding (whatever stands there).
 
     Per token, with ratio w = exp(logprobs - old_logprobs):
       grpo, dr_grpo, dapo, bnpo: -min(w A, clip(w, 1 - clip_low, 1 + clip_high) A)
       gspo: the same with one w per completion, the geometric mean of its token ratios (arXiv 2507.18071)
       cispo: -sg(min(w, 1 + clip_high)) A logprobs (arXiv 2506.13585; ``clip_low`` is not used)
-    plus beta times the k3 estimate of the KL to the reference, e^d - d - 1 with d = ref - logprobs.
+    plus beta times the k3 estimate of the KL to the reference, e^d - d - 1 with d = ref - logprobs; ``unbiased_kl``
+    multiplies it by w, so that its gradient is that of the true KL (arXiv 2512.02556; TRL's default, not GRPO's own).
     Summed as: grpo, gspo: mean over the tokens of a completion, then over completions; dapo, bnpo, cispo: mean over all
     tokens of the step; dr_grpo: sum over tokens / (completions x completion_limit). bnpo's "batch" is the whole step
     here, which makes it dapo: what fits in memory must not change the objective.
@@ -159,7 +161,7 @@ def policy_loss(
         per_token = -torch.minimum(ratio * advantage, clipped * advantage)
     divergence = None
     if ref_logprobs is not None and beta > 0:
-        divergence = k3(logprobs, _masked(ref_logprobs, mask))
+        divergence = k3(logprobs, _masked(ref_logprobs, mask)) * (ratio if unbiased_kl else 1)
         per_token = per_token + beta * divergence
 
     value = _reduced(per_token, mask, kind, totals)

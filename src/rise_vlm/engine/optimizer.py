@@ -78,7 +78,7 @@ class MasterAdamW:
     def step(self, learning_rate: float, *, norm: float, max_norm: float | None) -> None:
         """One AdamW update, with the gradient shortened to ``max_norm`` where its ``norm`` exceeds it."""
         if max_norm is not None and norm > max_norm:
-            torch._foreach_mul_(self._gradients(), max_norm / norm)
+            nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, torch.tensor(norm))
         for group in self._adam.param_groups:
             group["lr"] = learning_rate
         self._adam.step()

@@ -6,15 +6,13 @@ and turns each into a loss. The loop does the rest: gradients, clipping, AdamW, 
 Everything random in a step comes from the settings' seed and the step's number alone, so a run that is killed at any
 moment and started again ends in the same bits as one that was not (on the same machine with the same versions).
 
-Left out: sharding of weights over devices, and several processes (`accelerate launch` with more than one is refused).
+Left out: weights sharded over devices, and several processes: `accelerate launch` with more than one is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 import signal
 import threading
 import time
@@ -27,17 +25,19 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from rise_vlm.console import progress, say
 from rise_vlm.engine import checkpoint as checkpoints
 from rise_vlm.engine.checkpoint import Checkpoint, told
+from rise_vlm.engine.metrics import Metrics, start_trackers
 from rise_vlm.engine.objective import Loss, merge_metrics
 from rise_vlm.engine.optimizer import MasterAdamW, learning_rate_at
 from rise_vlm.errors import UserError
 
-METRICS, MODEL = "metrics.jsonl", "model"
+MODEL = "model"
 REFUSED_IN_A_ROW = 3
 """So many steps in a row without a finite loss and gradient end the training: the weights are beyond saving."""
 
@@ -57,10 +57,11 @@ class TrainSettings(BaseModel):
     seed: int = 0
     token_budget: int = Field(default=8192, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    track: tuple[Literal["trackio", "wandb", "tensorboard"], ...] = ()
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the result: a checkpoint may only be continued with the same."""
-        return self.model_dump(mode="json", exclude={"save_every"})
+        return self.model_dump(mode="json", exclude={"save_every", "track"})
 
 
 class Trainable(Protocol):
@@ -88,7 +89,7 @@ class Work(Protocol):
 
     ``prepare`` runs without gradient and in evaluation mode. Its generator (CPU) is seeded from the seed and the step:
     draw all randomness from it. ``loss`` runs in training mode; the losses of a step's micro-batches add up to the
-    step's loss, and their metrics (`objective.Loss`) to rows of its metrics.
+    step's loss, and their metrics (`objective.Loss`) to those of its row.
     """
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared: ...
@@ -106,7 +107,7 @@ class Remembers(Protocol):
 
 
 class Interrupted(UserError):
-    """The user stopped the training (Ctrl-C); running the command again continues it."""
+    """The user stopped the training with Ctrl-C; running the command again continues it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_code=130)
@@ -120,84 +121,124 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
     Errors: UserError for a checkpoint that does not fit, a folder that cannot be written, or losses that stay
     non-finite; `Interrupted` for Ctrl-C (once: after the running step; twice: at once).
     """
-    accelerator = Accelerator()
-    if accelerator.num_processes > 1:
-        raise UserError(f"{describe}: training runs in one process; start it without `accelerate launch`, or with 1")
-    trained = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
-    optimizer = MasterAdamW(trained, weight_decay=settings.weight_decay)
-    model = checkpoints.fingerprint(policy.model)
-    position = _resume(folder, optimizer, work, settings, model, describe)
-    _start_metrics(folder, position.step)
+    training = _Training(policy, work, settings, folder, describe)
+    try:
+        with _ctrl_c(describe, folder) as stop, progress(describe, total=settings.steps) as bar:
+            training.resume()
+            bar.update(training.done)
+            while training.done < settings.steps:
+                row = training.step()
+                bar.update(1, **{name: float(row[name]) for name in ("reward", "loss") if name in row})
 
-    with _ctrl_c(describe, folder) as stop, progress(describe, total=settings.steps) as bar:
-        bar.update(position.step)
-        for step in range(position.step + 1, settings.steps + 1):
-            row = _step(accelerator, policy, work, optimizer, settings, step)
-            position = Position(step, position.refused + 1 if row.get("refused") else 0)
-            _append(folder, row)
-            bar.update(1, **_shown(row))
-
-            failed = position.refused >= REFUSED_IN_A_ROW
-            if failed or stop.asked or step % settings.save_every == 0 or step == settings.steps:
-                _save(folder, position, optimizer, work, settings, model)
-            if failed:
-                raise UserError(_not_finite(describe, step, row), exit_code=1)
-            if stop.asked and step < settings.steps:
-                raise Interrupted(f"{describe}: stopped after step {step} of {settings.steps}. {_again(folder)}")
-    _save_model(policy, folder)
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a training stands: the steps done, and how many of the last ones in a row were refused."""
-
-    step: int = 0
-    refused: int = 0
+                finished = training.done == settings.steps
+                if finished or stop.asked or training.failed or training.done % settings.save_every == 0:
+                    training.save()
+                if training.failed:
+                    raise UserError(_not_finite(describe, row), exit_code=1)
+                if stop.asked and not finished:
+                    done = f"stopped after step {training.done} of {settings.steps}"
+                    raise Interrupted(f"{describe}: {done}. {_again(folder)}")
+            training.save_model()
+        if stop.asked:
+            raise Interrupted(f"{describe}: finished, and stopped there. Run the same command again to go on")
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"{describe}: out of memory in step {training.done + 1}: lower token_budget", 1) from error
+    finally:
+        training.metrics.close()
 
 
-def _step(
-    accelerator: Accelerator,
-    policy: Trainable,
-    work: Work,
-    optimizer: MasterAdamW,
-    settings: TrainSettings,
-    step: int,
-) -> dict[str, Any]:
-    """One step; returns its row of metrics. A loss or gradient that is not finite leaves weights and Adam untouched."""
-    started = time.perf_counter()
-    seed = seed_of(settings.seed, step)
-    torch.manual_seed(seed)  # dropout
-    policy.model.eval()
-    with torch.no_grad():
-        prepared = work.prepare(step, torch.Generator().manual_seed(seed))
+class _Training:
+    """A training between two steps: ``done`` steps lie behind it, the last ``refused`` of them without an update."""
 
-    policy.model.train()
-    optimizer.clear()
-    parts: list[Mapping[str, Tensor | float]] = [{"loss": 0.0}]
-    for micro in prepared.micro:
-        loss = work.loss(micro)
-        loss = loss if isinstance(loss, Loss) else Loss(loss)
-        accelerator.backward(loss.value)
-        optimizer.collect()
-        parts.append({**loss.metrics, "loss": loss.value.detach()})
+    def __init__(self, policy: Trainable, work: Work, settings: TrainSettings, folder: Path, describe: str) -> None:
+        self.policy, self.work, self.settings = policy, work, settings
+        self.folder, self.describe = folder, describe
+        self.done = self.refused = 0
+        self.accelerator = _accelerator(settings, folder, describe)
+        self.metrics = Metrics(folder, self.accelerator)
+        trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
+        self.optimizer = MasterAdamW(trained, weight_decay=settings.weight_decay)
+        self.fingerprint = checkpoints.fingerprint(policy.model)
 
-    merged = merge_metrics(parts)
-    norm = optimizer.gradient_norm()
-    rate = learning_rate_at(
-        step,
-        peak=settings.learning_rate,
-        steps=settings.steps,
-        warmup_steps=settings.warmup_steps,
-        schedule=settings.schedule,
-    )
-    finite = math.isfinite(merged["loss"]) and math.isfinite(norm)
-    if finite and prepared.micro:
-        optimizer.step(rate, norm=norm, max_norm=settings.max_grad_norm)
-    optimizer.clear()
-    row = {"step": step, **prepared.metrics, **merged, "grad_norm": norm, "learning_rate": rate}
-    if not finite:
-        row["refused"] = 1
-    return row | {"seconds": round(time.perf_counter() - started, 4)}
+    @property
+    def failed(self) -> bool:
+        return self.refused >= REFUSED_IN_A_ROW
+
+    def step(self) -> dict[str, Any]:
+        """One step; returns its row of metrics."""
+        started = time.perf_counter()
+        step = self.done + 1
+        prepared = self._prepare(step)
+        metrics = self._gradient(prepared)
+        norm, rate = self.optimizer.gradient_norm(), self._rate(step)
+        finite = math.isfinite(metrics["loss"]) and math.isfinite(norm)
+        if finite and prepared.micro:
+            self.optimizer.step(rate, norm=norm, max_norm=self.settings.max_grad_norm)
+        self.optimizer.clear()
+
+        self.done, self.refused = step, 0 if finite else self.refused + 1
+        row = {"step": step, **prepared.metrics, **metrics, "grad_norm": norm, "learning_rate": rate}
+        row |= {} if finite else {"refused": 1}
+        row |= {"seconds": round(time.perf_counter() - started, 4)}
+        self.metrics.add(row)
+        return row
+
+    def _prepare(self, step: int) -> Prepared:
+        seed = seed_of(self.settings.seed, step)
+        torch.manual_seed(seed)  # dropout draws from here
+        self.policy.model.eval()
+        with torch.no_grad():
+            return self.work.prepare(step, torch.Generator().manual_seed(seed))
+
+    def _gradient(self, prepared: Prepared) -> dict[str, float]:
+        """Sum the gradients of the micro-batches; returns their loss and metrics, summed too."""
+        self.policy.model.train()
+        self.optimizer.clear()
+        parts: list[Mapping[str, Tensor | float]] = [{"loss": 0.0}]
+        for micro in prepared.micro:
+            loss = self.work.loss(micro)
+            loss = loss if isinstance(loss, Loss) else Loss(loss)
+            self.accelerator.backward(loss.value)
+            self.optimizer.collect()
+            parts.append({**loss.metrics, "loss": loss.value.detach()})
+        self.policy.model.eval()
+        return merge_metrics(parts)
+
+    def _rate(self, step: int) -> float:
+        how = self.settings
+        return learning_rate_at(
+            step, peak=how.learning_rate, steps=how.steps, warmup_steps=how.warmup_steps, schedule=how.schedule
+        )
+
+    def resume(self) -> None:
+        """Go back to the checkpoint, if there is one, and to the metrics that belong to it."""
+        found = checkpoints.load(self.folder)
+        if found is not None:
+            checkpoints.check(self.folder, found, self.settings.deciding(), self.fingerprint)
+            self.optimizer.load_state(found.weights, found.optimizer)
+            if isinstance(self.work, Remembers):
+                self.work.load_state_dict(found.work)
+            self.done, self.refused = found.step, found.refused
+            if self.done < self.settings.steps:
+                say(f"{self.describe}: continuing after step {self.done} of {self.settings.steps}")
+        self.metrics.start(self.done)
+
+    def save(self) -> None:
+        checkpoint = Checkpoint(
+            step=self.done,
+            refused=self.refused,
+            settings=self.settings.deciding(),
+            model=self.fingerprint,
+            weights=dict(self.optimizer.masters),
+            optimizer=self.optimizer.state(),
+            work=self.work.state_dict() if isinstance(self.work, Remembers) else {},
+        )
+        checkpoints.save(self.folder, checkpoint)
+
+    def save_model(self) -> None:
+        target = self.folder / MODEL
+        with told(f"cannot write the model in {target}", self.folder), checkpoints.replacing(target) as new:
+            self.policy.save(new)
 
 
 def seed_of(seed: int, step: int) -> int:
@@ -205,86 +246,18 @@ def seed_of(seed: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:8], "big") >> 1
 
 
-def _resume(
-    folder: Path,
-    optimizer: MasterAdamW,
-    work: Work,
-    settings: TrainSettings,
-    model: dict[str, str],
-    describe: str,
-) -> Position:
-    found = checkpoints.load(folder)
-    if found is None:
-        return Position()
-    checkpoints.check(folder, found, settings.deciding(), model)
-    optimizer.load_state(found.weights, found.optimizer)
-    if isinstance(work, Remembers):
-        work.load_state_dict(found.work)
-    if found.step < settings.steps:
-        say(f"{describe}: continuing after step {found.step} of {settings.steps}")
-    return Position(found.step, found.refused)
-
-
-def _save(
-    folder: Path,
-    position: Position,
-    optimizer: MasterAdamW,
-    work: Work,
-    settings: TrainSettings,
-    model: dict[str, str],
-) -> None:
-    remembered = work.state_dict() if isinstance(work, Remembers) else {}
-    checkpoints.save(
-        folder,
-        Checkpoint(
-            step=position.step,
-            settings=settings.deciding(),
-            model=model,
-            weights=dict(optimizer.masters),
-            optimizer=optimizer.state(),
-            work=remembered,
-            refused=position.refused,
-        ),
+def _accelerator(settings: TrainSettings, folder: Path, describe: str) -> Accelerator:
+    """Plain float32 accumulation, whatever the environment says: autocast and loss scaling are not for this loop."""
+    accelerator = Accelerator(
+        mixed_precision="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        log_with=list(settings.track) or None,
+        project_dir=folder,
     )
-
-
-def _save_model(policy: Trainable, folder: Path) -> None:
-    with (
-        told(f"cannot write the trained model in {folder / MODEL}", folder),
-        checkpoints.replacing(folder / MODEL) as new,
-    ):
-        policy.save(new)
-
-
-def _start_metrics(folder: Path, step: int) -> None:
-    """Drop the rows after the checkpoint, and a torn last one: their steps are about to be repeated."""
-    path = folder / METRICS
-    with told(f"cannot write {path}", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        kept = [line for line in lines if (number := _step_of(line)) is not None and number <= step]
-        checkpoints.write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def _step_of(line: str) -> int | None:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _append(folder: Path, row: dict[str, Any]) -> None:
-    """One more row, flushed to the disk: no checkpoint is without the rows before it. NaN and infinity become null."""
-    path = folder / METRICS
-    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-    with told(f"cannot write {path}", folder), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _shown(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(row[name]) for name in ("reward", "loss") if name in row}
+    if accelerator.num_processes > 1:
+        raise UserError(f"{describe}: training runs in one process; start it with --num_processes 1")
+    start_trackers(accelerator, settings.track, describe, settings.model_dump())
+    return accelerator
 
 
 class _Stop:
@@ -295,7 +268,7 @@ class _Stop:
 
 @contextmanager
 def _ctrl_c(describe: str, folder: Path) -> Iterator[_Stop]:
-    """Ctrl-C once: finish the step, save, stop. Twice: stop at once. In other threads than the main one: as ever."""
+    """Ctrl-C once: finish the step, save, stop. Twice: stop at once. Only the main thread gets it."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -317,11 +290,14 @@ def _ctrl_c(describe: str, folder: Path) -> Iterator[_Stop]:
 
 
 def _again(folder: Path) -> str:
-    return f"Run the same command again to continue from {folder / checkpoints.LAST}"
+    if (folder / checkpoints.LAST).is_dir():
+        return f"Run the same command again to continue from {folder / checkpoints.LAST}"
+    return "Run the same command again to start over: there was no checkpoint yet"
 
 
-def _not_finite(describe: str, step: int, row: Mapping[str, Any]) -> str:
+def _not_finite(describe: str, row: Mapping[str, Any]) -> str:
     return (
-        f"{describe}: step {step} was refused, as the {REFUSED_IN_A_ROW - 1} before: loss {row['loss']}, gradient norm "
-        f"{row['grad_norm']}. The weights are those before these steps. Lower learning_rate, or use precision=float32"
+        f"{describe}: the loss or its gradient was not finite in step {row['step']} and the {REFUSED_IN_A_ROW - 1} "
+        f"before (loss {row['loss']}, gradient norm {row['grad_norm']}). These steps did not touch the weights. "
+        "Try a lower learning_rate or precision=float32"
     )
