@@ -19,8 +19,9 @@ from rise_vlm.errors import DataError
 from rise_vlm.worlds import affect, load_world
 from rise_vlm.worlds.affect_floors import best_possible, floors
 from rise_vlm.worlds.affect_person import draw_person
-from rise_vlm.worlds.affect_rule import KIND_OF, agreement
+from rise_vlm.worlds.affect_rule import KIND_OF, PAIRS, SHARPNESS, SINGLES, agreement
 from rise_vlm.worlds.affect_scene import HELD_OUT, SPLITS, STYLES
+from rise_vlm.worlds.affect_things import draw_thing, extent
 from rise_vlm.worlds.affect_words import CLAUSES, FEWEST_WORDS, PEOPLE
 from rise_vlm.worlds.canvas import Canvas
 
@@ -42,7 +43,7 @@ def sample(split: str, count: int, seed: int = 0) -> list[tuple[affect.Scene, di
 
 
 @given(seeds, splits)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_captions_state_true_facts_only(seed: int, split: str) -> None:
     rng = random.Random(seed)
     scene = affect.sample_scene(rng, split)
@@ -99,8 +100,7 @@ def test_captions_vary_and_keep_to_a_small_vocabulary_without_class_words() -> N
     words = {w for clauses in CLAUSES.values() for clause in clauses for w in re.findall(r"[a-z]+", clause)}
     assert len(words) < 350
     forbidden = {*affect.CLASSES, *(word for words in affect.SYNONYMS.values() for word in words)}
-    stems = tuple(word[:4] for word in forbidden if len(word) > 3)
-    assert not {word for word in words if word in forbidden or word.startswith(stems)}
+    assert not {word for word in words for bad in forbidden if word.startswith(bad[: max(4, len(bad) - 3)])}
 
 
 def test_captions_leave_out_different_facts() -> None:
@@ -134,23 +134,22 @@ def test_a_scene_looks_the_same_at_any_size() -> None:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("family", ["face", "posture", "weather", "light", "setting", "shirt", "hat", "tree", "thing"])
 def test_every_value_of_every_family_can_be_seen(style: str, family: str) -> None:
-    for seed in range(3):
+    for seed in range(2):
         scene = dataclasses.replace(scene_of(seed), style=style)
         pictures = []
         for value in affect.FACTS[family]:
             change: dict[str, object] = {family: value == "yes" if family in ("hat", "tree") else value}
             if family == "thing":
                 change = {"things": (value,)}
-            pictures.append(np.asarray(affect.draw(dataclasses.replace(scene, **change), 168), int))
+            pictures.append(np.asarray(affect.draw(dataclasses.replace(scene, **change), 84), np.int16))
         for i, first in enumerate(pictures):
             for second in pictures[:i]:
                 assert (np.abs(first - second).max(axis=2) > 40).mean() > 0.006
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_a_thing_is_drawn_inside_its_box(style: str) -> None:
-    for seed in range(12):
-        scene = dataclasses.replace(scene_of(seed), style=style, things=("cake", "spider"))
+def test_the_box_of_a_thing_is_where_it_is_drawn() -> None:
+    for seed in range(8):
+        scene = dataclasses.replace(scene_of(seed), style="paint", things=("cake", "spider"))
         other = dataclasses.replace(scene, things=("balloons", "spider"))
         changed = np.abs(np.asarray(affect.draw(scene), int) - np.asarray(affect.draw(other), int)).max(axis=2) > 40
         rows, columns = np.nonzero(changed)
@@ -158,6 +157,15 @@ def test_a_thing_is_drawn_inside_its_box(style: str) -> None:
         one, two = affect.boxes(scene)["cake"], affect.boxes(other)["balloons"]
         union = (min(one[0], two[0]), min(one[1], two[1]), max(one[2], two[2]), max(one[3], two[3]))
         assert np.abs(found - union).max() < 0.02
+
+
+@pytest.mark.parametrize("thing", affect.FACTS["thing"])
+def test_the_box_of_a_thing_is_tight_in_both_styles(thing: str) -> None:
+    for style in STYLES:
+        canvas = Canvas(300, 1, style, background=(0, 255, 0))
+        draw_thing(canvas.at(0.5, 0.5, 0.4), thing, shadow=False)
+        found = (np.array(painted(canvas)) / 300 - 0.5) / 0.4
+        assert np.abs(found - extent(thing)).max() < 0.06
 
 
 @pytest.mark.parametrize("posture", affect.FACTS["posture"])
@@ -186,7 +194,7 @@ def test_boxes_lie_in_the_picture_and_things_apart(seed: int) -> None:
         assert 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1
     if len(scene.things) == 2:
         left, right = (boxes[thing] for thing in scene.things)
-        assert left[2] <= right[0] + 0.01
+        assert left[2] <= right[0] + 0.02
     for thing in scene.things:
         assert boxes[thing][0] > boxes["head"][2] or boxes[thing][2] < boxes["head"][0]
 
@@ -195,7 +203,7 @@ def test_boxes_lie_in_the_picture_and_things_apart(seed: int) -> None:
 
 
 @given(seeds, splits)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_splits_keep_styles_and_pairs_apart(seed: int, split: str) -> None:
     scene = scene_of(seed, split)
     held = [(scene.face, thing) in HELD_OUT for thing in scene.things]
@@ -285,6 +293,44 @@ def test_no_single_cue_suffices_and_the_best_score_is_high() -> None:
     assert found["mean"] + 0.05 < found["single_cue"] < 0.72
     assert found["single_cue"] + 0.08 < found["additive"] < best_possible(test) - 0.06
     assert best_possible(test) >= 0.92
+
+
+def pairs_of(scene: affect.Scene) -> np.ndarray:
+    """All products of two one-hot cues."""
+    cues = [1.0]
+    for family in ("face", "posture", "weather", "light", "thing"):
+        there = scene.things if family == "thing" else (getattr(scene, family),)
+        cues += [(value in there) / len(there) for value in affect.FACTS[family]]
+    return np.outer(cues, cues)[np.triu_indices(len(cues))]
+
+
+def test_the_rule_can_be_learnt_from_400_records_by_who_combines_the_cues() -> None:
+    train, test = sample("train", 400), sample("test", 300)
+
+    def softmax(logits: np.ndarray) -> np.ndarray:
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    inputs = np.array([pairs_of(scene) for scene, _ in train])
+    targets = np.array([[a.get(name, 0.0) for name in affect.CLASSES] for _, a in train])
+    weights = np.zeros((inputs.shape[1], 7))
+    for _ in range(600):
+        weights -= 0.5 * (inputs.T @ (softmax(inputs @ weights) - targets) / 400 + 0.0003 * weights)
+    guesses = softmax(np.array([pairs_of(scene) for scene, _ in test]) @ weights)
+    rated = [[a.get(name, 0.0) for name in affect.CLASSES] for _, a in test]
+    learnt = np.mean([agreement(g.tolist(), r) for g, r in zip(guesses, rated, strict=True)])
+    found = floors(train, test)
+    assert learnt > found["single_cue"] + 0.12 and learnt > found["additive"] + 0.02
+    assert learnt < best_possible(test) - 0.03
+
+
+def test_the_documented_rule_is_the_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs/worlds/affect.md").read_text(encoding="utf-8")
+    told = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in page.splitlines()}
+    for key, weights in [*PAIRS.items(), *SINGLES.items()]:
+        cues = key if isinstance(key, tuple) else (key,)
+        assert (*cues, ", ".join(f"{name} {weight:g}" for name, weight in weights.items())) in told
+    assert f"softmax of {SHARPNESS:g} times" in page.replace("\n", " ")
 
 
 def test_agreement_matches_an_independent_jensen_shannon() -> None:

@@ -71,7 +71,7 @@ def boxes(scene: Scene) -> dict[str, Box]:
     for thing, pen in zip(scene.things, _slots(stage, scene), strict=True):
         mirrored = pen.at(0.0, 0.0, 1.0, flip=_flips(scene)[thing])
         out[thing] = mirrored.box(*extent(thing))
-    return out
+    return {name: (max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)) for name, (x1, y1, x2, y2) in out.items()}
 
 
 def _flips(scene: Scene) -> dict[str, bool]:
@@ -84,7 +84,7 @@ def _slots(stage: Pen, scene: Scene) -> list[Pen]:
     """One large place for one thing, two smaller for two; `things` run from left to right in the picture."""
     if len(scene.things) == 1:
         return [stage.at(0.765, 0.745, 0.195)]
-    pens = [stage.at(0.636, 0.812, 0.119), stage.at(0.878, 0.812, 0.119)]
+    pens = [stage.at(0.634, 0.812, 0.119), stage.at(0.875, 0.812, 0.119)]
     return pens[::-1] if scene.side == "right" else pens
 
 

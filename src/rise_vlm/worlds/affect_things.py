@@ -16,9 +16,10 @@ YELLOW: Colour = (250, 202, 66)
 LEAF: Colour = (74, 156, 78)
 
 
-def draw_thing(pen: Pen, thing: str) -> None:
-    """Draw one thing over its shadow."""
-    pen.ellipse(0, 0.93, 0.85, 0.09, (88, 84, 96), outline=False)
+def draw_thing(pen: Pen, thing: str, shadow: bool = True) -> None:
+    """Draw one thing, over its shadow."""
+    if shadow:
+        pen.ellipse(0, 0.93, 0.85, 0.09, (88, 84, 96), outline=False)
     _THINGS[thing](pen)
 
 
@@ -26,7 +27,7 @@ def draw_thing(pen: Pen, thing: str) -> None:
 def extent(thing: str) -> tuple[float, float, float, float]:
     """The tight local box (x1, y1, x2, y2) of a thing, measured on a drawing of it without its shadow."""
     canvas = Canvas(240, 1, background=(1, 2, 3))
-    _THINGS[thing](canvas.at(0.5, 0.5, 0.4))
+    draw_thing(canvas.at(0.5, 0.5, 0.4), thing, shadow=False)
     box = ImageChops.difference(canvas.image, Image.new("RGB", canvas.image.size, (1, 2, 3))).getbbox()
     x1, y1, x2, y2 = ((edge / 240 - 0.5) / 0.4 for edge in box or (0, 0, 240, 240))
     return (x1, y1, x2, y2)
