@@ -1,0 +1,204 @@
+"""From a recipe's name or file, and ``key=value`` overrides, to a checked ``Recipe``.
+
+A key may be written short wherever that is clear: ``closed_loop.steps=10`` is ``closed_loop.train.steps=10``,
+``grounding.weight=0`` is ``closed_loop.grounding.weight=0``. What a file leaves out keeps its default.
+Left out: paths relative to the recipe file; ``data`` and ``model`` are relative to where the command runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rise_vlm.errors import UserError, nearest
+from rise_vlm.recipes.presets import PRESETS
+from rise_vlm.recipes.schema import STAGES, Recipe
+
+FOLDER = Path(__file__).parent
+SHIPPED: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+"""Names of the recipes that come with the package."""
+
+Values = dict[str, Any]
+
+
+def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe ``recipe`` (a shipped name or a YAML file) with ``key=value`` overrides.
+
+    Raises:
+        UserError: no such recipe, no YAML, an unknown key (with the nearest known one), a value of the wrong type.
+    """
+    path = find(recipe)
+    values = read_yaml(path)
+    _check_keys(values, f"{path}")
+    given = expand(parse_overrides(overrides))
+    above: Values = {}
+    for key, value in given.items():
+        put(above, key, value)
+    whole = Recipe(name="recipe").model_dump(mode="json")
+    # A preset gives way to what is said beside it, and outranks what it is laid over.
+    for layer in ({"name": path.stem}, preset_of(values), values, preset_of(above), above):
+        whole = merge(whole, layer)
+    try:
+        loaded = Recipe.model_validate(whole)
+    except ValidationError as error:
+        raise UserError(f"{path}: {told(error)}") from None
+    _check_sections(loaded, given, path)
+    return loaded
+
+
+def find(recipe: str | Path) -> Path:
+    """The file of a shipped recipe or of a path. Raises UserError naming the nearest shipped one."""
+    if str(recipe) in SHIPPED:
+        return FOLDER / f"{recipe}.yaml"
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    what = "holds no recipe.yaml" if path.is_dir() else "is neither a shipped recipe nor a file"
+    raise UserError(f"recipe '{recipe}' {what}. Shipped: {', '.join(SHIPPED)}.{nearest(str(recipe), SHIPPED)}")
+
+
+def read_yaml(path: Path) -> Values:
+    """The mapping in a YAML file. Raises UserError naming file and place."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold keys and values, such as 'stages: [sft, evaluate]'.")
+    return {str(key): value for key, value in values.items()}
+
+
+def parse_overrides(overrides: Iterable[str]) -> Values:
+    """``["seed=1", "policy.lora={r: 8}"]`` -> ``{"seed": 1, "policy.lora": {"r": 8}}``; values are YAML."""
+    parsed: Values = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise UserError(f"'{override}' is not of the form key=value, such as seed=1.")
+        if key in parsed:
+            raise UserError(f"{key} is given twice.")
+        try:
+            parsed[key] = number(yaml.safe_load(text)) if text else None
+        except yaml.YAMLError:
+            parsed[key] = text
+    return parsed
+
+
+def number(value: Any) -> Any:
+    """``1e-5`` as a number: YAML 1.1 takes it for text because it has no dot."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def expand(overrides: Values) -> Values:
+    """Short keys written out. Raises UserError for an unknown key (nearest named) or one that fits several."""
+    known = leaves(Recipe)
+    whole: Values = {}
+    for key, value in overrides.items():
+        full = _full(key, known)
+        if full in whole:
+            raise UserError(f"{full} is given twice.")
+        whole[full] = value
+    return whole
+
+
+def _full(key: str, known: Sequence[str]) -> str:
+    if key in known:
+        return key
+    fits = [full for full in known if _is_short_for(key.split("."), full.split("."))]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise UserError(f"the key '{key}' could be {', '.join(fits)}: write it out.")
+    short = {".".join(p for p in full.split(".") if p != "train"): full for full in known}
+    raise UserError(f"unknown key '{key}'.{nearest(key, [*known, *short])} 'rise run RECIPE --dry-run' lists them all.")
+
+
+def _is_short_for(short: Sequence[str], full: Sequence[str]) -> bool:
+    """Whether ``short`` is ``full`` with some parts left out, the last part being the same."""
+    parts = iter(full)
+    return short[-1] == full[-1] and all(part in parts for part in short)
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """All dotted keys of ``model``: those of nested settings, and the nested settings themselves."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                keys += leaves(kind, f"{prefix}{name}.")
+    return keys
+
+
+def put(values: Values, key: str, value: Any) -> None:
+    """Set a dotted key; a section that is absent or null comes to be."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(values.get(parent), dict):
+            values[parent] = {}
+        values = values[parent]
+    values[last] = value
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
+    """``above`` laid over ``below``, sections key by key, all else as a whole. An empty section changes nothing."""
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        if isinstance(inner, Mapping) and (isinstance(value, Mapping) or value is None):
+            merged[key] = merge(inner, value or {})
+        else:
+            merged[key] = value if isinstance(value, Mapping) else number(value)
+    return merged
+
+
+def preset_of(values: Mapping[str, Any]) -> Values:
+    """What the preset named in ``values`` sets; an unknown one sets nothing and is refused later."""
+    section = values.get("closed_loop")
+    name = section.get("preset") if isinstance(section, Mapping) else None
+    return PRESETS.get(name, {}) if isinstance(name, str) else {}
+
+
+def _check_keys(values: Values, where: str) -> None:
+    """Unknown keys of a file, before anything else can go wrong with them."""
+    known = leaves(Recipe)
+    for key in _keys_of(values):
+        if key not in known:
+            raise UserError(f"{where}: unknown key '{key}'.{nearest(key, known)}")
+
+
+def _keys_of(values: Mapping[Any, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys_of(value, f"{prefix}{key}.")
+
+
+def _check_sections(recipe: Recipe, overrides: Values, path: Path) -> None:
+    """An override of a stage that will not run would be ignored without a word."""
+    for key in overrides:
+        stage = key.split(".")[0]
+        if stage in STAGES and stage not in recipe.resolved():
+            raise UserError(f"{key}: recipe {path.stem} has no stage {stage} (its stages: {', '.join(recipe.stages)}).")
+
+
+def told(error: ValidationError) -> str:
+    """The first fault of a validation error as one sentence that names the key."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part not in ("literal['auto']", "bool", "constrained-float"))
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if first["type"] == "value_error":
+        return f"{key}: {message}." if key else f"{message}."
+    shown = repr(first["input"])
+    return f"'{key}' {message}, not {shown if len(shown) <= 60 else shown[:57] + '...'}."

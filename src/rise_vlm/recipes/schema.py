@@ -1,0 +1,261 @@
+"""The settings of a recipe: which stages run, in which order, and with what. Unknown keys are errors.
+
+Every default here is a choice of ours for the built-in model; the YAML files say where the official code differs.
+Left out: reading files and overrides (``loader``), and what the stages do with the settings (``rise_vlm.stages``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rise_vlm.engine.objective import AdvantageKind, PolicyKind, SftKind
+from rise_vlm.engine.trainer import TrainSettings
+from rise_vlm.policy.lora import LoraSettings
+
+StageName = Literal["warm_up", "closed_loop", "harvest", "sft", "grpo", "evaluate"]
+STAGES: tuple[StageName, ...] = ("warm_up", "closed_loop", "harvest", "sft", "grpo", "evaluate")
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PolicySettings(Settings):
+    """How the model is loaded, in every stage. ``max_pixels`` bounds a picture after resizing (None: the model's own)."""
+
+    lora: LoraSettings | None = None
+    freeze_tower: bool = True
+    max_pixels: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class TaskSettings(Settings):
+    """``score``: for distributions, ``jsd`` (1 - Jensen-Shannon divergence) or the official code's formula."""
+
+    score: Literal["jsd", "official"] = "jsd"
+
+
+class Rollouts(Settings):
+    """How rationales or answers are sampled: ``group`` of them per record, scored exactly as sampled."""
+
+    group: Annotated[int, Field(ge=2)] = 8
+    temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    max_new_tokens: Count = 96
+
+
+class Objective(Settings):
+    """The policy-gradient objective; see ``engine.objective.policy_loss`` and ``advantages``."""
+
+    loss: PolicyKind = "dapo"
+    advantage: AdvantageKind = "group_std"
+    clip_low: Weight = 0.2
+    clip_high: Weight = 0.2
+    beta: Weight = 0.0
+
+
+class Reconstruct(Settings):
+    """How an annotation is rebuilt from a rationale.
+
+    ``sees_image``: auto lets the task say (boxes need the picture). ``temperature`` 0 is greedy: one reconstruction then
+    says all, the reward does not jitter, and it is how the model will answer in the end; with a temperature, ``samples``
+    reconstructions are averaged. ``reconstructor``: the policy itself, frozen as it was at the start of the loop, or an
+    exponential moving average of it with ``ema_decay``. ``baseline``: ``empty`` rewards the gain over an empty rationale.
+    """
+
+    reconstructor: Literal["policy", "frozen", "ema"] = "policy"
+    ema_decay: Share = 0.95
+    sees_image: Literal["auto"] | bool = "auto"
+    temperature: Weight = 0.0
+    samples: Count = 1
+    max_new_tokens: Count = 64
+    baseline: Literal["none", "empty"] = "none"
+
+    @model_validator(mode="after")
+    def _greedy_once(self) -> Reconstruct:
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError("greedy reconstructions are all the same: set temperature above 0 or samples to 1")
+        return self
+
+
+class Grounding(Settings):
+    """The grounding term: ``weight`` x mean per-token log-probability gain of the right picture over another, clipped."""
+
+    weight: Weight = 0.5
+    clip: Annotated[float, Field(gt=0.0)] = 1.0
+
+
+class Length(Settings):
+    """``weight`` x how far a rationale runs past ``words``, as a share of ``words``; one cut off counts in full."""
+
+    words: Count = 100
+    weight: Weight = 0.5
+
+
+class Probes(Settings):
+    """The controls: every ``every`` steps and at the end, on ``records`` records that are not trained on."""
+
+    every: Count = 20
+    records: Count = 32
+
+
+class WarmUp(Settings):
+    """SFT of the reason and reconstruct roles on the base model's own descriptions of the training pictures.
+
+    ``prompt``: ``describe`` asks for a description of the picture; ``reason`` gives the base the annotation too, which a
+    region needs (``auto``: reason for tasks that see the picture, else describe). ``samples`` per record.
+    """
+
+    prompt: Literal["auto", "describe", "reason"] = "auto"
+    samples: Count = 4
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    max_new_tokens: Count = 96
+    records_per_step: Count = 16
+    train: TrainSettings = TrainSettings(steps=40, learning_rate=3e-4, warmup_steps=5, schedule="cosine")
+
+
+class ClosedLoop(Settings):
+    """RISE-CoT: annotation -> rationale -> annotation. ``preset: official`` fills in the official code's choices.
+
+    reward = score x (``leak_factor`` if leaked) + ``format_weight`` x parsed + grounding - length. ``credit``: which
+    tokens take the gradient, those of the rationale, of the reconstructed answer (the official code), or of both.
+    """
+
+    preset: Literal["ours", "official"] = "ours"
+    records_per_step: Count = 8
+    rollouts: Rollouts = Rollouts()
+    objective: Objective = Objective()
+    reconstruct: Reconstruct = Reconstruct()
+    grounding: Grounding = Grounding()
+    length: Length = Length()
+    leak_factor: Share = 0.1
+    format_weight: Weight = 0.1
+    credit: Literal["rationale", "answer", "both"] = "rationale"
+    probes: Probes = Probes()
+    train: TrainSettings = TrainSettings(steps=60, learning_rate=1e-4, warmup_steps=5)
+
+    @model_validator(mode="after")
+    def _answers_need_sampling(self) -> ClosedLoop:
+        if self.credit != "rationale" and self.reconstruct.temperature == 0:
+            raise ValueError(
+                f"credit '{self.credit}' needs sampled reconstructions: set reconstruct.temperature above 0"
+            )
+        if self.credit != "rationale" and self.reconstruct.reconstructor != "policy":
+            raise ValueError(
+                f"credit '{self.credit}' needs reconstruct.reconstructor 'policy', whose tokens can be trained"
+            )
+        return self
+
+
+class Harvest(Settings):
+    """Sampling rationales from the trained loop and keeping the best.
+
+    A rationale is kept if it does not leak, its reconstruction parses, its worth (score + grounding term, as in the
+    loop) reaches ``threshold``, it is among the ``top_k`` of its record, and its text is new. ``balance`` evens out the
+    classes. ``at_least`` keeps that many of a record's best leak-free ones even below the threshold.
+    """
+
+    samples: Count = 8
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    max_new_tokens: Count = 96
+    threshold: Annotated[float, Field(allow_inf_nan=False)] = 0.5
+    top_k: Count = 2
+    at_least: Annotated[int, Field(ge=0)] = 0
+    balance: bool = False
+    records_per_batch: Count = 8
+
+
+class Sft(Settings):
+    """SFT of the base model. ``source``: ``annotations`` (answers only), ``harvest`` or the dataset's own ``rationales``.
+
+    ``loss: balanced`` averages rationale and answer each over its own tokens; ``token`` is the usual mean over all.
+    ``epochs``, where given, overrides ``train.steps``. ``per_record``: rationales of one record in one step.
+    """
+
+    source: Literal["annotations", "harvest", "rationales"] = "annotations"
+    loss: SftKind = "balanced"
+    records_per_step: Count = 16
+    per_record: Count = 2
+    epochs: Annotated[float, Field(gt=0.0)] | None = None
+    train: TrainSettings = TrainSettings(steps=100, learning_rate=3e-4, warmup_steps=10, schedule="cosine")
+
+
+class Grpo(Settings):
+    """GRPO on think-and-answer: reward = task score + ``format_weight`` x well formed.
+
+    ``refill``: how many times a step may draw further records to replace groups whose rewards are all equal.
+    """
+
+    records_per_step: Count = 8
+    rollouts: Rollouts = Rollouts()
+    objective: Objective = Objective()
+    format_weight: Weight = 0.2
+    refill: Annotated[int, Field(ge=0)] = 0
+    train: TrainSettings = TrainSettings(steps=40, learning_rate=5e-5, warmup_steps=5)
+
+
+class Evaluate(Settings):
+    """Greedy answers on ``splits`` (those the dataset lacks are skipped, and said), first of ``roles`` being the arm's own.
+
+    A further role is reported as an arm of its own, ``name (role)``. ``limit`` records of each split at most.
+    """
+
+    splits: tuple[str, ...] = ("test", "ood")
+    roles: Annotated[tuple[Literal["answer", "think"], ...], Field(min_length=1)] = ("think",)
+    max_new_tokens: Count = 128
+    limit: Count | None = None
+    records_per_batch: Count = 32
+    resamples: Count = 1000
+
+
+class Recipe(Settings):
+    """A run. ``data`` is a dataset folder, ``model`` is ``tiny``, a folder or a hub id, ``records`` caps the training set."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    description: str = ""
+    data: str | None = None
+    model: str = "tiny"
+    seed: int = Field(default=0, ge=0)
+    records: Count | None = None
+    policy: PolicySettings = PolicySettings()
+    task: TaskSettings = TaskSettings()
+    stages: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("evaluate",)
+    warm_up: WarmUp = WarmUp()
+    closed_loop: ClosedLoop = ClosedLoop()
+    harvest: Harvest = Harvest()
+    sft: Sft = Sft()
+    grpo: Grpo = Grpo()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Recipe:
+        if len(set(self.stages)) < len(self.stages):
+            raise ValueError("stages: a stage is listed twice")
+        if list(self.stages) != [stage for stage in STAGES if stage in self.stages]:
+            raise ValueError(f"stages: the order must be {', '.join(s for s in STAGES if s in self.stages)}")
+        if "sft" in self.stages and self.sft.source == "harvest" and "harvest" not in self.stages:
+            raise ValueError("sft.source is 'harvest', but the stages have no harvest")
+        for stage in ("warm_up", "closed_loop", "sft", "grpo"):
+            train: TrainSettings = getattr(self, stage).train
+            if train.seed or train.precision != "auto":
+                raise ValueError(f"{stage}.train: seed and precision are set once, as 'seed' and 'policy.precision'")
+        return self
+
+    def training(self, stage: StageName) -> TrainSettings:
+        """The training settings of a stage, with the recipe's seed and precision."""
+        train: TrainSettings = getattr(self, stage).train
+        return train.model_copy(update={"seed": self.seed, "precision": self.policy.precision})
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain values of everything that plays a part: sections of stages that do not run are left out."""
+        unused = {stage for stage in STAGES if stage not in self.stages}
+        if "harvest" in self.stages:
+            unused.discard("closed_loop")  # the harvest scores with the loop's reward
+        return self.model_dump(mode="json", exclude=unused)

@@ -1,0 +1,84 @@
+"""What a stage is given: the recipe, the records, a folder of its own, and the models that came before it."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rise_vlm.engine.trainer import TrainSettings
+from rise_vlm.policy import Policy
+from rise_vlm.recipes.schema import Recipe, StageName
+from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.material import Material
+
+Summary = dict[str, Any]
+"""What a stage leaves in ``done.json``: plain values. ``model`` there is a folder inside the stage's own."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """Names or folders of models. ``base`` is the recipe's, ``start`` what the loop starts from, ``loop`` the trained
+    reasoner, ``final`` what answers in the end."""
+
+    base: str
+    start: str
+    loop: str
+    final: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """A stage's surroundings. ``folders`` are those of the stages before it, by name."""
+
+    recipe: Recipe
+    material: Material
+    models: Models
+    stage: StageName
+    folder: Path
+    folders: dict[str, Path]
+    meter: Meter
+
+    @property
+    def train(self) -> TrainSettings:
+        """The stage's training settings, seeded by the recipe."""
+        return self.recipe.training(self.stage)
+
+    @contextmanager
+    def policy(self, name: str, *, trains: bool = False, reference: bool = False) -> Iterator[Policy]:
+        """A model, given back to the system at the end. With ``trains`` it gets the recipe's LoRA and takes gradients."""
+        how = self.recipe.policy
+        policy = Policy.load(
+            name,
+            lora=how.lora if trains else None,
+            freeze_tower=how.freeze_tower or not trains,
+            dtype=how.precision,
+            max_pixels=how.max_pixels,
+            keep_reference=reference,
+        )
+        if not trains:
+            policy.model.requires_grad_(False)
+        try:
+            yield policy
+        finally:
+            del policy
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def generator(self, *what: object) -> torch.Generator:
+        """A generator that depends on the recipe's seed, the stage and ``what``, and on nothing else."""
+        text = "/".join(str(part) for part in (self.recipe.seed, self.stage, *what))
+        digest = hashlib.sha256(text.encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def batches(count: int, size: int) -> list[range]:
+    """0..count cut into ranges of ``size``."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]

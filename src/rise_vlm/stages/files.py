@@ -1,0 +1,134 @@
+"""Files that survive a kill: JSON written whole or not at all, JSONL that is only ever appended to.
+
+A process killed while appending leaves a torn last line, which reading drops. Left out: locking; one run, one process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` atomically. NaN and infinity become null, so that any JSON reader can read it."""
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``: flushed under another name, then renamed."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any | None:
+    """The value in ``path``; None where there is no such file or no JSON in it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The whole rows of a JSONL file; a torn line is dropped, an absent file has none."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and line.endswith("\n"):
+                yield row
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append rows and flush them to the disk."""
+    text = "".join(json.dumps(finite(dict(row)), ensure_ascii=False) + "\n" for row in rows)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a JSONL file atomically."""
+    write_text(path, "".join(json.dumps(finite(dict(row)), ensure_ascii=False) + "\n" for row in rows))
+
+
+def mend_rows(path: Path) -> list[Row]:
+    """The whole rows of a JSONL file that will be appended to; a torn last line is cut off the file."""
+    rows = list(read_rows(path))
+    if path.is_file() and _is_torn(path):
+        replace_rows(path, rows)
+    return rows
+
+
+def _is_torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def finite(value: Any) -> Any:
+    """``value`` with NaN and infinity as None, throughout."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return value
+
+
+class RolloutLog:
+    """The rollouts of a training, one row each: JSONL while it runs, ``rollouts.parquet`` once it is done.
+
+    A resumed training repeats the steps after its checkpoint; their former rows are dropped when the first is repeated.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.final = folder / "rollouts.jsonl", folder / "rollouts.parquet"
+        self._last = max((int(row.get("step", 0)) for row in mend_rows(self.path)), default=0)
+
+    def write(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add the rows of ``step``."""
+        if step <= self._last:
+            replace_rows(self.path, (row for row in read_rows(self.path) if row["step"] < step))
+        append_rows(self.path, ({"step": step, **row} for row in rows))
+        self._last = step
+
+    def finish(self) -> None:
+        """Turn the JSONL into Parquet; nested values become JSON text."""
+        rows = list(read_rows(self.path))
+        if not rows:
+            return
+        import pyarrow
+        import pyarrow.parquet
+
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        table = pyarrow.table({name: [_plain(row.get(name)) for row in rows] for name in names})
+        draft = self.final.with_name(f".{self.final.name}.{os.getpid()}")
+        pyarrow.parquet.write_table(table, draft)
+        draft.replace(self.final)
+        self.path.unlink()
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

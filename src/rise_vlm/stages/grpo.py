@@ -1,0 +1,153 @@
+"""Strengthen: GRPO on think-and-answer with the task's score and the format. From the base model it is Visual-RFT.
+
+Groups whose rewards are all equal teach nothing and cost no forward pass; with ``refill`` further records of the same
+epoch take their place. Left out: any reward on what the rationale says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rise_vlm.data import Record
+from rise_vlm.engine.objective import Loss, advantages, has_spread
+from rise_vlm.engine.sample import Rollout, sample
+from rise_vlm.engine.trainer import Prepared, train
+from rise_vlm.policy import Policy, Prompt
+from rise_vlm.stages.context import Context, Summary
+from rise_vlm.stages.files import RolloutLog
+from rise_vlm.stages.loop_reward import count
+from rise_vlm.stages.material import visits
+from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss
+from rise_vlm.stages.prompter import Prompter
+
+
+def run(context: Context) -> Summary:
+    """Leaves ``model/``, ``metrics.jsonl`` and ``rollouts.parquet``."""
+    reference = context.recipe.grpo.objective.beta > 0
+    with context.policy(context.models.final, trains=True, reference=reference) as policy:
+        work = GrpoWork(context, policy)
+        train(policy, work, context.train, context.folder, "grpo")
+        work.log.finish()
+    return {"model": "model"}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The rollouts of one record, what they scored and whether they kept to the form, and their rewards (G,)."""
+
+    record: Record
+    prompt: Prompt
+    rollouts: list[Rollout]
+    scores: list[float]
+    well_formed: list[bool]
+    words: list[int]
+    rewards: Tensor
+
+
+class GrpoWork:
+    """GRPO as the trainer sees it."""
+
+    def __init__(self, context: Context, policy: Policy) -> None:
+        self.context, self.policy, self.settings = context, policy, context.recipe.grpo
+        self.records = context.material.train
+        self.task = context.material.task
+        self.prompter = Prompter(policy, context.material)
+        self.log = RolloutLog(context.folder)
+
+    def prepare(self, step: int, generator: torch.Generator) -> Prepared:
+        """Rollouts, rewards and advantages of one step."""
+        settings = self.settings
+        per_step = min(settings.records_per_step, len(self.records))
+        tries = 1 + settings.refill
+        # Each step owns ``tries`` draws, so that what a step sees does not depend on how many others needed.
+        answered: list[Answered] = []
+        for number in range(tries):
+            missing = per_step - sum(_teaches(one) for one in answered)
+            if not missing:
+                break
+            chosen = visits(len(self.records), per_step, (step - 1) * tries + number + 1, self.context.recipe.seed)
+            answered += self._answer([self.records[i] for i in chosen[:missing]], generator)
+        scored = [
+            Scored(one.prompt, one.rollouts, advantages(one.rewards.unsqueeze(0), settings.objective.advantage)[0])
+            for one in _first(answered, per_step)
+        ]
+        micro = micro_batches(
+            self.policy,
+            scored,
+            objective=settings.objective,
+            temperature=settings.rollouts.temperature,
+            completion_limit=settings.rollouts.max_new_tokens,
+            token_budget=self.context.train.token_budget,
+        )
+        self.log.write(step, _rows(answered))
+        self.context.meter.save()
+        return Prepared(micro, _metrics(answered))
+
+    def loss(self, micro: Micro) -> Loss:
+        """The policy-gradient loss of a micro-batch."""
+        return micro_loss(self.policy, micro, self.settings.objective)
+
+    def _answer(self, records: Sequence[Record], generator: torch.Generator) -> list[Answered]:
+        how = self.settings.rollouts
+        prompts = [self.prompter.prompt("think", record) for record in records]
+        sampled = sample(
+            self.policy,
+            prompts,
+            how.group,
+            max_new_tokens=how.max_new_tokens,
+            temperature=how.temperature,
+            generator=generator,
+        )
+        count(self.context.meter, sampled)
+        return [self._judge(*one) for one in zip(records, prompts, sampled, strict=True)]
+
+    def _judge(self, record: Record, prompt: Prompt, rollouts: list[Rollout]) -> Answered:
+        read = [self.task.parse_completion(one.text, record, self.policy.frame, "think") for one in rollouts]
+        scores = [self.task.score(record.annotation, one.parsed.value) for one in read]
+        formed = [one.well_formed for one in read]
+        words = [len((one.rationale or "").split()) for one in read]
+        rewards = torch.tensor([s + self.settings.format_weight * f for s, f in zip(scores, formed, strict=True)])
+        return Answered(record, prompt, rollouts, scores, formed, words, rewards)
+
+
+def _teaches(one: Answered) -> bool:
+    return bool(has_spread(one.rewards.unsqueeze(0)))
+
+
+def _first(answered: Sequence[Answered], limit: int) -> list[Answered]:
+    """``limit`` of the groups, those with spread before the others, each in the order drawn."""
+    return sorted(answered, key=lambda one: not _teaches(one))[:limit]
+
+
+def _rows(answered: Sequence[Answered]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": one.record.id,
+            "completion": rollout.text,
+            "score": score,
+            "well_formed": formed,
+            "reward": float(reward),
+        }
+        for one in answered
+        for rollout, score, formed, reward in zip(one.rollouts, one.scores, one.well_formed, one.rewards, strict=True)
+    ]
+
+
+def _metrics(answered: Sequence[Answered]) -> dict[str, float]:
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(values) if values else 0.0
+
+    return {
+        "reward": mean([float(reward) for one in answered for reward in one.rewards]),
+        "score": mean([score for one in answered for score in one.scores]),
+        "well_formed": mean([float(formed) for one in answered for formed in one.well_formed]),
+        "length": mean([float(words) for one in answered for words in one.words]),
+        "zero_spread": 1.0 - mean([float(_teaches(one)) for one in answered]),
+        "groups": float(len(answered)),
+        "tokens": float(sum(len(rollout.ids) for one in answered for rollout in one.rollouts)),
+    }

@@ -1,0 +1,209 @@
+"""The closed loop's reward: rebuild the annotation from each rationale and judge what comes out.
+
+reward = score x (leak factor if it leaks) [- score from an empty rationale] + format weight x parsed
+         + grounding weight x grounding - length weight x excess
+
+The training uses ``reward``; the harvest uses ``worth``, which leaves the format out: there a rationale that cannot be
+read back is dropped anyway. Left out: sampling the rationales, and the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from rise_vlm.data import Record
+from rise_vlm.engine.sample import Rollout, sample
+from rise_vlm.policy import Policy, Prompt
+from rise_vlm.recipes.schema import ClosedLoop
+from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.grounding import Grounder, draw_rng
+from rise_vlm.stages.prompter import Prompter
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A reconstruction: the prompt, its rollouts, and for each its parsed value and score."""
+
+    prompt: Prompt
+    rollouts: list[Rollout]
+    values: list[Any]
+    scores: list[float]
+
+    @property
+    def score(self) -> float:
+        """Mean over the samples."""
+        return sum(self.scores) / len(self.scores)
+
+    @property
+    def parsed(self) -> float:
+        """Share of the samples that could be read."""
+        return sum(value is not None for value in self.values) / len(self.values)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one rationale. ``excess`` is how far it runs past the limit, in 0..1."""
+
+    text: str
+    words: int
+    leaks: list[str]
+    rebuilt: Rebuilt = field(repr=False)
+    grounding: float
+    excess: float
+    empty: float
+    reward: float
+    worth: float
+
+    @property
+    def score(self) -> float:
+        """The reconstruction's score."""
+        return self.rebuilt.score
+
+    def row(self) -> dict[str, Any]:
+        """For logs."""
+        return {
+            "rationale": self.text,
+            "words": self.words,
+            "reconstruction": self.rebuilt.rollouts[0].text,
+            "score": self.score,
+            "parsed": self.rebuilt.parsed,
+            "leaks": self.leaks,
+            "grounding": self.grounding,
+            "excess": self.excess,
+            "reward": self.reward,
+            "worth": self.worth,
+        }
+
+
+class Shadow:
+    """A second set of the trainable weights, worn by the policy while it reconstructs: frozen, or following slowly."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.weights = {name: p.detach().clone() for name, p in policy.model.named_parameters() if p.requires_grad}
+
+    def follow(self, decay: float) -> None:
+        """Move towards the policy: weights = decay x weights + (1 - decay) x policy."""
+        for name, parameter in self.policy.model.named_parameters():
+            if name in self.weights:
+                self.weights[name].lerp_(parameter.detach(), 1 - decay)
+
+    @contextmanager
+    def worn(self) -> Iterator[None]:
+        """Inside, the policy computes with these weights."""
+        parameters = {n: p for n, p in self.policy.model.named_parameters() if n in self.weights}
+        own = {name: parameter.data for name, parameter in parameters.items()}
+        for name, parameter in parameters.items():
+            parameter.data = self.weights[name]
+        try:
+            yield
+        finally:
+            for name, parameter in parameters.items():
+                parameter.data = own[name]
+
+
+class LoopReward:
+    """Judges rationales. ``grounder`` None leaves its term out.
+
+    ``rebuilder`` reconstructs: the policy itself unless set otherwise, wearing ``shadow`` where there is one.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        prompter: Prompter,
+        settings: ClosedLoop,
+        meter: Meter,
+        *,
+        grounder: Grounder | None = None,
+        shadow: Shadow | None = None,
+    ) -> None:
+        self.policy, self.prompter, self.settings, self.meter = policy, prompter, settings, meter
+        self.grounder, self.shadow, self.rebuilder = grounder, shadow, policy
+        self.task = prompter.material.task
+        wanted = settings.reconstruct.sees_image
+        self.sees_image = self.task.sees_image if wanted == "auto" else bool(wanted)
+
+    def judge(
+        self,
+        records: Sequence[Record],
+        prompts: Sequence[Prompt],
+        rationales: Sequence[Sequence[Rollout]],
+        generator: torch.Generator,
+    ) -> list[list[Verdict]]:
+        """The verdict on each rationale of each record; ``prompts`` are the reason prompts they answer."""
+        flat = [(record, rollout.text) for record, group in zip(records, rationales, strict=True) for rollout in group]
+        rebuilt = iter(self.rebuild([r for r, _ in flat], [text for _, text in flat], generator))
+        empty = [0.0] * len(records)
+        if self.settings.reconstruct.baseline == "empty":
+            empty = [one.score for one in self.rebuild(records, [""] * len(records), generator)]
+        rng = draw_rng(generator)
+        gains = [[0.0] * len(group) for group in rationales]
+        if self.grounder is not None:
+            gains = self.grounder.gains(records, rationales, rng)
+        return [
+            [
+                self._verdict(record, prompt, rollout, next(rebuilt), gain, nothing)
+                for rollout, gain in zip(group, gain_group, strict=True)
+            ]
+            for record, prompt, group, gain_group, nothing in zip(
+                records, prompts, rationales, gains, empty, strict=True
+            )
+        ]
+
+    def rebuild(
+        self, records: Sequence[Record], rationales: Sequence[str], generator: torch.Generator, *, greedy: bool = False
+    ) -> list[Rebuilt]:
+        """Reconstructs each record's annotation from the rationale beside it, without gradient."""
+        how = self.settings.reconstruct
+        prompts = [
+            self.prompter.prompt("reconstruct", record, text, sees_image=self.sees_image)
+            for record, text in zip(records, rationales, strict=True)
+        ]
+        with self.shadow.worn() if self.shadow else nullcontext():
+            sampled = sample(
+                self.rebuilder,
+                prompts,
+                1 if greedy else how.samples,
+                max_new_tokens=how.max_new_tokens,
+                temperature=0.0 if greedy else how.temperature,
+                generator=generator,
+            )
+        count(self.meter, sampled)
+        return [self._read(r, p, s) for r, p, s in zip(records, prompts, sampled, strict=True)]
+
+    def leaks(self, record: Record, rationale: str, prompt: str) -> list[str]:
+        """The task's leak rules on the raw text."""
+        return self.task.leaks(rationale, record, self.policy.frame, prompt)
+
+    def _read(self, record: Record, prompt: Prompt, rollouts: list[Rollout]) -> Rebuilt:
+        frame = self.policy.frame
+        read = [self.task.parse_completion(rollout.text, record, frame, "reconstruct") for rollout in rollouts]
+        values = [one.parsed.value for one in read]
+        return Rebuilt(prompt, rollouts, values, [self.task.score(record.annotation, value) for value in values])
+
+    def _verdict(
+        self, record: Record, prompt: Prompt, rollout: Rollout, rebuilt: Rebuilt, gain: float, empty: float
+    ) -> Verdict:
+        settings = self.settings
+        words = len(rollout.text.split())
+        limit = settings.length.words
+        excess = min(1.0, max(0, words - limit) / limit) if rollout.finished else 1.0
+        leaks = self.leaks(record, rollout.text, prompt.text)
+        score = rebuilt.score * (settings.leak_factor if leaks else 1.0) - empty
+        worth = score + settings.grounding.weight * gain - settings.length.weight * excess
+        reward = worth + settings.format_weight * rebuilt.parsed
+        return Verdict(rollout.text, words, leaks, rebuilt, gain, excess, empty, reward, worth)
+
+
+def count(meter: Meter, sampled: Sequence[Sequence[Rollout]]) -> None:
+    """Add rollouts and their tokens to the cost."""
+    meter.add(
+        rollouts=sum(len(group) for group in sampled),
+        tokens=sum(len(rollout.ids) for group in sampled for rollout in group),
+    )

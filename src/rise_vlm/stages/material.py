@@ -1,0 +1,210 @@
+"""What a run works on: the dataset's records, split for training, controls and tests, its task and its world.
+
+A dataset need not be complete. Without a validation split, or without any test split, records of the training split are
+held out, by the hash of their picture (so two records of one picture stay together); with fewer than ``FEWEST`` records
+nothing can be held out and the training records serve for everything. Each such step is told in ``notes``.
+Left out: shuffling, and anything that needs all pictures in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image
+
+from rise_vlm.data import Dataset, Record
+from rise_vlm.data.images import read_image, safe_join
+from rise_vlm.errors import DataError, UserError
+from rise_vlm.recipes.schema import Recipe
+from rise_vlm.tasks import make_task
+from rise_vlm.tasks.base import Task
+from rise_vlm.worlds import WORLDS, World, load_world
+
+VALIDATION = ("val", "validation", "valid", "dev")
+FEWEST = 10
+VAL_SHARE, TEST_SHARE = 0.1, 0.2
+
+
+@dataclass(frozen=True)
+class Material:
+    """Records by use. ``tests`` maps the split names that will be reported to their records."""
+
+    dataset: Dataset
+    task: Task
+    world: World | None
+    train: tuple[Record, ...]
+    val: tuple[Record, ...]
+    tests: dict[str, tuple[Record, ...]]
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, recipe: Recipe) -> Material:
+        """Read the dataset of ``recipe``.
+
+        Raises:
+            UserError: no ``data`` given, no such dataset, or no usable training record; the message names the file.
+        """
+        if not recipe.data:
+            raise UserError(f"recipe {recipe.name} needs a dataset: add data=FOLDER (one made by 'rise data make').")
+        dataset = Dataset.open(recipe.data)
+        options = {"score": recipe.task.score} if dataset.card.task == "distribution" else {}
+        task = make_task(dataset.card, **options)
+        world = load_world(dataset.card.world) if dataset.card.world in WORLDS else None
+        notes: list[str] = []
+        trains = tuple(stage for stage in recipe.stages if stage != "evaluate")
+        train, held = _training(dataset, recipe, notes) if trains or "train" in dataset.splits else ((), {})
+        train = _capped(train, recipe.records, notes)
+        val = _validation(dataset, train, held, notes)
+        tests = _tests(dataset, recipe, train, held, notes) if "evaluate" in recipe.stages else {}
+        for split, counts in dataset.counts.items():
+            if counts.quarantined:
+                notes.append(
+                    f"{counts.quarantined} bad rows of split '{split}' are left out, the first: {counts.first}"
+                )
+        return cls(dataset, task, world, train, val, tests, notes)
+
+    def images(self, record: Record) -> list[Image.Image]:
+        """The record's pictures, RGB and upright. Raises DataError naming the file."""
+        return [read_image(safe_join(self.dataset.root, image)) for image in record.images]
+
+    def counts(self) -> dict[str, Any]:
+        """For the results: how many records are used for what."""
+        tests = {split: len(records) for split, records in self.tests.items()}
+        return {"train": len(self.train), "val": len(self.val), "tests": tests}
+
+
+def _training(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[tuple[Record, ...], dict[str, list[Record]]]:
+    """Training records, and what was held out of them for ``val`` and ``test``."""
+    if "train" not in dataset.splits:
+        listed = ", ".join(dataset.splits) or "none"
+        raise DataError(f"{dataset.root} has no split 'train' to learn from (it has: {listed}).")
+    records = list(dataset.records("train"))
+    if not records:
+        dataset.require("train")  # raises, with the reason why there is none
+    shares: dict[str, float] = {}
+    if not any(split in dataset.splits for split in VALIDATION):
+        shares["val"] = VAL_SHARE
+    if "evaluate" in recipe.stages and not any(split in dataset.splits for split in recipe.evaluate.splits):
+        shares["test"] = TEST_SHARE
+    return _hold_out(records, shares, notes)
+
+
+def _hold_out(
+    records: list[Record], shares: dict[str, float], notes: list[str]
+) -> tuple[tuple[Record, ...], dict[str, list[Record]]]:
+    pictures = sorted({record.images[0] for record in records}, key=_digest)
+    if not shares or len(pictures) < FEWEST:
+        return tuple(records), {}
+    chosen: dict[str, str] = {}
+    start = 0
+    for name, share in shares.items():
+        end = start + max(1, round(share * len(pictures)))
+        chosen |= dict.fromkeys(pictures[start:end], name)
+        start = end
+    held: dict[str, list[Record]] = {name: [] for name in shares}
+    kept: list[Record] = []
+    for record in records:
+        home = chosen.get(record.images[0])
+        (kept if home is None else held[home]).append(record)
+    parts = " and ".join(f"{len(rows)} for '{name}'" for name, rows in held.items())
+    notes.append(f"the dataset lacks splits: of the {len(records)} training records, {parts} are held out")
+    return tuple(kept), held
+
+
+def _capped(records: tuple[Record, ...], limit: int | None, notes: list[str]) -> tuple[Record, ...]:
+    """The first ``limit`` in the order of the hash of their ids: a smaller set is part of a larger one."""
+    if limit is None or limit >= len(records):
+        return records
+    notes.append(f"{limit} of {len(records)} training records are used (records={limit})")
+    wanted = {record.id for record in sorted(records, key=lambda record: _digest(record.id))[:limit]}
+    return tuple(record for record in records if record.id in wanted)
+
+
+def _validation(
+    dataset: Dataset, train: Sequence[Record], held: dict[str, list[Record]], notes: list[str]
+) -> tuple[Record, ...]:
+    for split in VALIDATION:
+        if split in dataset.splits and (found := tuple(dataset.records(split))):
+            return found
+    if held.get("val"):
+        return tuple(held["val"])
+    if train:
+        notes.append("there are too few records to hold any out: the controls run on training records")
+    return tuple(train)
+
+
+def _tests(
+    dataset: Dataset, recipe: Recipe, train: Sequence[Record], held: dict[str, list[Record]], notes: list[str]
+) -> dict[str, tuple[Record, ...]]:
+    tests: dict[str, tuple[Record, ...]] = {}
+    for split in recipe.evaluate.splits:
+        if split not in dataset.splits:
+            if split not in held:
+                notes.append(f"the dataset has no split '{split}', so it is not evaluated")
+            continue
+        records = tuple(dataset.records(split))
+        if records:
+            tests[split] = records
+        else:
+            notes.append(f"split '{split}' has no usable record, so it is not evaluated")
+    if held.get("test"):
+        tests["test"] = tuple(held["test"])
+    if not tests and train:
+        notes.append("there is nothing to test on but the training records: the figures of 'train' say little")
+        tests["train"] = tuple(train)
+    if not tests:
+        wanted = ", ".join(recipe.evaluate.splits)
+        raise DataError(f"{dataset.root} has none of the splits to evaluate ({wanted}). Set evaluate.splits=[...].")
+    limit = recipe.evaluate.limit
+    return {split: _capped(records, limit, []) for split, records in tests.items()}
+
+
+def visits(count: int, per_step: int, step: int, seed: int) -> list[int]:
+    """Which of ``count`` records step 1, 2, ... visits: ``per_step`` at a time, in a new order for each epoch.
+
+    A function of its arguments alone, so a resumed training needs no position. No record comes twice in one step.
+    """
+    per_step = min(per_step, count)
+    first = (step - 1) * per_step
+    chosen: list[int] = []
+    for place in range(first, first + per_step):
+        epoch, within = divmod(place, count)
+        chosen.append(_order(count, epoch, seed)[within])
+    if len(set(chosen)) == per_step:
+        return chosen
+    # The step straddles two epochs that met in a record: take one that is not there yet instead.
+    spare = (index for index in _order(count, first // count, seed) if index not in set(chosen))
+    seen: set[int] = set()
+    for place, index in enumerate(chosen):
+        chosen[place] = index if index not in seen else next(spare)
+        seen.add(index)
+    return chosen
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, epoch: int, seed: int) -> tuple[int, ...]:
+    order = list(range(count))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return tuple(order)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(material: Material, parts: Mapping[str, Sequence[Record]]) -> str:
+    """A hash of the card, of the records in ``parts`` and of the sizes of their picture files."""
+    card = material.dataset.card.model_dump_json(exclude={"splits"})
+    digest = hashlib.sha256(card.encode())
+    for name, records in parts.items():
+        digest.update(name.encode())
+        for record in records:
+            digest.update(record.model_dump_json().encode())
+            for image in record.images:
+                digest.update(str(safe_join(material.dataset.root, image).stat().st_size).encode())
+    return digest.hexdigest()

@@ -1,0 +1,170 @@
+"""The controls of the closed loop, on records that are not trained on.
+
+- Reconstruction from the real rationale, from an empty one and from another record's: a loop that says something about
+  the picture shows real well above shuffled.
+- The wrong-annotation control: asked to justify a false annotation, how often is the false one reconstructed? A
+  reasoner that reports what is there fails at it; one that signals what it was told succeeds.
+- Truth of stated facts, where a world knows the scene: how many of the stated facts hold, how many of the true are said.
+
+Left out: any effect on the training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rise_vlm.data import Record
+from rise_vlm.engine.sample import Rollout, sample
+from rise_vlm.policy import Prompt
+from rise_vlm.stages.grounding import draw_rng
+from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, count
+from rise_vlm.stages.material import Material
+
+FAR = 0.75
+"""A false annotation scores at most this share of a perfect one against the truth."""
+
+
+@dataclass
+class Facts:
+    """Counts of facts: stated, true, and both."""
+
+    stated: int = 0
+    true: int = 0
+    both: int = 0
+    seen: int = 0
+
+    def add(self, material: Material, record: Record, rationale: str) -> None:
+        """Count one rationale; without a world, or a scene in the record, nothing happens."""
+        if material.world is None or "scene" not in record.meta:
+            return
+        stated = material.world.stated_facts(rationale)
+        true = material.world.true_facts(material.world.Scene.from_dict(record.meta["scene"]))
+        self.seen += 1
+        self.stated += len(stated)
+        self.true += len(true)
+        self.both += len(stated & true)
+
+    def figures(self) -> dict[str, float] | None:
+        """Precision (1 where nothing is stated) and recall; None where no world could tell."""
+        if not self.seen:
+            return None
+        return {
+            "precision": self.both / self.stated if self.stated else 1.0,
+            "recall": self.both / self.true if self.true else 1.0,
+        }
+
+
+class Probes:
+    """Runs the controls for a loop on a fixed choice of records."""
+
+    def __init__(self, loop: LoopReward, material: Material, seed: int) -> None:
+        self.loop, self.material = loop, material
+        wanted = loop.settings.probes.records
+        order = list(material.val)
+        random.Random(f"probes/{seed}").shuffle(order)
+        self.records = order[:wanted]
+
+    def reconstruction(self, generator: torch.Generator) -> dict[str, float]:
+        """Scores from real, empty and shuffled rationales, leak rate, length; ``shuffled`` needs two records."""
+        prompts, rationales = self._reason(self.records, generator)
+        texts = [rollout.text for rollout in rationales]
+        real = self.loop.rebuild(self.records, texts, generator, greedy=True)
+        empty = self.loop.rebuild(self.records, [""] * len(texts), generator, greedy=True)
+        figures = {"real": _mean_score(real), "empty": _mean_score(empty)}
+        if len(texts) > 1:
+            shuffled = self.loop.rebuild(self.records, [*texts[1:], texts[0]], generator, greedy=True)
+            figures["shuffled"] = _mean_score(shuffled)
+        leaks = [
+            bool(self.loop.leaks(record, text, prompt.text))
+            for record, text, prompt in zip(self.records, texts, prompts, strict=True)
+        ]
+        figures["leak_rate"] = _mean(leaks)
+        figures["length"] = _mean([len(text.split()) for text in texts])
+        if self.loop.grounder is not None:
+            groups = [[rollout] for rollout in rationales]
+            gains = self.loop.grounder.gains(self.records, groups, draw_rng(generator))
+            figures["grounding"] = _mean([gain for group in gains for gain in group])
+        facts = self._facts(self.records, texts)
+        return figures | {f"facts_{name}": value for name, value in (facts or {}).items()}
+
+    def wrong_annotation(self, generator: torch.Generator) -> dict[str, Any] | None:
+        """How often a false annotation is the better reconstructed one; None where no false one can be found.
+
+        ``false_wins`` is the share of records whose reconstruction scores higher against the false annotation than
+        against the truth, ``false_score`` and ``true_score`` the mean scores against either.
+        """
+        rng = draw_rng(generator)
+        pairs = [(record, self._false(record, rng)) for record in self.records]
+        honest = [(record, false) for record, false in pairs if false is not None]
+        if not honest:
+            return None
+        asked = [record.model_copy(update={"annotation": false}) for record, false in honest]
+        _, rationales = self._reason(asked, generator)
+        texts = [rollout.text for rollout in rationales]
+        task = self.loop.task
+        values = [one.values[0] for one in self.loop.rebuild(asked, texts, generator, greedy=True)]
+        for_false = [task.score(one.annotation, value) for one, value in zip(asked, values, strict=True)]
+        for_true = [task.score(record.annotation, value) for (record, _), value in zip(honest, values, strict=True)]
+        return {
+            "n": len(asked),
+            "false_wins": _mean([f > t for f, t in zip(for_false, for_true, strict=True)]),
+            "false_score": _mean(for_false),
+            "true_score": _mean(for_true),
+            "facts": self._facts([record for record, _ in honest], texts),
+        }
+
+    def _reason(self, records: Sequence[Record], generator: torch.Generator) -> tuple[list[Prompt], list[Rollout]]:
+        how = self.loop.settings.rollouts
+        prompts = [self.loop.prompter.prompt("reason", record) for record in records]
+        sampled = sample(
+            self.loop.policy,
+            prompts,
+            1,
+            max_new_tokens=how.max_new_tokens,
+            temperature=how.temperature,
+            generator=generator,
+        )
+        count(self.loop.meter, sampled)
+        return prompts, [group[0] for group in sampled]
+
+    def _false(self, record: Record, rng: random.Random) -> Any | None:
+        """Another record's annotation (a box scaled to this picture) that is far from the truth, or another class."""
+        pool = [*self.material.val, *self.material.train]
+        for _ in range(50):
+            other = rng.choice(pool)
+            false = _scaled(other, record)
+            if self.loop.task.score(record.annotation, false) <= FAR * self.loop.task.score(
+                record.annotation, record.annotation
+            ):
+                return false
+        if isinstance(record.annotation, str):
+            return rng.choice([name for name in self.loop.task.classes if name != record.annotation])
+        return None
+
+    def _facts(self, records: Sequence[Record], texts: Sequence[str]) -> dict[str, float] | None:
+        facts = Facts()
+        for record, text in zip(records, texts, strict=True):
+            facts.add(self.material, record, text)
+        return facts.figures()
+
+
+def _scaled(other: Record, record: Record) -> Any:
+    """``other``'s annotation; a box keeps its place and size as shares of the picture."""
+    box = other.annotation
+    if not isinstance(box, list | tuple):
+        return box
+    across, down = record.width / other.width, record.height / other.height
+    return [box[0] * across, box[1] * down, box[2] * across, box[3] * down]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _mean_score(rebuilt: Sequence[Rebuilt]) -> float:
+    return _mean([one.score for one in rebuilt])

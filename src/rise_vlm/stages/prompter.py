@@ -1,0 +1,55 @@
+"""From a record and a role to an encoded prompt; each picture is read and preprocessed once while memory allows.
+
+Left out: the wording, which is the task's, and the features, which are the policy's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from rise_vlm.data import Record
+from rise_vlm.policy import ImageInput, Policy, Prompt
+from rise_vlm.stages.material import Material
+from rise_vlm.tasks.base import DESCRIBE, Role
+
+CACHE_BYTES = 1 << 29
+
+
+class Prompter:
+    """Encodes prompts for one policy. Preprocessed pictures are kept up to ``limit`` bytes, least recently used out first."""
+
+    def __init__(self, policy: Policy, material: Material, limit: int = CACHE_BYTES) -> None:
+        self.policy, self.material, self.limit = policy, material, limit
+        self._kept: OrderedDict[tuple[str, ...], tuple[ImageInput, ...]] = OrderedDict()
+        self._bytes = 0
+
+    def prompt(self, role: Role, record: Record, rationale: str | None = None, *, sees_image: bool = True) -> Prompt:
+        """The prompt of ``role``; ``sees_image=False`` leaves the pictures out."""
+        text = self.material.task.prompt(role, record, self.policy.frame, rationale)
+        return self.policy.encode(text, self.pictures(record) if sees_image else ())
+
+    def describe(self, record: Record) -> Prompt:
+        """The label-free describing prompt of a record's pictures."""
+        return self.policy.encode(DESCRIBE, self.pictures(record))
+
+    def pictures(self, record: Record) -> tuple[ImageInput, ...]:
+        """The record's pictures, preprocessed."""
+        key = record.images
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        # One encoding yields the inputs; the text does not matter to them.
+        inputs = self.policy.encode("", self.material.images(record)).images
+        self._keep(key, inputs)
+        return inputs
+
+    def _keep(self, key: tuple[str, ...], inputs: tuple[ImageInput, ...]) -> None:
+        self._kept[key] = inputs
+        self._bytes += _size(inputs)
+        while self._bytes > self.limit and len(self._kept) > 1:
+            _, old = self._kept.popitem(last=False)
+            self._bytes -= _size(old)
+
+
+def _size(inputs: tuple[ImageInput, ...]) -> int:
+    return sum(image.pixel_values.numel() * image.pixel_values.element_size() for image in inputs)

@@ -1,0 +1,157 @@
+"""``results.json``: what a run found, in the form that ``docs/results-format.md`` promises."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rise_vlm import __version__
+from rise_vlm.recipes.schema import Recipe
+from rise_vlm.stages.cost import add_costs
+from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.material import Material
+
+FORMAT = 1
+Done = Mapping[str, dict[str, Any]]
+"""By stage, the content of its ``done.json``."""
+
+
+def build_results(
+    recipe: Recipe, material: Material, done: Done, folders: Mapping[str, Path], command: str, started: float
+) -> dict[str, Any]:
+    """All of ``results.json`` from what the stages left."""
+    cost = add_costs(*(one["cost"] for stage, one in done.items() if stage != "evaluate"))
+    arms = [
+        {
+            "arm": one["arm"],
+            "seed": recipe.seed,
+            "task": material.task.name,
+            "split": one["split"],
+            "role": one["role"],
+            "n": one["n"],
+            "metrics": one["metrics"],
+            "intervals": one["intervals"],
+            "cost": cost,
+        }
+        for one in done.get("evaluate", {}).get("summary", {}).get("arms", [])
+    ]
+    return {
+        "format": FORMAT,
+        "recipe": recipe.name,
+        "model": recipe.model,
+        "data": _data(material),
+        "arms": arms,
+        "floors": floors(material),
+        "loop": _loop(done, folders),
+        "harvest": _harvest(done),
+        "stages": {stage: {"cost": one["cost"], "summary": _brief(one["summary"])} for stage, one in done.items()},
+        "notes": list(material.notes),
+        "environment": environment(command, started, recipe.policy.precision),
+    }
+
+
+def floors(material: Material) -> list[dict[str, Any]]:
+    """What answering without looking scores on each test split."""
+    train = [record.annotation for record in material.train] or None
+    return [
+        {"name": name, "split": split, "metrics": {"score": round(score, 6)}}
+        for split, records in material.tests.items()
+        for name, score in material.task.floors([record.annotation for record in records], train).items()
+    ]
+
+
+def _data(material: Material) -> dict[str, Any]:
+    card = material.dataset.card
+    counts = {"train": len(material.train), "val": len(material.val)}
+    counts |= {split: len(records) for split, records in material.tests.items()}
+    folder = str(material.dataset.root.absolute())
+    return {"name": card.name, "task": card.task, "folder": folder, "classes": card.classes, "counts": counts}
+
+
+def _loop(done: Done, folders: Mapping[str, Path]) -> dict[str, Any] | None:
+    if "closed_loop" not in done:
+        return None
+    summary = done["closed_loop"]["summary"]
+    probes, wrong = summary["probes"], summary["wrong_annotation"]
+    first = next(iter(read_rows(folders["closed_loop"] / "metrics.jsonl")), {})
+    return {
+        "reconstruction": {name: probes.get(name) for name in ("real", "empty", "shuffled")},
+        "before": {name: first.get(f"probe_{name}") for name in ("real", "empty", "shuffled")},
+        "leak_rate": probes["leak_rate"],
+        "length": probes["length"],
+        "grounding": probes.get("grounding"),
+        "zero_spread": summary["training"]["zero_spread"],
+        "facts": _facts(probes, ""),
+        "facts_before": _facts(first, "probe_"),
+        "wrong_annotation": wrong and wrong["false_score"],
+        "wrong_annotation_detail": wrong,
+    }
+
+
+def _facts(figures: Mapping[str, Any], prefix: str) -> dict[str, float] | None:
+    found = {name: figures.get(f"{prefix}facts_{name}") for name in ("precision", "recall")}
+    return None if found["precision"] is None else found
+
+
+def _harvest(done: Done) -> dict[str, Any] | None:
+    if "harvest" not in done:
+        return None
+    summary = done["harvest"]["summary"]
+    names = ("sampled", "kept", "threshold", "records", "of_records")
+    facts = summary["facts"] or {}
+    return {name: summary[name] for name in names} | {f"facts_{name}": value for name, value in facts.items()}
+
+
+def _brief(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's summary without what stands elsewhere in the results."""
+    return {name: value for name, value in summary.items() if name not in ("arms", "probes", "wrong_annotation")}
+
+
+def environment(command: str, started: float, precision: str) -> dict[str, Any]:
+    """The command, the versions and the machine."""
+    import torch
+    import transformers
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {
+        "command": command,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "version": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cpus": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "precision": precision,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+def merge_results(parts: Sequence[Mapping[str, Any]], extra_floors: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """One ``results.json`` for several arms on the same data: their arms in order, the loop and harvest of the arm that
+    has them, each floor once."""
+    whole = dict(parts[0])
+    whole["arms"] = [arm for part in parts for arm in part["arms"]]
+    whole["floors"] = [*parts[0]["floors"], *extra_floors]
+    whole["loop"] = next((part["loop"] for part in parts if part["loop"]), None)
+    whole["harvest"] = next((part["harvest"] for part in parts if part["harvest"]), None)
+    whole["stages"] = {part["recipe"]: part["stages"] for part in parts}
+    whole["notes"] = list(dict.fromkeys(note for part in parts for note in part["notes"]))
+    return whole

@@ -1,0 +1,132 @@
+"""A run: the stages of a recipe in their order, each in its own folder, then ``results.json`` and the report.
+
+A run can be stopped at any moment and started again: finished stages are skipped, the one that was under way goes on
+where it was. Left out: running stages in parallel or on other machines.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rise_vlm.console import duration, say
+from rise_vlm.errors import UserError
+from rise_vlm.recipes.schema import Recipe
+from rise_vlm.stages.context import Context, Models
+from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.files import write_json, write_text
+from rise_vlm.stages.material import Material
+from rise_vlm.stages.plan import Step, begin, clear_strangers, finish, make_plan
+from rise_vlm.stages.preflight import check_model, check_writable
+from rise_vlm.stages.results import build_results
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has passed its checks: nothing was written yet."""
+
+    recipe: Recipe
+    material: Material
+    out: Path
+    plan: list[Step]
+
+
+def prepare(recipe: Recipe, out: Path) -> Prepared:
+    """Check everything that can be checked before the work: data, splits, model, folder.
+
+    Raises:
+        UserError: naming what is missing or does not fit, and where.
+    """
+    check_model(recipe)
+    material = Material.open(recipe)
+    check_writable(out)
+    return Prepared(recipe, material, out, make_plan(recipe, material, out))
+
+
+def run_recipe(recipe: Recipe, out: Path, *, command: str = "rise run", report: bool = True) -> dict[str, Any]:
+    """Run ``recipe`` in the folder ``out`` and return what ``results.json`` holds."""
+    started = time.time()
+    run = prepare(recipe, out)
+    for note in run.material.notes:
+        say(f"note: {note}.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_recipe(recipe, out)
+    clear_strangers(run.plan, out)
+    models = Models(recipe.model, recipe.model, recipe.model, recipe.model)
+    done: dict[str, dict[str, Any]] = {}
+    for number, step in enumerate(run.plan, start=1):
+        label = f"[{recipe.name}] stage {number} of {len(run.plan)}, {step.stage}"
+        if step.done:
+            say(f"{label}: done before.")
+        done[step.stage] = step.done or _run_stage(run, step, models, label)
+        models = _advance(models, step, done[step.stage]["summary"])
+    folders = {step.stage: step.folder for step in run.plan}
+    results = build_results(recipe, run.material, done, folders, command, started)
+    _publish_predictions(run)
+    write_json(out / "results.json", results)
+    if report:
+        from rise_vlm.report import write_report
+
+        write_report(out)
+    return results
+
+
+def write_recipe(recipe: Recipe, out: Path) -> None:
+    """The resolved recipe, which ``rise run OUT/recipe.yaml`` takes as it is."""
+    text = yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True, width=120)
+    write_text(out / "recipe.yaml", text)
+
+
+def _run_stage(run: Prepared, step: Step, models: Models, label: str) -> dict[str, Any]:
+    began = time.monotonic()
+    say(f"{label}.")
+    begin(step, run.out)
+    folders: dict[str, Path] = {one.stage: one.folder for one in run.plan}
+    with Meter(step.folder) as meter:
+        context = Context(run.recipe, run.material, models, step.stage, step.folder, folders, meter)
+        # Imported by name: a stage is a module whose ``run`` takes a context and returns a summary.
+        summary = importlib.import_module(f"rise_vlm.stages.{step.stage}").run(context)
+        cost = meter.save()
+    say(f"{label}: done in {duration(time.monotonic() - began)}.")
+    return finish(step, summary, cost)
+
+
+def _advance(models: Models, step: Step, summary: dict[str, Any]) -> Models:
+    """The models after a stage. A stage that left none (nothing to learn from) changes nothing."""
+    if "model" not in summary:
+        return models
+    made = str(step.folder / summary["model"])
+    if not Path(made).is_dir():
+        raise UserError(
+            f"{made} is gone although its stage is done: delete {step.folder} to run it again.", exit_code=1
+        )
+    if step.stage == "warm_up":
+        return replace(models, start=made, loop=made)
+    if step.stage == "closed_loop":
+        return replace(models, loop=made)
+    return replace(models, final=made)
+
+
+def _publish_predictions(run: Prepared) -> None:
+    """The predictions also at the root of the run, where ``results.json`` is; those of a former recipe go."""
+    target = run.out / "predictions"
+    shutil.rmtree(target, ignore_errors=True)
+    for step in run.plan:
+        source = step.folder / "predictions"
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file, or a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,101 @@
+"""SFT of the base model, on answers alone (ANS-SFT), on harvested rationales (Inspire), or on the dataset's own (CoT-SFT).
+
+Left out: mixing sources.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rise_vlm.console import say
+from rise_vlm.data import Record
+from rise_vlm.engine.trainer import TrainSettings, train
+from rise_vlm.errors import DataError
+from rise_vlm.policy import Policy
+from rise_vlm.stages.context import Context, Summary
+from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.prompter import Prompter
+from rise_vlm.stages.supervised import Supervised, Target, Unit, rotated, target
+from rise_vlm.tasks.base import bare_answer
+
+
+def run(context: Context) -> Summary:
+    """Leaves ``model/`` and ``metrics.jsonl``; with nothing harvested it leaves no model, and says so."""
+    settings = context.recipe.sft
+    rationales = _rationales(context)
+    records = list(context.material.train)
+    if rationales is not None:
+        records = [record for record in records if rationales.get(record.id)]
+        if not records and settings.source == "rationales":
+            raise DataError(
+                f"{context.material.dataset.root}: no training record has a 'rationale', which sft.source=rationales needs."
+            )
+        if not records:
+            say("sft: the harvest kept no rationale, so there is nothing to learn from; the base model goes on.")
+            return {"records": 0}
+    steps = _steps(context.train, settings.epochs, len(records), settings.records_per_step)
+    with context.policy(context.models.base, trains=True) as policy:
+        unit = _Units(context, policy, records, rationales, settings.per_record, settings.records_per_step)
+        work = Supervised(
+            policy,
+            len(records),
+            unit,
+            records_per_step=settings.records_per_step,
+            loss=settings.loss,
+            train=steps,
+            meter=context.meter,
+        )
+        train(policy, work, steps, context.folder, "sft")
+    return {"model": "model", "records": len(records), "steps": steps.steps, "source": settings.source}
+
+
+class _Units:
+    """What a visit of a record trains on: its answer, or some of its rationales with the answer."""
+
+    def __init__(
+        self,
+        context: Context,
+        policy: Policy,
+        records: Sequence[Record],
+        rationales: Mapping[str, list[str]] | None,
+        per_record: int,
+        per_step: int,
+    ) -> None:
+        self.policy, self.records, self.rationales = policy, records, rationales
+        self.per_record, self.per_step = per_record, min(per_step, len(records))
+        self.prompter = Prompter(policy, context.material)
+        self.task = context.material.task
+
+    def __call__(self, index: int, step: int) -> Unit:
+        record = self.records[index]
+        answer = bare_answer(self.task.render(record.annotation, record, self.policy.frame))
+        if self.rationales is None:
+            return [(self.prompter.prompt("answer", record), [target(self.policy, ("answer", answer))])]
+        visit = (step - 1) * self.per_step // len(self.records)
+        texts = rotated(self.rationales[record.id], self.per_record, visit)
+        return [(self.prompter.prompt("think", record), [self._thought(text, answer) for text in texts])]
+
+    def _thought(self, rationale: str, answer: str) -> Target:
+        """``think_answer`` in its two parts, so that each token knows which it belongs to."""
+        return target(self.policy, ("rationale", f"<think>{rationale}</think>"), ("answer", answer))
+
+
+def _rationales(context: Context) -> dict[str, list[str]] | None:
+    """By record id; None where only answers are learned."""
+    source = context.recipe.sft.source
+    if source == "annotations":
+        return None
+    if source == "rationales":
+        return {record.id: [record.rationale] for record in context.material.train if record.rationale}
+    found: dict[str, list[str]] = {}
+    for row in read_rows(context.folders["harvest"] / "rationales.jsonl"):
+        found.setdefault(row["id"], []).append(row["rationale"])
+    return found
+
+
+def _steps(settings: TrainSettings, epochs: float | None, records: int, per_step: int) -> TrainSettings:
+    if epochs is None:
+        return settings
+    steps = max(1, math.ceil(epochs * records / min(per_step, records)))
+    return settings.model_copy(update={"steps": steps})
