@@ -1,0 +1,260 @@
+"""The pictures of a report: which records are shown, what each arm answered, and how that is drawn.
+
+An answer's form decides its drawing: a box goes over the picture, a distribution becomes dots on bars, anything else is
+text. Left out: pictures in full size; a report carries thumbnails.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from rise_vlm.data.images import read_image
+from rise_vlm.errors import UserError
+
+SIDE = 448
+"""Longest side of a thumbnail in pixels: sharp on a screen with double density."""
+
+BYTES = 5_500_000
+"""All thumbnails together, as base64; with the text of 60 items the page stays under 8 MB."""
+
+LONGEST_TEXT = 2000
+"""Characters of a rationale or an answer that are shown."""
+
+FEW_CLASSES = 8
+"""Up to so many classes a distribution is shown whole; of more, the most probable."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one arm answered to one record. ``text`` is None where the answer could not be read, for ``reason``."""
+
+    arm: str
+    text: str | None
+    reason: str
+    rationale: str
+    completion: str
+    score: float
+    right: bool
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture as a data URI (at most SIDE pixels long), with the size of the original in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One class of a distribution: the true probability, and what each arm gave (arm -> probability)."""
+
+    label: str
+    truth: float
+    dots: dict[str, float]
+
+
+@dataclass
+class Item:
+    """One record of the gallery. ``problem`` says why there is no thumbnail."""
+
+    id: str
+    split: str
+    image: str
+    question: str
+    truth: str
+    answers: list[Answer]
+    box: Box | None = None
+    bars: list[Bar] = field(default_factory=list)
+    thumbnail: Thumbnail | None = None
+    problem: str = ""
+
+    def order(self, arm: str) -> float:
+        """The arm's score; above all scores where it has no answer."""
+        return next((answer.score for answer in self.answers if answer.arm == arm), 2.0)
+
+    def scores(self) -> str:
+        """JSON for the page's script: arm -> [score, right as 0 or 1]."""
+        return json.dumps({answer.arm: [round(answer.score, 4), int(answer.right)] for answer in self.answers})
+
+
+Predictions = Mapping[tuple[str, str], Sequence[dict[str, Any]]]
+
+
+def gallery(
+    predictions: Predictions,
+    arms: Sequence[str],
+    judged: str,
+    *,
+    limit: int,
+    roots: Sequence[Path],
+    classes: Sequence[str] = (),
+) -> list[Item]:
+    """At most ``limit`` records with thumbnails, worst first by the arm ``judged``; ``classes`` orders the bars.
+
+    Of each split's share, half are the worst and the others lie evenly over the remaining scores, so that the filters
+    find right and wrong ones. Pictures are looked for below ``roots``.
+    """
+    splits = list(dict.fromkeys(split for _, split in predictions))
+    items = []
+    for split in splits:
+        share = max(limit // len(splits), 1)
+        items += _spread(_collect(predictions, arms, split, classes), judged, share)
+    items.sort(key=lambda item: item.order(judged))
+    left = BYTES
+    shown = []
+    for item in items:
+        _picture(item, roots)
+        left -= len(item.thumbnail.uri) if item.thumbnail else 0
+        if left < 0:
+            break
+        shown.append(item)
+    return shown
+
+
+def total(predictions: Predictions) -> int:
+    """How many different records the predictions cover."""
+    return len({(split, str(row.get("id"))) for (_, split), rows in predictions.items() for row in rows})
+
+
+def is_right(annotation: Any, value: Any, score: float) -> bool:
+    """Whether an answer counts as right: IoU of at least 0.5, the true most probable class, or the very value."""
+    if value is None:
+        return False
+    truth = _distribution(annotation)
+    if truth is not None:
+        given = _distribution(value)
+        top = max(truth.values(), default=0.0)
+        return bool(given) and truth.get(max(given, key=lambda name: given[name]), 0.0) >= top > 0
+    return score >= 0.5 if _box(annotation) else value == annotation
+
+
+def show(value: Any) -> str:
+    """A value as text: ``joy 0.60, fear 0.40``, ``[12, 40, 310, 555]`` or the class itself."""
+    shares = _distribution(value)
+    if shares is not None:
+        ranked = sorted(((share, name) for name, share in shares.items() if share >= 0.005), key=lambda pair: -pair[0])
+        return ", ".join(f"{name} {share:.2f}" for share, name in ranked)
+    box = _box(value)
+    if box:
+        return "[" + ", ".join(f"{edge:.0f}" for edge in box) + "]"
+    return clip(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def clip(text: Any) -> str:
+    """Text of at most LONGEST_TEXT characters, with a note of what was cut."""
+    text = "" if text is None else str(text)
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[:LONGEST_TEXT]} … ({len(text) - LONGEST_TEXT:,} more characters)"
+
+
+def _collect(predictions: Predictions, arms: Sequence[str], split: str, classes: Sequence[str]) -> list[Item]:
+    items: dict[str, Item] = {}
+    annotations: dict[str, Any] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for arm in arms:
+        for row in predictions.get((arm, split), ()):
+            key, annotation = str(row.get("id")), row.get("annotation")
+            if key not in items:
+                question, image = clip(row.get("question")), str(row.get("image") or "")
+                items[key] = Item(key, split, image, question, show(annotation), [], _box(annotation))
+                annotations[key] = annotation
+            items[key].answers.append(_answer(arm, row))
+            values.setdefault(key, {})[arm] = row.get("value")
+    for key, item in items.items():
+        item.bars = _bars(annotations[key], values[key], classes)
+    return list(items.values())
+
+
+def _answer(arm: str, row: dict[str, Any]) -> Answer:
+    value, score = row.get("value"), row.get("score")
+    score = float(score) if isinstance(score, int | float) and math.isfinite(score) else 0.0
+    return Answer(
+        arm=arm,
+        text=None if value is None else show(value),
+        reason=clip(row.get("reason") or "no answer"),
+        rationale=clip(row.get("rationale")),
+        completion=clip(row.get("completion")) if value is None else "",
+        score=score,
+        right=is_right(row.get("annotation"), value, score),
+        box=_box(value),
+    )
+
+
+def _spread(items: list[Item], judged: str, share: int) -> list[Item]:
+    items = sorted(items, key=lambda item: item.order(judged))
+    if len(items) <= share:
+        return items
+    worst = share - share // 2
+    rest, wanted = items[worst:], share // 2
+    return items[:worst] + [rest[round((index + 1) * len(rest) / wanted) - 1] for index in range(wanted)]
+
+
+def _bars(annotation: Any, values: Mapping[str, Any], classes: Sequence[str]) -> list[Bar]:
+    """A row per class in the order of ``classes``; of many classes only the FEW_CLASSES most probable by anyone."""
+    truth = _distribution(annotation)
+    if truth is None:
+        return []
+    given = {arm: shares for arm, value in values.items() if (shares := _distribution(value)) is not None}
+    names = dict.fromkeys([*classes, *truth, *(name for shares in given.values() for name in shares)])
+    bars = [
+        Bar(name, truth.get(name, 0.0), {arm: shares.get(name, 0.0) for arm, shares in given.items()}) for name in names
+    ]
+    if len(bars) > FEW_CLASSES:
+        kept = sorted(bars, key=lambda bar: -max([bar.truth, *bar.dots.values()]))[:FEW_CLASSES]
+        bars = [bar for bar in bars if bar in kept]
+    return bars
+
+
+def _distribution(value: Any) -> dict[str, float] | None:
+    """``value`` as class -> probability clamped to 0..1, or None where it is no distribution."""
+    if not isinstance(value, dict):
+        return None
+    shares = {str(name): float(share) for name, share in value.items() if isinstance(share, int | float)}
+    return {name: min(max(share, 0.0), 1.0) for name, share in shares.items() if math.isfinite(share)}
+
+
+def _box(value: Any) -> Box | None:
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        return None
+    if not all(isinstance(edge, int | float) and math.isfinite(edge) for edge in value):
+        return None
+    return float(value[0]), float(value[1]), float(value[2]), float(value[3])
+
+
+def _picture(item: Item, roots: Sequence[Path]) -> None:
+    """Set the thumbnail of ``item``, or the problem that left it without one."""
+    paths = [Path(item.image)] if Path(item.image).is_absolute() else [root / item.image for root in roots]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        item.problem = f"{item.image or 'The picture'} is not where it was."
+        return
+    try:
+        item.thumbnail = thumbnail(read_image(path))
+    except UserError as error:
+        item.problem = str(error)
+
+
+def thumbnail(image: Image.Image) -> Thumbnail:
+    """A JPEG of at most SIDE pixels."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=82, optimize=True)
+    return Thumbnail(
+        f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", image.width, image.height
+    )

@@ -1,0 +1,188 @@
+"""The page itself: everything read and chosen, handed to one template. All text is escaped, and a content policy in the
+page forbids any request and any script but its own, so that no text from a model or a dataset can do more than be read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rise_vlm.console import duration
+from rise_vlm.errors import UserError
+from rise_vlm.report.charts import histogram, number
+from rise_vlm.report.curves import loop_charts, training_charts
+from rise_vlm.report.gallery import gallery, total
+from rise_vlm.report.read import Run, read_run
+from rise_vlm.report.table import LESS_IS_BETTER, SPLIT_NAMES, Table, arm_name, build_table, headline
+
+TEMPLATES = Path(__file__).parent / "templates"
+ITEMS = 60
+"""Pictures shown by default."""
+
+KNOWN_ARMS = ("zero_shot", "ans_sft", "visual_rft", "rise")
+WAYS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+COLOURS = 8
+"""Arm colours in style.css: a0 to a7, the first four belong to KNOWN_ARMS."""
+
+
+def write_report(run: Path, items: int = ITEMS) -> Path:
+    """Write ``report.html`` into the run folder ``run`` and return its path.
+
+    Raises UserError where ``run`` is no run folder, or naming the file in it that cannot be read.
+    """
+    page = render(read_run(run), items)
+    target, draft = run / "report.html", run / f".report-{os.getpid()}.html"
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}.", exit_code=1) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def render(run: Run, items: int = ITEMS) -> str:
+    """The page of a run as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"number": number, "arm": arm_name, "duration": _duration, "plain": _plain}
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return environment.get_template("page.html.j2").render(
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **_view(run, items),
+    )
+
+
+def _view(run: Run, items: int) -> dict[str, Any]:
+    """The template's names. Nothing here is HTML but the charts."""
+    results = run.results
+    table = build_table(results)
+    arms = _arms(run)
+    colours = _colours(arms)
+    judged = "rise" if "rise" in arms else (arms[-1] if arms else "")
+    harvest = results.harvest or {}
+    bars = run.histogram
+    return {
+        "title": _title(run),
+        "lead": headline(table) if table else [],
+        "facts": _facts(run, table),
+        "command": results.environment.get("command"),
+        "table": table,
+        "split_names": SPLIT_NAMES,
+        "less": LESS_IS_BETTER,
+        "place": _placer(table),
+        "arms": arms,
+        "judged": judged,
+        "colour": lambda arm: colours.get(arm, "a7"),
+        "tiles": _tiles(results.loop or {}, harvest),
+        "loop": loop_charts(run),
+        "harvest": histogram(bars.edges, bars.counts, bars.threshold, "Rewards of all rationales") if bars else None,
+        "training": training_charts(run, lambda arm: colours.get(arm, "a3")),
+        "items": gallery(run.predictions, arms, judged, limit=items, roots=run.data_roots, classes=_classes(run))
+        if run.predictions
+        else [],
+        "total": total(run.predictions),
+        "splits": _splits(run),
+        "recipes": run.recipes,
+        "environment": results.environment,
+    }
+
+
+def _arms(run: Run) -> list[str]:
+    """All arms of results and predictions, known ones in their own order first."""
+    found = dict.fromkeys([*(entry.arm for entry in run.results.arms), *(arm for arm, _ in run.predictions)])
+    return sorted(found, key=lambda arm: KNOWN_ARMS.index(arm) if arm in KNOWN_ARMS else len(KNOWN_ARMS))
+
+
+def _colours(arms: Iterable[str]) -> dict[str, str]:
+    others = [arm for arm in arms if arm not in KNOWN_ARMS]
+    named = {arm: f"a{index}" for index, arm in enumerate(KNOWN_ARMS)}
+    free = COLOURS - len(KNOWN_ARMS)
+    return named | {arm: f"a{len(KNOWN_ARMS) + index % free}" for index, arm in enumerate(others)}
+
+
+def _title(run: Run) -> str:
+    data = run.results.data.name or (run.card.name if run.card else "")
+    arms = len(_arms(run))
+    if arms > 1:
+        ways = f"{WAYS.get(arms, arms)} ways"
+        return f"{data}, learned {ways}" if data else f"Learned {ways}"
+    recipe = arm_name(run.results.recipe) if run.results.recipe else f"Run {run.root.resolve().name}"
+    return f"{recipe} on {data}" if data else recipe
+
+
+def _splits(run: Run) -> list[str]:
+    """The splits that have predictions, in the order of the results, in domain first."""
+    found = [*(entry.split for entry in run.results.arms), *sorted(split for _, split in run.predictions)]
+    having = {split for _, split in run.predictions}
+    return sorted((split for split in dict.fromkeys(found) if split in having), key=lambda split: split != "test")
+
+
+def _facts(run: Run, table: Table | None) -> list[tuple[str, str]]:
+    """The line under the title: (what, value) of whatever is known."""
+    results = run.results
+    data = results.data
+    task = data.task or (run.card.task if run.card else "")
+    counts = ", ".join(f"{count:,} {split}" for split, count in data.counts.items())
+    seeds = ", ".join(str(seed) for seed in table.seeds) if table else ""
+    model = "built-in (tiny)" if results.model == "tiny" else results.model
+    named = [("Model", model), ("Task", task), ("Records", counts), ("Seed" if "," not in seeds else "Seeds", seeds)]
+    started = str(results.environment.get("started") or "")
+    return [(name, value) for name, value in [*named, ("Started", started)] if value]
+
+
+def _classes(run: Run) -> list[str]:
+    return list(run.results.data.classes) or (list(run.card.classes) if run.card else [])
+
+
+def _tiles(loop: Mapping[str, Any], harvest: Mapping[str, float | None]) -> list[tuple[str, str, str]]:
+    """(value, name, explanation) of each figure of the loop that was measured."""
+    rebuilt, facts = loop.get("reconstruction") or {}, loop.get("facts") or {}
+    tiles = [
+        (rebuilt.get("real"), "rebuilt", "score of the annotation rebuilt from the rationale"),
+        (rebuilt.get("shuffled"), "from another's", "the same, from another picture's rationale"),
+        (rebuilt.get("empty"), "from nothing", "the same, from an empty rationale"),
+        (loop.get("wrong_annotation"), "wrong annotation", "how well a wrong annotation could be argued for"),
+        (facts.get("precision"), "true", "share of the stated facts that are true"),
+        (facts.get("recall"), "stated", "share of the true facts that are stated"),
+        (loop.get("leak_rate"), "leaks", "share of rationales that give the annotation away"),
+        (loop.get("zero_spread"), "without spread", "share of groups that taught nothing"),
+    ]
+    shown = [(number(value, 2), name, note) for value, name, note in tiles if isinstance(value, int | float)]
+    if harvest.get("kept") is not None:
+        sampled, threshold = number(harvest.get("sampled"), 0), harvest.get("threshold")
+        note = f"of {sampled} rationales" + ("" if threshold is None else f", those from {number(threshold, 2)} up")
+        shown.append((number(harvest["kept"], 0), "kept", note))
+    return shown
+
+
+def _placer(table: Table | None) -> Any:
+    """Value -> per cent along the chart's axis."""
+    low, high, _ = table.scale() if table else (0.0, 1.0, [])
+    return lambda value: round(100 * (value - low) / ((high - low) or 1), 2)
+
+
+def _duration(seconds: float | None) -> str:
+    return "–" if seconds is None else duration(seconds)
+
+
+def _plain(value: Any) -> str:
+    """A value of the environment as one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
