@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset as TorchDataset
 from transformers import PreTrainedTokenizerFast
 
 from rise_vlm.policy.tiny import corpus
@@ -19,7 +18,7 @@ from rise_vlm.policy.tiny.build import MERGE, PATCH, TURN_END
 
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""
-CHUNKS = 4
+CHUNKS = 3
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -42,7 +41,7 @@ class Batch:
     chunks: list[Chunk]
 
 
-class Batches(TorchDataset[Batch]):
+class Batches:
     """Batch number ``step`` of a run: ``scenes`` scenes with ``rows`` rows each."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, steps: int, scenes: int, rows: int, seed: int) -> None:

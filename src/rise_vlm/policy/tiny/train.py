@@ -1,8 +1,8 @@
 """Pre-trains the built-in model from nothing: ``python -m rise_vlm.policy.tiny.train --out DIR``.
 
 Reads as prose: tokenizer from a sample of the corpus, network, Muon for the matrices and AdamW for the rest, a
-warm-up / constant / linear-to-zero schedule, weights in bfloat16 with float32 masters. An interrupted run continues
-from its last checkpoint. Left out: data parallelism (an hour on two cores suffices).
+warm-up / constant / linear-to-zero schedule, weights in bfloat16 with float32 masters, one process per core with
+averaged gradients. An interrupted run continues from its last checkpoint. Left out: evaluation (``evaluate.py``).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Subset
 from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
 
@@ -117,11 +117,13 @@ class Masters:
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
 
-    def step(self, share: float) -> float:
-        """One update at ``share`` of the peak rate; returns the gradient norm and clears the gradients."""
-        for name, parameter in self.named:
-            assert parameter.grad is not None, name
-            self.copies[name].grad = parameter.grad.float()
+    def step(self, share: float, processes: int) -> float:
+        """One update at ``share`` of the peak rate with the mean gradient of all processes; returns its norm."""
+        sizes = [parameter.numel() for _, parameter in self.named]
+        flat = torch.cat([parameter.grad.float().flatten() for _, parameter in self.named]) / processes
+        distributed.all_reduce(flat)
+        for (name, parameter), gradient in zip(self.named, flat.split(sizes), strict=True):
+            self.copies[name].grad = gradient.view_as(parameter)
             parameter.grad = None
         norm = float(nn.utils.clip_grad_norm_(list(self.copies.values()), 1.0))
         for optimizer in self.optimizers:
@@ -168,41 +170,61 @@ def save_model(model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedToke
     image_processor().save_pretrained(out)
 
 
-def train(out: Path, steps: int, scenes: int, rows: int, rate: float, seed: int, save_every: int, halt: int) -> None:
-    """Pre-train to ``steps`` steps of ``scenes`` scenes x ``rows`` rows; leaves the model in ``out`` and its log beside it."""
-    work = out.with_name(out.name + "-work")
-    work.mkdir(parents=True, exist_ok=True)
-    if not (work / "tokenizer").exists():
-        say("learning the tokenizer")
-        train_tokenizer(corpus_texts(6000)).save_pretrained(work / "tokenizer")
+@dataclass(frozen=True)
+class Settings:
+    """One pre-training run: ``scenes`` scenes x ``rows`` rows a step in each of ``processes`` processes."""
+
+    out: Path
+    steps: int
+    scenes: int
+    rows: int
+    rate: float
+    seed: int
+    save_every: int
+    halt: int
+    processes: int
+
+    @property
+    def work(self) -> Path:
+        """Where the log, the tokenizer and the state to continue from are kept, beside the model's folder."""
+        return self.out.with_name(self.out.name + "-work")
+
+
+def train(rank: int, settings: Settings) -> None:
+    """Pre-train as process ``rank``; process 0 writes the log, the state and the model."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.processes))
+    work, lead = settings.work, rank == 0
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{work.resolve()}/meeting", rank=rank, world_size=settings.processes
+    )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
-    model = build_model(tokenizer, seed).to(torch.bfloat16)
+    model = build_model(tokenizer, settings.seed).to(torch.bfloat16)
     quicken(model)
-    masters, first = Masters(model, rate), 0
+    masters, first = Masters(model, settings.rate), 0
     if (work / "state.safetensors").exists():
         first = json.loads((work / "state.json").read_text())["step"]
         masters.load(load_file(work / "state.safetensors"))
         say(f"continuing from step {first}")
-    data = Subset(Batches(tokenizer, steps, scenes, rows, seed), range(first, steps))
-    loader = DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=6)
-    with progress("pre-training", min(steps, halt) - first) as bar, (work / "log.jsonl").open("a") as log:
-        for step, batch in enumerate(loader, start=first):
-            if step >= halt:
-                break
+    # Process r of n takes every n-th batch of the stream.
+    batches = Batches(tokenizer, settings.steps * settings.processes, settings.scenes, settings.rows, settings.seed)
+    last = min(settings.steps, settings.halt)
+    with progress("pre-training", last - first) as bar, (work / f"log-{rank}.jsonl").open("a") as log:
+        for step in range(first, last):
             begun = time.monotonic()
-            loss = loss_of(model, batch)
+            loss = loss_of(model, batches[step * settings.processes + rank])
             loss.backward()
-            norm = masters.step(share_of(step, steps))
+            norm = masters.step(share_of(step, settings.steps), settings.processes)
             row = {"step": step, "loss": loss.item(), "grad_norm": norm, "seconds": time.monotonic() - begun}
             log.write(json.dumps(row) + "\n")
             log.flush()
-            bar.update(loss=row["loss"])
-            if (step + 1) % save_every == 0:
+            if lead:
+                bar.update(loss=row["loss"])
+            if lead and ((step + 1) % settings.save_every == 0 or step + 1 == last):
                 save_file(masters.state(), work / "state.tmp")
                 os.replace(work / "state.tmp", work / "state.safetensors")
                 (work / "state.json").write_text(json.dumps({"step": step + 1}))
-                save_model(model, tokenizer, out)
-    save_model(model, tokenizer, out)
+                save_model(model, tokenizer, settings.out)
+    distributed.destroy_process_group()
 
 
 def main() -> None:
@@ -210,13 +232,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3600)
-    parser.add_argument("--scenes", type=int, default=32)
+    parser.add_argument("--scenes", type=int, default=16)
     parser.add_argument("--rows", type=int, default=3)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=200)
     parser.add_argument("--halt", type=int, default=1 << 30, help="stop early at this step, for trials")
-    train(**vars(parser.parse_args()))
+    parser.add_argument("--processes", type=int, default=2, help="single-threaded workers that share each step")
+    settings = Settings(**vars(parser.parse_args()))
+    settings.work.mkdir(parents=True, exist_ok=True)
+    (settings.work / "meeting").unlink(missing_ok=True)
+    if not (settings.work / "tokenizer").exists():
+        say("learning the tokenizer")
+        train_tokenizer(corpus_texts(6000)).save_pretrained(settings.work / "tokenizer")
+    multiprocessing.spawn(train, (settings,), nprocs=settings.processes)
 
 
 if __name__ == "__main__":
