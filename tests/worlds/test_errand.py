@@ -171,14 +171,14 @@ def test_captions_vary_and_their_vocabulary_is_small() -> None:
     one = errand.sample_scene(random.Random(3), "train")
     assert len({errand.describe(one, rng) for _ in range(50)}) >= 48
     assert len({errand.describe_thing(one, one.target, rng) for _ in range(50)}) >= 20
-    shared = words("a an and are at for has i in is it look of on one over shows small that the there this to under up with")
+    plain = "a an and are at for has i in is it look of on one over picture see shows small that the there this to"
     asked = {word for q in QUERIES.values() for text in (*q.phrasings, *q.held_out) for word in words(text)}
     told: set[str] = set()
     for seed in range(1500):
         scene = errand.sample_scene(random.Random(seed), "any")
         told |= words(errand.describe(scene, rng)) | words(errand.describe_thing(scene, scene.target, rng))
     assert len(told) < 250
-    assert told & asked <= shared
+    assert told & asked <= words(plain) | {"under", "up", "with"}
 
 
 @pytest.mark.parametrize(

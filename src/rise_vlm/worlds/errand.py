@@ -176,8 +176,9 @@ def _colour(rng: random.Random, kind: str, split: str) -> str:
 
 def _arrange(rng: random.Random, kinds: list[str], split: str) -> tuple[Placed, ...]:
     """Each kind in its own cell of shelf and floor, jittered until no two boxes touch."""
-    looks = [(kind, _colour(rng, kind, split), rng.choice(("big", "small"))) for kind in kinds]
-    while True:
+    colours = [_colour(rng, kind, split) for kind in kinds]
+    while True:  # sizes are drawn anew with the cells: three wide and big things fit in no row
+        looks = [(kind, colour, rng.choice(("big", "small"))) for kind, colour in zip(kinds, colours, strict=True)]
         cells = rng.sample([(column, row) for column in _COLUMNS for row in ("top", "bottom")], len(kinds))
         placed = [_place(rng, *look, *cell) for look, cell in zip(looks, cells, strict=True)]
         if _apart(placed):
