@@ -1,4 +1,4 @@
-"""From a name to a model, a tokenizer and an image processor, with one clear message for whatever can be wrong.
+"""From a name to a model, a tokenizer and a processor, with one clear message for whatever can be wrong.
 
 A folder is never looked up on the network; a hub id is, unless it is cached. Left out: remote code, quantised weights.
 """
@@ -6,16 +6,22 @@ A folder is never looked up on the network; a hub id is, unless it is cached. Le
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.policy.families import FAMILIES, QwenFamily
+from rise_vlm.policy.families import FAMILIES, Family, OtherFamily, QwenFamily
 
 BUILT_IN = Path(__file__).parent / "tiny" / "model"
+QUIET_BELOW = 1 << 30
+"""Checkpoints of fewer bytes load without a progress bar."""
 DType = Literal["auto", "float32", "bfloat16"]
 
 
@@ -25,8 +31,7 @@ class Loaded:
 
     model: Any
     tokenizer: Any
-    image_processor: Any
-    family: QwenFamily
+    family: Family
 
 
 def resolve(name: str) -> tuple[str, bool]:
@@ -42,8 +47,7 @@ def resolve(name: str) -> tuple[str, bool]:
         if not (path / "config.json").is_file():
             raise UserError(f"model {name}: the folder holds no config.json, so it is no checkpoint.")
         return str(path), True
-    looks_like_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
-    if path.exists() or not looks_like_id:
+    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         raise UserError(
             f"model {name}: no such folder. Give a folder, a hub id such as Qwen/Qwen2-VL-2B-Instruct, or 'tiny'."
             + nearest(name, ["tiny"])
@@ -62,38 +66,63 @@ def pick_dtype(dtype: DType, device: torch.device) -> torch.dtype:
 
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    avx = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return bool(amx or avx)
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def load_checkpoint(name: str, *, dtype: torch.dtype, max_pixels: int | None) -> Loaded:
-    """Open model, tokenizer and image processor of ``name``.
+    """Open model, tokenizer and processor of ``name``.
 
     Raises:
         UserError: missing, of another architecture, or with weights that do not fit its configuration.
     """
     source, local = resolve(name)
-    config = _config(name, source, local)
-    family_class = FAMILIES.get(config.model_type)
-    if family_class is None:
-        raise UserError(
-            f"model {name}: its architecture is '{config.model_type}', which rise-vlm cannot train yet. "
-            f"Supported: {', '.join(sorted(FAMILIES))}."
-        )
-    tokenizer = _tokenizer(name, source, local)
-    image_processor = _image_processor(name, source, local, max_pixels)
-    model = _model(name, source, local, config, dtype)
-    return Loaded(model, tokenizer, image_processor, family_class(config.model_type, config, image_processor))
+    with _quiet(source, local):
+        config = _config(name, source, local)
+        family_class = FAMILIES.get(config.model_type, OtherFamily)
+        tokenizer = _tokenizer(name, source, local)
+        kind = "AutoImageProcessor" if issubclass(family_class, QwenFamily) else "AutoProcessor"
+        processor = _processor(name, source, local, kind)
+        if max_pixels is not None:
+            _bound(processor, max_pixels, config.model_type)
+        model = _model(name, source, local, config, dtype)
+    _check_decoder(name, model)
+    return Loaded(model, tokenizer, family_class(config, tokenizer, processor))
+
+
+@contextmanager
+def _quiet(source: str, local: bool) -> Iterator[None]:
+    """transformers' warnings off (ours say more), and its progress bar too for small local checkpoints."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
+    small = local and sum(f.stat().st_size for f in Path(source).glob("*.safetensors")) < QUIET_BELOW
+    logging.set_verbosity_error()
+    if small:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _config(name: str, source: str, local: bool) -> Any:
-    from transformers import AutoConfig
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(source, local_files_only=local)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model {name}: its configuration cannot be read ({_short(error)}).") from None
+        config = AutoConfig.from_pretrained(source, local_files_only=local)
+    except Exception as error:
+        what = "its configuration cannot be read" if local else "it cannot be found"
+        raise UserError(f"model {name}: {what} ({_short(error)}).") from None
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise UserError(
+            f"model {name}: its architecture '{config.model_type}' is no vision-language model. "
+            "Give one such as Qwen/Qwen2-VL-2B-Instruct."
+        )
+    return config
 
 
 def _tokenizer(name: str, source: str, local: bool) -> Any:
@@ -104,29 +133,31 @@ def _tokenizer(name: str, source: str, local: bool) -> Any:
     except Exception as error:
         raise UserError(f"model {name}: its tokenizer cannot be read ({_short(error)}).") from None
     if tokenizer.chat_template is None:
+        # Older checkpoints keep the template in a file of the processor's.
         template = Path(source) / "chat_template.json"
-        if not template.is_file():
-            raise UserError(f"model {name}: it has no chat template; rise-vlm needs an instruction-tuned checkpoint.")
-        tokenizer.chat_template = json.loads(template.read_text(encoding="utf-8"))["chat_template"]
+        if template.is_file():
+            tokenizer.chat_template = json.loads(template.read_text(encoding="utf-8"))["chat_template"]
     return tokenizer
 
 
-def _image_processor(name: str, source: str, local: bool, max_pixels: int | None) -> Any:
-    from transformers import AutoImageProcessor
+def _processor(name: str, source: str, local: bool, kind: str) -> Any:
+    import transformers
 
     try:
         # The PIL backend: the other one needs torchvision, and resizes a little differently.
-        processor = AutoImageProcessor.from_pretrained(source, local_files_only=local, backend="pil")
+        return getattr(transformers, kind).from_pretrained(source, local_files_only=local, backend="pil")
     except Exception as error:
         raise UserError(f"model {name}: its image processor cannot be read ({_short(error)}).") from None
-    if max_pixels is not None:
-        if max_pixels < 1:
-            raise UserError(f"max_pixels: {max_pixels} is no number of pixels.")
-        size = dict(processor.size)
-        size["longest_edge"] = max_pixels
-        size["shortest_edge"] = min(size["shortest_edge"], max_pixels)
-        processor.size = type(processor.size)(**size) if not isinstance(processor.size, dict) else size
-    return processor
+
+
+def _bound(processor: Any, max_pixels: int, model_type: str) -> None:
+    """Scale pictures down to at most ``max_pixels``."""
+    if max_pixels < 1:
+        raise UserError(f"max_pixels: {max_pixels} is no number of pixels.")
+    size = getattr(processor, "size", None)
+    if size is None or "longest_edge" not in size or "shortest_edge" not in size:
+        raise UserError(f"max_pixels: models of architecture '{model_type}' have no such setting. Leave it out.")
+    processor.size = {"shortest_edge": min(size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
 
 
 def _model(name: str, source: str, local: bool, config: Any, dtype: torch.dtype) -> Any:
@@ -134,7 +165,12 @@ def _model(name: str, source: str, local: bool, config: Any, dtype: torch.dtype)
 
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(
-            source, config=config, local_files_only=local, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+            source,
+            config=config,
+            local_files_only=local,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
     except Exception as error:
         raise UserError(f"model {name}: its weights cannot be loaded ({_short(error)}).") from None
@@ -145,6 +181,18 @@ def _model(name: str, source: str, local: bool, config: Any, dtype: torch.dtype)
     return model
 
 
+def _check_decoder(name: str, model: Any) -> None:
+    """Refuse what the engine would compute wrongly: sliding windows, output layers that are not one matrix."""
+    text = model.config.get_text_config()
+    window = getattr(text, "sliding_window", None)
+    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ["sliding_attention"])
+    if window is not None and sliding and window < text.max_position_embeddings:
+        raise UserError(f"model {name}: its decoder sees only a window of {window} tokens; rise-vlm needs full attention.")
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or head.bias is not None or getattr(text, "final_logit_softcapping", None):
+        raise UserError(f"model {name}: its output layer is not a single matrix; rise-vlm cannot train it.")
+
+
 def _short(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")

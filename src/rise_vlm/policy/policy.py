@@ -18,29 +18,33 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rise_vlm.errors import UserError
-from rise_vlm.policy import features as image_features
 from rise_vlm.policy.attention import NAME, SharedPrompts
+from rise_vlm.policy.families import Family
+from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
 from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype
-from rise_vlm.policy.lora import LoraSettings, add_lora
-from rise_vlm.policy.prompt import Prompt
+from rise_vlm.policy.lora import LoraSettings, adapter_base, add_lora, load_adapter, merged_state
+from rise_vlm.policy.probe import probe
+from rise_vlm.policy.prompt import ImageInput, Prompt, user_turn
 
 
 class Policy:
-    """One model with its tokenizer and image processor.
+    """One model with its tokenizer and processor.
 
     ``stop_ids`` end a completion; ``banned_ids`` (image, video, padding and unused ids) have probability zero in
-    sampling and in scoring; ``packs`` says whether several completions can share one row with their prompt.
+    sampling and in scoring alike; ``packs`` says whether completions can share one row with their prompt; ``frame`` is
+    how the model writes boxes.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, family: Any, *, device: torch.device, name: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, family: Family, *, device: torch.device, name: str) -> None:
         self.model, self.tokenizer, self.family = model, tokenizer, family
         self.device, self.name = device, name
-        self.processor = family.image_processor
-        self.packs: bool = family.packs
+        self.processor = family.processor
+        self.packs = family.packs
+        self.frame = family.frame
         self.stop_ids = _stop_ids(self.base, tokenizer)
         self.banned_ids = _banned_ids(self.base, tokenizer, self.stop_ids).to(device)
-        self.feature_cache = image_features.SHARED_CACHE
-        self._fingerprint = image_features.TowerFingerprint(self.tower)
+        self.feature_cache = SHARED_CACHE
+        self._fingerprints: dict[int, TowerFingerprint] = {}
         self._frozen_copy: Any = None
 
     @classmethod
@@ -55,33 +59,47 @@ class Policy:
         device: str | torch.device | None = None,
         keep_reference: bool = False,
     ) -> Policy:
-        """Open ``tiny`` (the built-in model), a folder or a hub id.
+        """Open ``tiny`` (the built-in model), a hub id, a folder, or the folder of a saved adapter.
 
-        With ``lora`` only adapters train. ``freeze_tower`` stops gradients into the vision tower and lets features be
-        cached. ``max_pixels`` bounds a picture after resizing. ``keep_reference`` keeps a frozen copy of the weights for
-        ``reference()``, which LoRA does not need.
+        With ``lora`` only fresh adapters train. ``freeze_tower`` stops gradients into the vision tower and lets its
+        features be cached. ``max_pixels`` bounds a picture after resizing. ``keep_reference`` keeps a frozen copy of
+        the weights for ``reference()``; LoRA needs none.
 
         Raises:
-            UserError: see ``load_checkpoint``.
+            UserError: the checkpoint is missing, broken or of an unsupported kind; LoRA with a training tower.
         """
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        loaded = load_checkpoint(name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
+        base_name = adapter_base(name)
+        if base_name is not None and lora is not None:
+            raise UserError(f"model {name}: it is an adapter already, so lora cannot add another. Leave lora out.")
+        if (lora or base_name) and not freeze_tower:
+            raise UserError("lora trains adapters of the language model only: it needs freeze_tower: true.")
+        loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
         model = loaded.model.to(place).eval()
-        image_features.fast_patch_embedding(loaded.family.tower(model))
-        loaded.family.language_model(model).config._attn_implementation = NAME
-        if lora is not None:
-            model = add_lora(model, loaded.family.language_model(model), lora).eval()
-        policy = cls(model, loaded.tokenizer, loaded.family, device=place, name=name)
-        if freeze_tower:
-            policy.tower.requires_grad_(False)
-        if keep_reference and lora is None:
+        fast_patch_embedding(loaded.family.tower(model))
+        if loaded.family.packs:
+            loaded.family.language_model(model).config._attn_implementation = NAME
+        if base_name is not None:
+            model = load_adapter(model, name)
+        elif lora is not None:
+            own = name if name == "tiny" or not Path(name).expanduser().is_dir() else str(Path(name).expanduser().resolve())
+            model = add_lora(model, loaded.family.language_model(model), lora, own)
+        policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
+        policy.tower.requires_grad_(not freeze_tower)
+        if keep_reference and policy.adapts is False:
             policy._frozen_copy = copy.deepcopy(model).requires_grad_(False)
+        probe(policy)
         return policy
+
+    @property
+    def adapts(self) -> bool:
+        """The model carries LoRA adapters."""
+        return hasattr(self.model, "peft_config")
 
     @property
     def base(self) -> Any:
         """The transformers model, without the peft wrapper."""
-        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return self.model.get_base_model() if self.adapts else self.model
 
     @property
     def tower(self) -> nn.Module:
@@ -113,49 +131,59 @@ class Policy:
         """The most tokens, prompt and completion together, that the model takes."""
         return int(self.base.config.get_text_config().max_position_embeddings)
 
-    def encode(self, text: str, images: Sequence[Image.Image] = ()) -> Prompt:
+    def preprocess(self, images: Sequence[Image.Image | ImageInput]) -> tuple[ImageInput, ...]:
+        """Pictures as the tower takes them; what is preprocessed already stays as it is.
+
+        Raises:
+            UserError: a picture that the model cannot take.
+        """
+        return tuple(
+            image if isinstance(image, ImageInput) else self.family.prepare(image, f"picture {number}")
+            for number, image in enumerate(images, start=1)
+        )
+
+    def encode(self, text: str, images: Sequence[Image.Image | ImageInput] = ()) -> Prompt:
         """One user turn, pictures first, through the chat template.
 
         Raises:
-            UserError: a picture the model cannot take, or a prompt longer than its context.
+            UserError: a picture that the model cannot take, or a prompt that leaves no room in its context.
         """
-        inputs = tuple(self.family.image(image, f"picture {i + 1}") for i, image in enumerate(images))
-        content = [{"type": "image"} for _ in inputs] + [{"type": "text", "text": text}]
-        rendered = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        ids = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        spread: list[int] = []
-        waiting = list(inputs)
-        for token in ids:
-            spread.extend([token] * waiting.pop(0).tokens if token == self.family.image_token_id else [token])
-        input_ids = torch.tensor(spread)
-        positions, following = self.family.positions(input_ids, inputs)
-        return Prompt(input_ids, positions, following, inputs, text)
+        inputs = self.preprocess(images)
+        ids = user_turn(self.tokenizer, text, inputs, self.family.placeholder_id)
+        if len(ids) >= self.context:
+            raise UserError(
+                f"a prompt of {len(ids)} tokens ('{text[:60]}...') is too long: the model takes {self.context} with the "
+                "completion. Shorten the question or lower max_pixels."
+            )
+        return Prompt(ids, *self.family.positions(ids, inputs), inputs, text)
 
     def image_features(self, prompts: Sequence[Prompt], *, grad: bool) -> dict[str, Tensor]:
         """Features (tokens, H) of each distinct picture of ``prompts``, by picture key.
 
-        With a frozen tower they come without gradient and are cached across calls; with a training tower and ``grad``
-        each distinct picture is encoded once in this call, with gradient.
+        With a frozen tower they come without gradient and are cached across calls; with a training tower each distinct
+        picture is encoded once in this call, with gradient if ``grad``.
         """
         distinct = {image.key: image for prompt in prompts for image in prompt.images}
-        frozen = self.tower_frozen
+        frozen = bool(distinct) and self.tower_frozen
         found: dict[str, Tensor] = {}
-        tower = self._fingerprint() if frozen and distinct else ""
-        if frozen:
-            for key in distinct:
-                if (kept := self.feature_cache.get((tower, key))) is not None:
-                    found[key] = kept
+        tower = self._tower_key() if frozen else ""
+        for key in distinct if frozen else ():
+            if (kept := self.feature_cache.get((tower, key))) is not None:
+                found[key] = kept
         missing = [image for key, image in distinct.items() if key not in found]
         if missing:
             with torch.set_grad_enabled(grad and not frozen and torch.is_grad_enabled()):
                 made = self.family.features(self.base, missing, self.device)
             for image, feature in zip(missing, made, strict=True):
-                found[image.key] = feature
+                # A clone: the slices of one tower pass share memory, which would outlive a single one's eviction.
+                found[image.key] = feature.clone() if frozen else feature
                 if frozen:
-                    self.feature_cache.put((tower, image.key), feature.clone())
+                    self.feature_cache.put((tower, image.key), found[image.key])
         return found
+
+    def _tower_key(self) -> str:
+        tower = self.tower
+        return self._fingerprints.setdefault(id(self.model), TowerFingerprint(tower))()
 
     def embed(self, input_ids: Tensor, features_per_row: Sequence[Sequence[Tensor]]) -> Tensor:
         """Token embeddings (R, L, H) with the features of each row's pictures in place of its image tokens, in order."""
@@ -194,11 +222,28 @@ class Policy:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits (..., V); those of banned ids are -inf."""
-        return self.head(hidden).float().index_fill_(-1, self.banned_ids, -torch.inf)
+        logits = self.head(hidden).float()
+        return logits.index_fill_(-1, self.banned_ids, -torch.inf) if len(self.banned_ids) else logits
 
     def save(self, folder: Path | str) -> None:
-        """Write weights (the adapter's under LoRA), configuration, tokenizer and image processor."""
-        self.model.save_pretrained(folder)
+        """Write a checkpoint that transformers opens by itself: weights, configuration, tokenizer and processor.
+
+        With LoRA the adapters are added into those weights, and also written alone under ``adapter/``, from where
+        ``load`` continues them. The generation settings keep nothing but the stop tokens: those of a released model
+        (Qwen2-VL: temperature 0.01) would make later sampling nearly greedy.
+        """
+        folder = Path(folder)
+        base = self.base
+        from transformers import GenerationConfig
+
+        kept = base.generation_config
+        base.generation_config = GenerationConfig(eos_token_id=list(self.stop_ids), pad_token_id=self.tokenizer.pad_token_id)
+        try:
+            base.save_pretrained(folder, state_dict=merged_state(base) if self.adapts else None)
+        finally:
+            base.generation_config = kept
+        if self.adapts:
+            self.model.save_pretrained(folder / "adapter")
         self.tokenizer.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
@@ -207,14 +252,14 @@ class Policy:
         """Inside, the policy computes with its reference: adapters off under LoRA, else the frozen copy kept at load.
 
         Raises:
-            UserError: no LoRA and no copy was kept.
+            UserError: there is neither.
         """
-        if hasattr(self.model, "disable_adapter"):
+        if self.adapts:
             with self.model.disable_adapter():
                 yield
             return
         if self._frozen_copy is None:
-            raise UserError("a reference model needs LoRA or a policy loaded with keep_reference.")
+            raise UserError("a reference model needs LoRA, or a policy loaded with keep_reference=True.")
         trained, self.model = self.model, self._frozen_copy
         try:
             yield
@@ -233,5 +278,6 @@ def _banned_ids(base: Any, tokenizer: Any, stop_ids: Sequence[int]) -> Tensor:
     config = base.config
     names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
     banned = {getattr(config, name, None) for name in names} | {tokenizer.pad_token_id, tokenizer.bos_token_id}
-    banned |= set(range(len(tokenizer), base.lm_head.weight.shape[0]))
+    # Rows of the output layer beyond the tokenizer: they stand for no text.
+    banned |= set(range(len(tokenizer), base.get_output_embeddings().weight.shape[0]))
     return torch.tensor(sorted(i for i in banned if i is not None and i not in stop_ids), dtype=torch.long)

@@ -1,37 +1,49 @@
 """One encoded prompt: token ids, rope positions and preprocessed pictures, all on the CPU.
 
-Left out: videos and system prompts (the chat template's own default stands).
+Left out: videos, several turns and system prompts (the chat template's own default stands).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+_MARK = "\u2063rise-text\u2063"
 
 
 @dataclass(frozen=True)
 class ImageInput:
     """One preprocessed picture.
 
-    ``pixel_values`` (N, D) float32 holds one row per patch, ``grid`` (3,) int64 the patches in time, height and width,
-    ``tokens`` the number of image tokens the tower makes of it. ``key`` hashes all of that: equal keys, equal features.
+    ``pixel_values`` is what the family's tower takes (Qwen: (patches, D) float32), ``extras`` its other inputs (Qwen:
+    ``image_grid_thw`` (1, 3)); ``ids`` (K,) stand for the picture in a prompt, and ``tokens`` of them take a feature.
+    ``key`` hashes pixels and extras: equal keys, equal features.
     """
 
     key: str
     pixel_values: Tensor
-    grid: Tensor
+    extras: Mapping[str, Tensor]
+    ids: Tensor
     tokens: int
 
     @classmethod
-    def of(cls, pixel_values: Tensor, grid: Tensor, tokens: int) -> ImageInput:
+    def of(cls, pixel_values: Tensor, extras: Mapping[str, Tensor], ids: Tensor, image_token_id: int) -> ImageInput:
         """Build one and hash its content."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr((tuple(pixel_values.shape), grid.tolist(), str(pixel_values.dtype))).encode())
-        digest.update(pixel_values.contiguous().view(torch.uint8).numpy())
-        return cls(digest.hexdigest(), pixel_values, grid, tokens)
+        for name, tensor in {"pixel_values": pixel_values, **extras}.items():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        return cls(digest.hexdigest(), pixel_values, dict(extras), ids, int((ids == image_token_id).sum()))
+
+    @property
+    def grid(self) -> Tensor:
+        """Patches in time, height and width (3,) int64; Qwen families only."""
+        return self.extras["image_grid_thw"][0]
 
 
 @dataclass(frozen=True)
@@ -55,3 +67,27 @@ class Prompt:
     def identity(self) -> tuple[bytes, tuple[str, ...]]:
         """Equal for two prompts exactly when the model sees the same thing."""
         return self.input_ids.numpy().tobytes(), tuple(image.key for image in self.images)
+
+
+def user_turn(tokenizer: Any, text: str, images: Sequence[ImageInput], placeholder_id: int) -> Tensor:
+    """Token ids (P,) of one user turn, pictures first, and the opening of the assistant's turn.
+
+    Special tokens spelled out in ``text`` (``<|image_pad|>``) are read as plain text: a question cannot smuggle in a
+    picture or end its turn.
+    """
+    content = [{"type": "image"} for _ in images] + [{"type": "text", "text": _MARK}]
+    turns = [{"role": "user", "content": content}]
+    rendered = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    if any(token in text for token in tokenizer.all_special_tokens):
+        head, tail = rendered.split(_MARK)
+        plain = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids = _ids(tokenizer, head) + plain + _ids(tokenizer, tail)
+    else:
+        ids = _ids(tokenizer, rendered.replace(_MARK, text))
+    waiting = iter(images)
+    pieces = [next(waiting).ids.tolist() if i == placeholder_id and images else [i] for i in ids]
+    return torch.tensor([i for piece in pieces for i in piece], dtype=torch.long)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
