@@ -72,7 +72,7 @@ LOOP = (
         (("zero_spread", "share", "accent"),),
         share=True,
     ),
-    Measure("Length", "Tokens per rationale.", (("length", "tokens", "accent"),)),
+    Measure("Length", "Words per rationale.", (("length", "words", "accent"),)),
 )
 
 REINFORCEMENT = (
@@ -82,7 +82,7 @@ REINFORCEMENT = (
     Measure(
         "Groups without spread", "All rollouts got the same reward: nothing to learn.", (("zero_spread", "", ""),), True
     ),
-    Measure("Length", "Tokens per completion.", (("length", "", ""),)),
+    Measure("Length", "Words per rationale.", (("length", "", ""),)),
 )
 
 

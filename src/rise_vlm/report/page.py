@@ -68,7 +68,7 @@ def render(run: Run, items: int = ITEMS) -> str:
     )
 
 
-def _view(run: Run, items: int) -> dict[str, Any]:
+def _view(run: Run, limit: int) -> dict[str, Any]:
     """The template's names. Nothing here is HTML but the charts."""
     results = run.results
     table = build_table(results)
@@ -77,6 +77,8 @@ def _view(run: Run, items: int) -> dict[str, Any]:
     judged = "rise" if "rise" in arms else (arms[-1] if arms else "")
     harvest = results.harvest or {}
     bars = run.histogram
+    items = gallery(run.predictions, arms, judged, limit=limit, roots=run.data_roots, classes=_classes(run))
+    questions = {item.question for item in items}
     return {
         "title": _title(run),
         "lead": headline(table) if table else [],
@@ -93,13 +95,13 @@ def _view(run: Run, items: int) -> dict[str, Any]:
         "loop": loop_charts(run),
         "harvest": histogram(bars.edges, bars.counts, bars.threshold, "Rewards of all rationales") if bars else None,
         "training": training_charts(run, lambda arm: colours.get(arm, "a3")),
-        "items": gallery(run.predictions, arms, judged, limit=items, roots=run.data_roots, classes=_classes(run))
-        if run.predictions
-        else [],
+        "items": items,
+        "question": questions.pop() if len(questions) == 1 else "",
         "total": total(run.predictions),
         "splits": _splits(run),
         "recipes": run.recipes,
         "environment": results.environment,
+        "notes": results.notes,
     }
 
 
@@ -142,7 +144,7 @@ def _facts(run: Run, table: Table | None) -> list[tuple[str, str]]:
     seeds = ", ".join(str(seed) for seed in table.seeds) if table else ""
     model = "built-in (tiny)" if results.model == "tiny" else results.model
     named = [("Model", model), ("Task", task), ("Records", counts), ("Seed" if "," not in seeds else "Seeds", seeds)]
-    started = str(results.environment.get("started") or "")
+    started = str(results.environment.get("started") or "")[:16].replace("T", " ")
     return [(name, value) for name, value in [*named, ("Started", started)] if value]
 
 
@@ -153,8 +155,9 @@ def _classes(run: Run) -> list[str]:
 def _tiles(loop: Mapping[str, Any], harvest: Mapping[str, float | None]) -> list[tuple[str, str, str]]:
     """(value, name, explanation) of each figure of the loop that was measured."""
     rebuilt, facts = loop.get("reconstruction") or {}, loop.get("facts") or {}
+    real, first = "score of the annotation rebuilt from the rationale", (loop.get("before") or {}).get("real")
     tiles = [
-        (rebuilt.get("real"), "rebuilt", "score of the annotation rebuilt from the rationale"),
+        (rebuilt.get("real"), "rebuilt", real if first is None else f"{real}; {number(first, 2)} before the loop"),
         (rebuilt.get("shuffled"), "from another's", "the same, from another picture's rationale"),
         (rebuilt.get("empty"), "from nothing", "the same, from an empty rationale"),
         (loop.get("wrong_annotation"), "wrong annotation", "how well a wrong annotation could be argued for"),

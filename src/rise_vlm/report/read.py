@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rise_vlm.data.card import CARD, Card, explain
-from rise_vlm.errors import UserError
+from rise_vlm.errors import UserError, nearest
 
 MARKS = ("results.json", "recipe.yaml", "stages", "predictions", "arms")
 """A folder that holds none of these is no run."""
@@ -76,8 +76,9 @@ class Results(_Piece):
     arms: tuple[ArmResult, ...] = ()
     floors: tuple[Floor, ...] | None = ()
     loop: dict[str, Any] | None = None
-    harvest: dict[str, float | None] | None = None
+    harvest: dict[str, Any] | None = None
     environment: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Run:
 def read_run(root: Path) -> Run:
     """Read the run folder ``root``. Raises UserError where it is none, or naming the file that cannot be read."""
     if not root.is_dir():
-        raise UserError(f"There is no run folder {root}.")
+        siblings = [entry.name for entry in root.parent.iterdir()] if root.parent.is_dir() else []
+        raise UserError(f"There is no run folder {root}.{nearest(root.name, siblings)}")
     if not any((root / mark).exists() for mark in MARKS):
         raise UserError(f"{root} is not a run folder: it has none of {', '.join(MARKS)}.")
     run = Run(root)

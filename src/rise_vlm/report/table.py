@@ -137,10 +137,9 @@ def _mark_best(rows: Sequence[Row], splits: Sequence[str], metrics: Sequence[str
 
 
 def _apart(one: Cell, other: Cell) -> bool:
-    ends = (one.low, one.high, other.low, other.high)
-    if any(end is None for end in ends):
+    if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
-    return one.low > other.high or one.high < other.low  # pyright: ignore[reportOptionalOperand]
+    return one.low > other.high or one.high < other.low
 
 
 def _floors(results: Results, splits: Sequence[str], metrics: Sequence[str]) -> list[Row]:
