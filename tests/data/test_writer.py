@@ -45,16 +45,22 @@ def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
         assert list((tmp_path / "new").iterdir()) == []
 
 
+SLOW_WRITER = """
+import sys, time
+from PIL import Image
+from rise_vlm.data import Card, DatasetWriter
+
+with DatasetWriter(sys.argv[1], Card(name="x", task="classification", classes=["cat", "dog"])) as writer:
+    writer.add("train", id="a", image=Image.new("RGB", (4, 3)), annotation="cat")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
 def test_a_killed_process_leaves_no_half_dataset_and_the_next_one_tidies_up(tmp_path: Path) -> None:
-    program = (
-        "import sys, time\nfrom pathlib import Path\nfrom PIL import Image\nfrom rise_vlm.data import Card, DatasetWriter\n"
-        "with DatasetWriter(Path(sys.argv[1]), Card(name='x', task='classification', classes=['cat', 'dog'])) as writer:\n"
-        "    writer.add('train', id='a', image=Image.new('RGB', (4, 3)), annotation='cat')\n"
-        "    print('written', flush=True)\n    time.sleep(60)\n"
-    )
     source = Path(__file__).parents[2] / "src"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "set")],
+        [sys.executable, "-c", SLOW_WRITER, str(tmp_path / "set")],
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(source)},
     )

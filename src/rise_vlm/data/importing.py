@@ -73,8 +73,8 @@ def import_dataset(
     """Import ``source`` into a new dataset ``out`` and tell what came of it.
 
     ``shares`` are the shares of images for val and test, dealt by a hash of the image's name. Those not given are none
-    where the source has splits of its own, and otherwise DEFAULT_SHARES. Raises DataError where nothing can be imported and, with
-    ``strict``, at the first bad row; then nothing is left behind.
+    where the source has splits of its own, and otherwise DEFAULT_SHARES. Raises DataError where nothing can be
+    imported and, with ``strict``, at the first bad row; then nothing is left behind.
     """
     refuse_existing(out, force)
     importer = form.load()
@@ -91,20 +91,28 @@ def import_dataset(
         progress(f"Importing {source.name}", survey.items) as bar,
     ):
         for found in importer.read(source, options):
-            if isinstance(found, Skip):
-                outcome.skipped[found.reason] += 1
-                continue
-            problem = found if isinstance(found, Problem) else _copy(found, writer, deal(found), options)
-            if problem is not None:
-                if strict:
-                    raise DataError(f"{source}: {problem}.", exit_code=1)
-                writer.quarantine(problem)
-                outcome.quarantined.add(problem)
+            problem = _take(found, writer, deal, options, outcome)
+            if problem is not None and strict:
+                raise DataError(f"{source}: {problem}.", exit_code=1)
             bar.update(isinstance(found, Item))
         outcome.splits = {split: writer.counts[split].records for split in ordered(writer.counts)}
         if not outcome.splits:
             raise DataError(_nothing(source, outcome), exit_code=1)
     return outcome
+
+
+def _take(
+    found: Found, writer: DatasetWriter, deal: Callable[[Item], str], options: Options, outcome: Outcome
+) -> Problem | None:
+    """Make ``found`` a record, or put it aside, or count that it is skipped; the problem, if it is one."""
+    if isinstance(found, Skip):
+        outcome.skipped[found.reason] += 1
+        return None
+    problem = found if isinstance(found, Problem) else _copy(found, writer, deal(found), options)
+    if problem is not None:
+        writer.quarantine(problem)
+        outcome.quarantined.add(problem)
+    return problem
 
 
 def _survey(findings: Iterator[Found]) -> Survey:

@@ -1,0 +1,268 @@
+"""Importing: splits by a hash of the image's name, boxes made upright, everything counted, nothing half done."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from rise_vlm.data import Dataset
+from rise_vlm.data.checking import BadRow, read_quarantine
+from rise_vlm.data.formats import FORMATS, find_format
+from rise_vlm.data.formats.base import Options
+from rise_vlm.data.images import TURNS, ImageSize
+from rise_vlm.data.importing import Outcome, import_dataset, upright_box
+from rise_vlm.errors import DataError, UserError
+
+
+def do_import(format: str, source: Path, out: Path, task: str | None = None, **more: Any) -> Outcome:
+    form = FORMATS[format]
+    options = {key: more.pop(key) for key in ("images", "columns", "question", "boxes") if key in more}
+    return import_dataset(form, source, out, Options(task=task or form.tasks[0], **options), **more)
+
+
+def folders(source: Path, number: int = 20, classes: str = "ab") -> Path:
+    for name in classes:
+        for i in range(number):
+            path = source / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 3), (i, 0, 0)).save(path)
+    return source
+
+
+def voc(source: Path, name: str, size: tuple[int, int], objects: list[tuple[str, list[int]]]) -> None:
+    boxes = "".join(
+        f"<object><name>{label}</name><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin><xmax>{b[2]}</xmax><ymax>{b[3]}</ymax>"
+        "</bndbox></object>"
+        for label, b in objects
+    )
+    head = f"<filename>{name}</filename><size><width>{size[0]}</width><height>{size[1]}</height></size>"
+    (source / f"{Path(name).stem}.xml").write_text(f"<annotation>{head}{boxes}</annotation>", encoding="utf-8")
+
+
+def splits_of(folder: Path) -> dict[str, str]:
+    dataset = Dataset.open(folder)
+    return {record.id: split for split in dataset.splits for record in dataset.records(split)}
+
+
+def test_a_source_without_splits_is_dealt_in_exact_shares_and_always_alike(tmp_path: Path) -> None:
+    folders(tmp_path / "source")
+    outcome = do_import("folders", tmp_path / "source", tmp_path / "a")
+    assert outcome.splits == {"train": 28, "val": 4, "test": 8}
+    assert "val 0.1, test 0.2 of 40 images" in outcome.dealt and "hash" in outcome.dealt
+    do_import("folders", tmp_path / "source", tmp_path / "b")
+    assert splits_of(tmp_path / "a") == splits_of(tmp_path / "b")
+    shutil.copytree(tmp_path / "source", tmp_path / "elsewhere")  # the names count, not where they lie
+    do_import("folders", tmp_path / "elsewhere", tmp_path / "c")
+    assert splits_of(tmp_path / "c") == splits_of(tmp_path / "a")
+
+
+def test_shares_can_be_chosen(tmp_path: Path) -> None:
+    folders(tmp_path / "source")
+    assert do_import("folders", tmp_path / "source", tmp_path / "a", shares={"test": 0.5}).splits == {
+        "train": 16,
+        "val": 4,
+        "test": 20,
+    }
+    outcome = do_import("folders", tmp_path / "source", tmp_path / "b", shares={"test": 0.0, "val": 0.0})
+    assert outcome.splits == {"train": 40} and not outcome.dealt
+
+
+def test_splits_of_the_source_are_kept_and_only_missing_ones_are_dealt(tmp_path: Path) -> None:
+    folders(tmp_path / "source" / "train")
+    folders(tmp_path / "source" / "validation", 2)
+    assert do_import("folders", tmp_path / "source", tmp_path / "a").splits == {"train": 40, "val": 4}
+    dealt = do_import("folders", tmp_path / "source", tmp_path / "b", shares={"test": 0.1})
+    assert dealt.splits == {"train": 36, "val": 4, "test": 4}
+    with pytest.raises(UserError, match="--val cannot be used: the source has a split 'val' of its own"):
+        do_import("folders", tmp_path / "source", tmp_path / "c", shares={"val": 0.1})
+
+
+def test_all_records_of_an_image_are_in_one_split(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for i in range(30):
+        Image.new("RGB", (20, 10), (i, 0, 0)).save(source / f"{i}.png")
+        voc(source, f"{i}.png", (20, 10), [(name, [1, 1, 9, 9]) for name in "abcd"])
+    assert do_import("voc", source, tmp_path / "out").splits == {"train": 84, "val": 12, "test": 24}
+    of_image: dict[str, set[str]] = {}
+    for id_, split in splits_of(tmp_path / "out").items():
+        of_image.setdefault(id_.partition("#")[0], set()).add(split)
+    assert all(len(splits) == 1 for splits in of_image.values())
+    assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 30  # each image once
+
+
+def test_images_are_copied_byte_for_byte_under_names_of_any_script(tmp_path: Path) -> None:
+    path = tmp_path / "source" / "Käfer – жук" / "Ein Bild é 🐞.jpg"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(path, quality=42)
+    folders(tmp_path / "source", 1, "a")
+    do_import("folders", tmp_path / "source", tmp_path / "out", shares={"test": 0, "val": 0})
+    dataset = Dataset.open(tmp_path / "out")
+    (record,) = [r for r in dataset.records("train") if r.annotation == "Käfer – жук"]
+    assert (dataset.root / record.images[0]).read_bytes() == path.read_bytes()
+
+
+def test_bad_rows_are_put_aside_with_their_place_or_stop_a_strict_import(tmp_path: Path) -> None:
+    folders(tmp_path / "source")
+    (tmp_path / "source" / "a" / "text.jpg").write_text("no image")
+    outcome = do_import("folders", tmp_path / "source", tmp_path / "out")
+    assert sum(outcome.splits.values()) == 40 and outcome.quarantined.kinds == Counter(image=1)
+    (problem,) = read_quarantine(tmp_path / "out")
+    assert (problem.file, problem.kind) == ("a/text.jpg", "image") and "no image" in problem.reason
+    with pytest.raises(DataError, match=r"a/text\.jpg: .*no image") as error:
+        do_import("folders", tmp_path / "source", tmp_path / "strict", strict=True)
+    assert error.value.exit_code == 1
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_source_of_bad_rows_only_makes_no_dataset(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / "source" / name).mkdir(parents=True)
+        (tmp_path / "source" / name / "text.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"gave no record\. 2 rows are bad, the first being a/text\.jpg: ") as error:
+        do_import("folders", tmp_path / "source", tmp_path / "out")
+    assert error.value.exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_one_class_is_too_few_and_is_told_before_anything_is_copied(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least two classes"):
+        do_import("folders", folders(tmp_path / "source", classes="a"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_an_interrupted_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders(tmp_path / "source")
+    copy, calls = shutil.copyfile, []
+
+    def interrupted(*paths: Any) -> Any:
+        calls.append(paths)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return copy(*paths)
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        do_import("folders", tmp_path / "source", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_an_existing_dataset_is_kept_unless_forced(tmp_path: Path) -> None:
+    folders(tmp_path / "source")
+    do_import("folders", tmp_path / "source", tmp_path / "out")
+    folders(tmp_path / "source", 1, "c")
+    with pytest.raises(DataError, match="holds a dataset already"):
+        do_import("folders", tmp_path / "source", tmp_path / "out")
+    assert Dataset.open(tmp_path / "out").card.classes == ["a", "b"]
+    do_import("folders", tmp_path / "source", tmp_path / "out", force=True)
+    assert Dataset.open(tmp_path / "out").card.classes == ["a", "b", "c"]
+
+
+def test_an_unknown_format_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no format 'vok' \(known: .*\)\. Did you mean 'voc'"):
+        find_format("vok")
+
+
+@given(st.integers(1, 8), st.tuples(st.integers(2, 20), st.integers(2, 20)).filter(lambda s: s[0] != s[1]), st.data())
+def test_boxes_of_a_stored_or_an_upright_size_end_in_the_upright_frame(
+    orientation: int, stored: tuple[int, int], data: st.DataObject
+) -> None:
+    """The oracle paints the box, turns the picture and looks where the paint is."""
+    size = ImageSize(*stored, orientation)
+    upright = size.upright
+    for frame, rule in ((stored, "stored"), (upright, "upright")):
+        x1, y1 = data.draw(st.integers(0, frame[0] - 1)), data.draw(st.integers(0, frame[1] - 1))
+        box = [x1, y1, data.draw(st.integers(x1 + 1, frame[0])), data.draw(st.integers(y1 + 1, frame[1]))]
+        image = Image.new("L", frame)
+        image.paste(255, tuple(box))
+        if rule == "stored" and orientation in TURNS:
+            image = image.transpose(TURNS[orientation])
+        assert tuple(upright_box(box, frame, size, rule)) == image.getbbox()
+        if orientation == 1 or orientation >= 5:  # else the two sizes are the same and tell nothing
+            assert tuple(upright_box(box, frame, size, "auto")) == image.getbbox()
+
+
+def test_boxes_that_cannot_be_placed_are_refused() -> None:
+    turned, flipped = ImageSize(20, 10, 6), ImageSize(20, 10, 3)
+    with pytest.raises(BadRow, match="for an image of 30 x 40, but the image has 10 x 20"):
+        upright_box([1, 1, 5, 5], (30, 40), turned, "auto")
+    for size, stated in ((turned, None), (flipped, (20, 10)), (ImageSize(9, 9, 6), (9, 9))):
+        with pytest.raises(BadRow, match="--boxes upright or --boxes stored"):
+            upright_box([1, 1, 5, 5], stated, size, "auto")
+    assert upright_box([1, 1, 5, 5], None, ImageSize(20, 10, 1), "auto") == [1, 1, 5, 5]
+    assert upright_box([1, 1, 5, 4], (20, 10), flipped, "stored") == [15, 6, 19, 9]
+    assert upright_box([1, 1, 5, 4], (20, 10), flipped, "upright") == [1, 1, 5, 4]
+
+
+def test_a_turned_photo_is_imported_with_its_box_on_the_thing(tmp_path: Path) -> None:
+    pixels = numpy.zeros((10, 20, 3), dtype=numpy.uint8)
+    pixels[2:5, 12:18] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "source").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "source" / "a.png", exif=exif)
+    voc(tmp_path / "source", "a.png", (20, 10), [("thing", [12, 2, 18, 5])])
+    do_import("voc", tmp_path / "source", tmp_path / "out")
+    dataset = Dataset.open(tmp_path / "out")
+    (record,) = dataset.records("train")
+    assert (record.width, record.height) == (10, 20)
+    assert tuple(record.annotation) == dataset.image(record).convert("L").getbbox()
+
+
+def test_real_clothing_photos(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    outcome = do_import("folders", shared_data("cls-clothing"), tmp_path / "clothing")
+    assert outcome.splits == {"train": 110, "val": 30, "test": 40} and not outcome.quarantined.quarantined
+    dataset = Dataset.open(tmp_path / "clothing")
+    assert dataset.card.classes == sorted(
+        ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
+    )
+    assert Counter(record.annotation for record in dataset.records("train")) == dict.fromkeys(dataset.card.classes, 11)
+
+
+def test_real_playing_cards(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    outcome = do_import("voc", shared_data("det-playingcards-voc") / "images" / "train", tmp_path / "cards")
+    assert outcome.splits == {"train": 27, "val": 4, "test": 8} and not outcome.quarantined.quarantined
+    assert outcome.skipped == {"2 boxes of the class": 2}
+    dataset = Dataset.open(tmp_path / "cards")
+    record = next(dataset.records("train"))
+    assert record.question == f"Where is the {record.meta['class']}?" and len(record.annotation) == 4
+    assert len(list((tmp_path / "cards" / "images").rglob("*.*"))) == 24
+
+
+def test_annotations_that_refer_to_absent_images_are_counted(
+    tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
+    folder = shared_data("det-playingcards-voc") / "images"
+    columns = ("filename", "class")
+    outcome = do_import("csv", folder / "test_labels.csv", tmp_path / "cards", images=folder / "test", columns=columns)
+    assert outcome.quarantined.kinds["missing image"] == 99
+    assert sum(outcome.splits.values()) == 20
+    assert "test_labels.csv row " in str(outcome.quarantined.first)
+
+
+def test_voc_and_both_forms_of_coco_agree(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    folder = shared_data("det-voc100-multiformat") / "database"
+    sources = {
+        "voc": ("voc", folder / "gts" / "pascalvoc_format"),
+        "v1": ("coco", folder / "gts" / "coco_format_v1" / "instances_default.json"),
+        "v2": ("coco", folder / "gts" / "coco_format_v2" / "instances_v2.json"),
+    }
+    read: dict[str, dict[str, Any]] = {}
+    for name, (format, source) in sources.items():
+        outcome = do_import(format, source, tmp_path / name, images=folder / "images", shares={"val": 0, "test": 0})
+        records = Dataset.open(tmp_path / name).records("train")
+        read[name] = {record.id: [float(number) for number in record.annotation] for record in records}
+        in_skipped = sum(
+            int(reason.split()[0]) * number for reason, number in outcome.skipped.items() if "class" in reason
+        )
+        assert len(read[name]) + in_skipped == 273  # every box is accounted for
+    assert read["voc"] == read["v1"] == read["v2"] and len(read["voc"]) == 111
