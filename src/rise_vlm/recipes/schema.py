@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
 
 class PolicySettings(Settings):
-    """How the model is loaded, in every stage. ``max_pixels`` bounds a picture after resizing (None: the model's own)."""
+    """How the model is loaded, in every stage. ``max_pixels`` bounds a resized picture (None: the model's bound)."""
 
     lora: LoraSettings | None = None
     freeze_tower: bool = True
@@ -64,10 +64,11 @@ class Objective(Settings):
 class Reconstruct(Settings):
     """How an annotation is rebuilt from a rationale.
 
-    ``sees_image``: auto lets the task say (boxes need the picture). ``temperature`` 0 is greedy: one reconstruction then
-    says all, the reward does not jitter, and it is how the model will answer in the end; with a temperature, ``samples``
-    reconstructions are averaged. ``reconstructor``: the policy itself, frozen as it was at the start of the loop, or an
-    exponential moving average of it with ``ema_decay``. ``baseline``: ``empty`` rewards the gain over an empty rationale.
+    ``sees_image``: auto lets the task say (boxes need the picture). ``temperature`` 0 is greedy: one reconstruction
+    then says all, the reward does not jitter, and it is how the model will answer in the end; with a temperature,
+    ``samples`` reconstructions are averaged. ``reconstructor``: the policy itself, frozen as it was at the start of the
+    loop, or an exponential moving average of it with ``ema_decay``. ``baseline: empty`` subtracts the score that an
+    empty rationale reaches; it is the same for a whole group, so it moves the harvest's threshold, not the gradient.
     """
 
     reconstructor: Literal["policy", "frozen", "ema"] = "policy"
@@ -86,7 +87,7 @@ class Reconstruct(Settings):
 
 
 class Grounding(Settings):
-    """The grounding term: ``weight`` x mean per-token log-probability gain of the right picture over another, clipped."""
+    """The grounding term: ``weight`` x mean clipped gain per token in log-probability of the picture over another."""
 
     weight: Weight = 0.5
     clip: Annotated[float, Field(gt=0.0)] = 1.0
@@ -109,8 +110,8 @@ class Probes(Settings):
 class WarmUp(Settings):
     """SFT of the reason and reconstruct roles on the base model's own descriptions of the training pictures.
 
-    ``prompt``: ``describe`` asks for a description of the picture; ``reason`` gives the base the annotation too, which a
-    region needs (``auto``: reason for tasks that see the picture, else describe). ``samples`` per record.
+    ``prompt``: ``describe`` asks for a description of the picture; ``reason`` gives the base the annotation too, which
+    a region needs (``auto``: reason for tasks that see the picture, else describe). ``samples`` per record.
     """
 
     prompt: Literal["auto", "describe", "reason"] = "auto"
@@ -173,7 +174,7 @@ class Harvest(Settings):
 
 
 class Sft(Settings):
-    """SFT of the base model. ``source``: ``annotations`` (answers only), ``harvest`` or the dataset's own ``rationales``.
+    """SFT of the base model on ``source``: ``annotations`` (answers only), ``harvest`` or the dataset's ``rationales``.
 
     ``loss: balanced`` averages rationale and answer each over its own tokens; ``token`` is the usual mean over all.
     ``epochs``, where given, overrides ``train.steps``. ``per_record``: rationales of one record in one step.
@@ -202,9 +203,9 @@ class Grpo(Settings):
 
 
 class Evaluate(Settings):
-    """Greedy answers on ``splits`` (those the dataset lacks are skipped, and said), first of ``roles`` being the arm's own.
+    """Greedy answers on ``splits``; those that the dataset lacks are skipped, and said.
 
-    A further role is reported as an arm of its own, ``name (role)``. ``limit`` records of each split at most.
+    The first of ``roles`` is the arm's own; a further one is an arm beside it, ``NAME_ROLE``. ``limit`` caps a split.
     """
 
     splits: tuple[str, ...] = ("test", "ood")
@@ -216,7 +217,7 @@ class Evaluate(Settings):
 
 
 class Recipe(Settings):
-    """A run. ``data`` is a dataset folder, ``model`` is ``tiny``, a folder or a hub id, ``records`` caps the training set."""
+    """A run. ``data`` is a dataset folder, ``model`` ``tiny``, a folder or a hub id; ``records`` caps training."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     description: str = ""

@@ -14,6 +14,7 @@ import torch
 
 from rise_vlm.engine.trainer import TrainSettings
 from rise_vlm.policy import Policy
+from rise_vlm.policy.lora import adapter_base
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
@@ -52,11 +53,13 @@ class Context:
 
     @contextmanager
     def policy(self, name: str, *, trains: bool = False, reference: bool = False) -> Iterator[Policy]:
-        """A model, given back to the system at the end. With ``trains`` it gets the recipe's LoRA and takes gradients."""
+        """A model, freed at the end. With ``trains`` it gets the recipe's LoRA and takes gradients."""
         how = self.recipe.policy
+        # A stage that goes on from an adapter trains that adapter further.
+        fresh = trains and adapter_base(name) is None
         policy = Policy.load(
             name,
-            lora=how.lora if trains else None,
+            lora=how.lora if fresh else None,
             freeze_tower=how.freeze_tower or not trains,
             dtype=how.precision,
             max_pixels=how.max_pixels,

@@ -6,6 +6,7 @@ one, else the process's resident set. Left out: energy, and what other processes
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
@@ -77,21 +78,17 @@ def reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
-    try:
+    with contextlib.suppress(OSError):  # no Linux, or not allowed
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        pass  # no Linux, or not allowed
 
 
 def peak_mb() -> float:
     """Megabytes (10**6 bytes) at the peak since ``reset_peak``."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    try:
+    with contextlib.suppress(OSError):  # no Linux
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass  # no Linux
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -43,7 +43,7 @@ def run(context: Context) -> Summary:
     fallback = not kept
     if fallback:
         kept = _best_of_all(rows)
-        instead = f"the best of each record are kept instead ({len(kept)})" if kept else "and none can be used at all"
+        instead = f"the best of each record are kept instead ({len(kept)})" if kept else "none can be used at all"
         say(f"harvest: no rationale reached the threshold {settings.threshold}; {instead}.")
     provenance = {"model": context.models.loop, "seed": context.recipe.seed, "recipe": context.recipe.name}
     replace_rows(context.folder / "rationales.jsonl", ({**row, **provenance} for row in kept))
@@ -185,7 +185,7 @@ def histogram(rows: Sequence[Row], kept: Sequence[Row], threshold: float) -> dic
             found[min(BINS - 1, max(0, int((row["worth"] - low) / width)))] += 1
         return found
 
-    return {"edges": edges, "all": counts(rows), "kept": counts(kept), "threshold": threshold}
+    return {"edges": edges, "counts": counts(rows), "kept": counts(kept), "threshold": threshold}
 
 
 def _classes(records: Sequence[Record]) -> dict[str, str | None]:

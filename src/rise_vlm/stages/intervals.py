@@ -1,7 +1,7 @@
 """95 % bootstrap intervals over records, for any metric.
 
-A metric that is a mean over records (most are) is resampled as an array; any other (macro-F1) is computed again for each
-resample, of which fewer are drawn. Which kind it is, is found by trying. Left out: intervals over seeds.
+A metric that is a mean over records (most are) is resampled as an array; any other (macro-F1) is computed again for
+each resample, of which fewer are drawn. Which kind it is, is found by trying. Left out: intervals over seeds.
 """
 
 from __future__ import annotations

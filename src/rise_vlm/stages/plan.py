@@ -1,8 +1,8 @@
 """Which stages a run has, in which folders, with which fingerprints, and which of them are done already.
 
 A stage's fingerprint covers all that decides its result: its settings, the seed, the data, the base model, and the
-fingerprints of the stages it builds on. A finished stage with the same fingerprint is not run again; one with another is
-moved to ``former/``, never deleted. Left out: the stages themselves.
+fingerprints of the stages it builds on. A finished stage with the same fingerprint is not run again; one with another
+is moved to ``former/``, never deleted. Left out: the stages themselves.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from rise_vlm.console import say
 from rise_vlm.policy.loading import resolve
+from rise_vlm.policy.lora import adapter_base
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.material import Material, digest_of
@@ -132,10 +133,11 @@ def put_aside(folder: Path, out: Path) -> Path:
 
 def model_digest(name: str) -> str:
     """A hash of a local model's files; of a hub id, its name (what the hub holds under it is taken to stay)."""
-    source, local = resolve(name)
+    base = adapter_base(name)
+    source, local = resolve(name) if base is None else (name, True)
     if not local:
         return source
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(model_digest(base).encode() if base else b"", digest_size=16)
     for path in sorted(Path(source).iterdir()):
         if path.suffix in (".json", ".safetensors", ".jinja", ".txt"):
             digest.update(path.name.encode())

@@ -10,6 +10,7 @@ from typing import Any
 from rise_vlm.errors import UserError
 from rise_vlm.policy.families import FAMILIES
 from rise_vlm.policy.loading import resolve
+from rise_vlm.policy.lora import adapter_base
 from rise_vlm.recipes.schema import Recipe
 
 SOME_MB = 50
@@ -18,7 +19,7 @@ SOME_MB = 50
 
 def check_model(recipe: Recipe) -> None:
     """Raise UserError unless the recipe's model exists and is of a supported family. Weights are not read."""
-    source, local = resolve(recipe.model)
+    source, local = resolve(adapter_base(recipe.model) or recipe.model)
     if not local:
         return  # a hub id: transformers says what is wrong, at the first load
     path = Path(source) / "config.json"

@@ -4,7 +4,7 @@
   the picture shows real well above shuffled.
 - The wrong-annotation control: asked to justify a false annotation, how often is the false one reconstructed? A
   reasoner that reports what is there fails at it; one that signals what it was told succeeds.
-- Truth of stated facts, where a world knows the scene: how many of the stated facts hold, how many of the true are said.
+- Truth of stated facts, where a world knows the scene: how many of the stated hold, how many of the true are stated.
 
 Left out: any effect on the training.
 """

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from PIL import Image
+
 from rise_vlm.data import Record
+from rise_vlm.errors import DataError
 from rise_vlm.policy import ImageInput, Policy, Prompt
 from rise_vlm.stages.material import Material
 from rise_vlm.tasks.base import DESCRIBE, Role
@@ -16,7 +19,7 @@ CACHE_BYTES = 1 << 29
 
 
 class Prompter:
-    """Encodes prompts for one policy. Preprocessed pictures are kept up to ``limit`` bytes, least recently used out first."""
+    """Encodes prompts for one policy. Up to ``limit`` bytes of pictures are kept, least recently used out first."""
 
     def __init__(self, policy: Policy, material: Material, limit: int = CACHE_BYTES) -> None:
         self.policy, self.material, self.limit = policy, material, limit
@@ -38,10 +41,17 @@ class Prompter:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        # One encoding yields the inputs; the text does not matter to them.
-        inputs = self.policy.encode("", self.material.images(record)).images
+        inputs = self.policy.preprocess(self._read(record))
         self._keep(key, inputs)
         return inputs
+
+    def _read(self, record: Record) -> list[Image.Image]:
+        try:
+            return self.material.images(record)
+        except DataError as error:
+            root = self.material.dataset.root
+            aside = f"Set it aside with 'rise data check {root} --quarantine', then run again."
+            raise DataError(f"record '{record.id}': {error} {aside}", exit_code=1) from error
 
     def _keep(self, key: tuple[str, ...], inputs: tuple[ImageInput, ...]) -> None:
         self._kept[key] = inputs

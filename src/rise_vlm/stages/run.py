@@ -54,6 +54,7 @@ def run_recipe(recipe: Recipe, out: Path, *, command: str = "rise run", report: 
     """Run ``recipe`` in the folder ``out`` and return what ``results.json`` holds."""
     started = time.time()
     run = prepare(recipe, out)
+    _hush(recipe)
     for note in run.material.notes:
         say(f"note: {note}.")
     out.mkdir(parents=True, exist_ok=True)
@@ -76,6 +77,14 @@ def run_recipe(recipe: Recipe, out: Path, *, command: str = "rise run", report: 
 
         write_report(out)
     return results
+
+
+def _hush(recipe: Recipe) -> None:
+    """Without transformers' own bars for reading and writing weights; those of a download stay."""
+    if Path(recipe.model).is_dir() or recipe.model == "tiny":
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
 
 
 def write_recipe(recipe: Recipe, out: Path) -> None:

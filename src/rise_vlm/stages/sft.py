@@ -1,4 +1,4 @@
-"""SFT of the base model, on answers alone (ANS-SFT), on harvested rationales (Inspire), or on the dataset's own (CoT-SFT).
+"""SFT of the base model: on answers alone (ANS-SFT), harvested rationales (Inspire) or the dataset's own (CoT-SFT).
 
 Left out: mixing sources.
 """
@@ -28,9 +28,8 @@ def run(context: Context) -> Summary:
     if rationales is not None:
         records = [record for record in records if rationales.get(record.id)]
         if not records and settings.source == "rationales":
-            raise DataError(
-                f"{context.material.dataset.root}: no training record has a 'rationale', which sft.source=rationales needs."
-            )
+            root = context.material.dataset.root
+            raise DataError(f"{root}: no training record has a 'rationale', which sft.source=rationales needs.")
         if not records:
             say("sft: the harvest kept no rationale, so there is nothing to learn from; the base model goes on.")
             return {"records": 0}

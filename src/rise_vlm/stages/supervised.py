@@ -67,7 +67,7 @@ def stop_id(policy: Policy) -> int:
 
 
 class Supervised:
-    """The work (``engine.trainer.Work``) of an SFT over ``count`` records; ``unit(index, step)`` makes what a visit trains on."""
+    """An SFT over ``count`` records as the trainer sees it; ``unit(index, step)`` makes what a visit trains on."""
 
     def __init__(
         self,

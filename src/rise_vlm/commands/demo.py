@@ -1,0 +1,111 @@
+"""``rise demo``: four ways to train the built-in model on the same drawn records, judged side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rise_vlm.console import duration, say
+from rise_vlm.errors import UserError
+
+if TYPE_CHECKING:
+    from rise_vlm.recipes.demo import Size
+
+STAMP = "demo.json"
+WORLD_FLOORS = ("single_cue", "additive", "random_thing")
+"""Floors that only a world can know; those that the task knows are in every run."""
+
+
+def main(
+    world: Annotated[str, typer.Option(help="affect (emotions of a scene) or errand (find the thing).")] = "affect",
+    quick: Annotated[bool, typer.Option("--quick", help="A few steps of everything, in two minutes.")] = False,
+    out: Annotated[Path, typer.Option(help="The demo's folder.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the data and of the training.")] = 0,
+    train: Annotated[int | None, typer.Option(min=1, help="Training records.", show_default=False)] = None,
+    model: Annotated[str, typer.Option(help="The base model.")] = "tiny",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """See RISE work: zero-shot, ANS-SFT, Visual-RFT and RISE on the same drawn records, judged side by side.
+
+    Stopping and repeating the command continues it.
+    """
+    from rise_vlm.recipes.demo import FULL, QUICK
+
+    results = run_demo(world, QUICK if quick else FULL, out, seed=seed, train=train, model=model)
+    if as_json:
+        typer.echo(json.dumps(results, allow_nan=False))
+        return
+    from rise_vlm.commands.tables import print_results
+
+    print_results(results)
+    typer.echo(f"Report: {(out / 'report.html').resolve()}")
+
+
+def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None, model: str) -> dict[str, Any]:
+    """Make the data, run each arm as a run of its own under ``arms/``, merge, report."""
+    from rise_vlm.recipes import load_recipe
+    from rise_vlm.recipes.demo import ARMS
+    from rise_vlm.report import write_report
+    from rise_vlm.stages.files import write_json
+    from rise_vlm.stages.preflight import check_model, check_writable
+    from rise_vlm.stages.results import merge_results
+    from rise_vlm.stages.run import run_recipe
+
+    began = time.monotonic()
+    data = out / "data"
+    shared = (f"data={json.dumps(str(data))}", f"seed={seed}", f"model={json.dumps(model)}")
+    recipes = [load_recipe(arm, [*shared, *size.overrides.get(arm, ())]) for arm in ARMS]
+    check_model(recipes[0])
+    check_writable(out)
+    say(f"demo: {', '.join(ARMS)} on '{world}', about {size.minutes:g} minutes on two cores; in {out}.")
+    floors = make_data(world, size, out, seed=seed, train=train)
+    parts: list[dict[str, Any]] = []
+    for recipe in recipes:
+        parts.append(run_recipe(recipe, out / "arms" / recipe.name, command=_command(), report=False))
+        results = merge_results(parts, floors)
+        results["data"]["folder"] = "data"
+        write_json(out / "results.json", results)
+    write_report(out)
+    say(f"demo: done in {duration(time.monotonic() - began)}.")
+    return results
+
+
+def make_data(world: str, size: Size, out: Path, *, seed: int, train: int | None) -> list[dict[str, Any]]:
+    """The dataset under ``out/data``, made again only if another is wanted; returns the world's floors and ceiling."""
+    from rise_vlm.stages.files import read_json, write_json
+    from rise_vlm.worlds import load_world
+
+    chosen = load_world(world)
+    wanted = {"world": world, "seed": seed, "train": train or size.train, "val": size.val, "test": size.test}
+    data, stamp = out / "data", read_json(out / STAMP)
+    if not isinstance(stamp, dict) or stamp.get("data") != wanted or not (data / "dataset.yaml").is_file():
+        if data.exists():
+            if not isinstance(stamp, dict):
+                raise UserError(f"{data} exists and was not made by the demo; give another --out.")
+            say(f"demo: {out} held the data of another demo; it is made again, and so are the arms.")
+            shutil.rmtree(data)
+        say(f"demo: drawing {wanted['train'] + size.val + 2 * size.test} pictures of '{world}'.")
+        summary = chosen.make(data, train=wanted["train"], val=size.val, test=size.test, seed=seed)
+        stamp = {"data": wanted, "summary": summary}
+        write_json(out / STAMP, stamp)
+    return _floors(stamp["summary"])
+
+
+def _floors(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The world's own floors beside those of the task, and the best possible score."""
+    rows: list[dict[str, Any]] = []
+    for split, part in (("test", summary), ("ood", summary.get("ood", {}))):
+        floors = {name: score for name, score in part.get("floors", {}).items() if name in WORLD_FLOORS}
+        floors |= {"ceiling": part["best"]} if part.get("best") is not None else {}
+        rows += [{"name": name, "split": split, "metrics": {"score": round(s, 6)}} for name, s in floors.items()]
+    return rows
+
+
+def _command() -> str:
+    return " ".join(["rise", *sys.argv[1:]])

@@ -1,0 +1,51 @@
+"""``rise evaluate``: score a model on a split of a dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rise_vlm.errors import UserError
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="A run folder, a model folder, a hub id, or tiny.")],
+    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    split: Annotated[str, typer.Option(help="The split to answer.")] = "test",
+    role: Annotated[
+        str | None, typer.Option(help="think or answer; a run's own by default, else think.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; runs/evaluate-... if not given.", show_default=False)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Score a model on a split of a dataset: metrics with 95 % intervals, predictions, and a report."""
+    from rise_vlm.data import Dataset
+    from rise_vlm.recipes import load_recipe
+    from rise_vlm.stages.run import run_recipe
+    from rise_vlm.stages.trained import find_model
+
+    if role not in (None, "think", "answer"):
+        raise UserError(f"--role is think or answer, not '{role}'.")
+    Dataset.open(dataset).require(split)
+    found = find_model(model)
+    chosen = role or found.role or "think"
+    name = Path(model).name or "model"
+    overrides = [f"data={json.dumps(str(dataset))}", f"model={json.dumps(found.model)}"]
+    overrides += [f"evaluate.splits=[{json.dumps(split)}]", f"evaluate.roles=[{chosen}]"]
+    overrides += [f"evaluate.limit={limit}"] if limit else []
+    recipe = load_recipe("zero_shot", overrides).model_copy(update={"name": "evaluate", "description": ""})
+    folder = out or Path("runs") / f"evaluate-{name}-{dataset.resolve().name}-{split}-{chosen}"
+    results = run_recipe(recipe, folder, command=f"rise evaluate {model}")
+    if as_json:
+        typer.echo(json.dumps(results, allow_nan=False))
+        return
+    from rise_vlm.commands.tables import print_results
+
+    print_results(results)
+    typer.echo(f"Predictions: {folder / 'predictions'}, report: {folder / 'report.html'}")

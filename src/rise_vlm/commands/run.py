@@ -1,0 +1,75 @@
+"""``rise run``: a recipe on a dataset, from the first stage to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rise_vlm.recipes import Recipe
+    from rise_vlm.stages.run import Prepared
+
+
+def main(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (rise, ans_sft, ...) or a YAML file.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as data=clothing closed_loop.steps=10")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; runs/RECIPE-DATASET if not given.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Run a recipe on a dataset: every stage, the evaluation and the report.
+
+    The same command continues a run that was stopped, and skips the stages that are done and unchanged.
+    """
+    from rise_vlm.recipes import load_recipe
+    from rise_vlm.stages.run import prepare, run_recipe
+
+    loaded = load_recipe(recipe, settings or [])
+    folder = out or default_folder(loaded)
+    if dry_run:
+        _show_plan(prepare(loaded, folder), as_json)
+        return
+    results = run_recipe(loaded, folder, command=f"rise run {recipe}")
+    if as_json:
+        typer.echo(json.dumps(results, allow_nan=False))
+        return
+    from rise_vlm.commands.tables import print_results
+
+    print_results(results)
+    typer.echo(f"Report: {folder / 'report.html'}")
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """``runs/RECIPE-DATASET``."""
+    name = f"{recipe.name}-{Path(recipe.data).resolve().name}" if recipe.data else recipe.name
+    return Path("runs") / name
+
+
+def _show_plan(run: Prepared, as_json: bool) -> None:
+    import yaml
+
+    plan: dict[str, Any] = {
+        "recipe": run.recipe.resolved(),
+        "out": str(run.out),
+        "records": run.material.counts(),
+        "notes": run.material.notes,
+        "stages": [{"stage": step.stage, "folder": str(step.folder), "done": bool(step.done)} for step in run.plan],
+    }
+    if as_json:
+        typer.echo(json.dumps(plan))
+        return
+    typer.echo(yaml.safe_dump(plan["recipe"], sort_keys=False, allow_unicode=True, width=120))
+    records = plan["records"]
+    tests = ", ".join(f"{count} {split}" for split, count in records["tests"].items()) or "none"
+    typer.echo(f"# records: {records['train']} to train on, {records['val']} for the controls; tests: {tests}")
+    for note in plan["notes"]:
+        typer.echo(f"# note: {note}")
+    for step in plan["stages"]:
+        typer.echo(f"# {step['folder']}: {'done before' if step['done'] else 'to run'}")

@@ -1,0 +1,60 @@
+"""How large the demo is: sizes of the data and the settings of each arm that differ from the shipped recipes.
+
+Chosen so that the whole fits ten minutes on two cores (``quick``: two), with the built-in model. Left out: any setting
+that would favour an arm; all train on the same records, and the steps are what the time allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ARMS = ("zero_shot", "ans_sft", "visual_rft", "rise")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Records of each split, overrides by arm, and about how many minutes it takes on two cores."""
+
+    train: int
+    val: int
+    test: int
+    minutes: float
+    overrides: dict[str, tuple[str, ...]]
+
+
+FULL = Size(
+    train=300,
+    val=64,
+    test=200,
+    minutes=10,
+    overrides={
+        "zero_shot": ("evaluate.roles=[think]",),
+        "ans_sft": (),
+        "visual_rft": (),
+        "rise": (),
+    },
+)
+
+QUICK = Size(
+    train=48,
+    val=16,
+    test=32,
+    minutes=2,
+    overrides={
+        "zero_shot": ("evaluate.roles=[think]",),
+        "ans_sft": ("sft.steps=20",),
+        "visual_rft": ("grpo.steps=6", "grpo.records_per_step=4"),
+        "rise": (
+            "warm_up.samples=2",
+            "warm_up.steps=10",
+            "closed_loop.steps=6",
+            "closed_loop.records_per_step=4",
+            "probes.every=3",
+            "probes.records=8",
+            "harvest.samples=4",
+            "sft.steps=20",
+            "grpo.steps=4",
+            "grpo.records_per_step=4",
+        ),
+    },
+)
