@@ -193,10 +193,17 @@ def _start(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
+def _tail(where: str, by: str, comma: str) -> str:
+    """Place and neighbour after a noun; a comma stands before a bare "right of"."""
+    if where and by.startswith(("left", "right")):
+        comma = ","
+    return (f" {where}" if where else "") + (f"{comma} {by}" if by else "")
+
+
 def _sentence(rng: random.Random, scene: Scene, thing: Placed) -> str:
     """One sentence about one thing."""
     where, by = _place(rng, thing), _neighbour(rng, scene, thing)
-    tail = "".join((f" {where}" if rng.random() < 0.45 else "", f" {by}" if by and rng.random() < 0.4 else ""))
+    tail = _tail(where if rng.random() < 0.45 else "", by if by and rng.random() < 0.4 else "", "")
     noun = _noun(rng, thing, 0.75, "a")
     be = "are" if thing.kind in _PLURAL else "is"
     kind = rng.randrange(8)
@@ -255,8 +262,7 @@ def describe_thing(scene: Scene, thing: Placed | str, rng: random.Random) -> str
         if nameless:
             return _start(rng.choice(("It is the {}.", "The {}.", "Look for the {}.")).format(rng.choice(nameless)))
     where, by = _place(rng, thing), _neighbour(rng, scene, thing)
-    tail = "".join((f" {where}" if rng.random() < 0.55 else "",
-                    f"{rng.choice((',', ''))} {by}" if by and rng.random() < 0.4 else ""))  # fmt: skip
+    tail = _tail(where if rng.random() < 0.55 else "", by if by and rng.random() < 0.4 else "", rng.choice((",", "")))
     the, an = _noun(rng, thing, 0.8, "the"), _noun(rng, thing, 0.8, "a")
     be = "are" if thing.kind in _PLURAL else "is"
     return _start(rng.choice((
