@@ -30,10 +30,16 @@ def test_a_name_is_read_whatever_its_case_and_joints(text, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "d", "do", "pan", "dogs", "the dog", "dog.", "'dog'", "dog, frying pan", "dog or frying pan", "dog dog"]
-    + ["frying pan, remote control, dog", "Boeing", "Boeing 737", "cat", "None", "0"],
+    ["", " ", "d", "do", "pan", "dogs", "the dog", "dog.", "'dog'", "Boeing", "Boeing 737", "cat", "None", "0"],
 )
 def test_anything_else_is_a_failure_with_a_reason(text):
+    parsed = TASK.parse(text, None, None)
+    assert parsed.value is None
+    assert parsed.reason
+
+
+@pytest.mark.parametrize("text", ["dog, frying pan", "dog or frying pan", "dog dog", "frying pan, remote control, dog"])
+def test_several_names_are_a_failure(text):
     parsed = TASK.parse(text, None, None)
     assert parsed.value is None
     assert parsed.reason

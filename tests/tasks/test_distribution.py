@@ -149,7 +149,7 @@ def test_a_missing_answer_is_the_worst_answer():
 
 def test_metrics_by_hand():
     metrics = TASK.metrics([({"joy": 1.0}, {"joy": 0.5, "fear": 0.5})])
-    # M = (0.75, 0.25): H(M) - (0 + 1) / 2 = 0.8113 - 0.5; cosine = 0.5 / sqrt(0.5); top-1: one of two tied classes is right
+    # M = (0.75, 0.25): H(M) - (0 + 1) / 2 = 0.8113 - 0.5; top-1: one of the two tied classes is right
     assert metrics["jsd"] == pytest.approx(0.81127812 - 0.5)
     assert metrics["score"] == pytest.approx(1.5 - 0.81127812)
     assert metrics["emd"] == pytest.approx(0.5)

@@ -90,9 +90,9 @@ def _encode(box: Sequence[float], width: int, height: int, across: int, down: in
 def _span(low: float, high: float, units: int) -> tuple[int, int]:
     """Two fractions of a side as whole units within 0..units, the second greater than the first."""
     start, end = (min(units, max(0, round(part * units))) for part in (low, high))
-    if start >= end:
-        end = min(units, start + 1)
-        start = end - 1
+    if start >= end:  # the one unit that holds the middle
+        start = min(units - 1, max(0, math.floor((low + high) / 2 * units)))
+        end = start + 1
     return start, end
 
 

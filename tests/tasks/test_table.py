@@ -1,0 +1,63 @@
+"""The table of tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from rise_vlm.data.card import Card
+from rise_vlm.errors import UserError
+from rise_vlm.tasks import TASKS, higher_is_better, make_task
+
+
+def card(task, classes=("joy", "fear"), **more):
+    return Card(name="set", task=task, classes=list(classes), **more)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_made_from_a_card(name):
+    task = make_task(card(name, question="Which?", synonyms={"joy": ["bliss"]}))
+    assert task.name == name
+    assert task.classes == ("joy", "fear")
+    assert task.question == "Which?"
+    assert (
+        "bliss"
+        in task.leaks("bliss", type("Row", (), {"annotation": [0, 0, 9, 9], "width": 9, "height": 9}), _frame())[0]
+    )
+
+
+def _frame():
+    from rise_vlm.policy.frames import Thousand
+
+    return Thousand()
+
+
+def test_an_unknown_task_names_the_nearest():
+    with pytest.raises(UserError, match=r"unknown task 'distributions'.*Did you mean 'distribution'"):
+        make_task(card("distributions"))
+
+
+def test_options_reach_the_task():
+    truth, guess = {"joy": 1.0}, {"fear": 0.5, "joy": 0.5}
+    usual, official = make_task(card("distribution")), make_task(card("distribution"), score="official")
+    assert usual.score(truth, guess) != official.score(truth, guess)
+
+
+def test_the_direction_of_every_metric_is_the_one_in_which_right_answers_lie():
+    for name, truth, wrong in (
+        ("classification", "joy", "fear"),
+        ("distribution", {"joy": 1.0}, {"fear": 1.0}),
+        ("grounding", [0, 0, 10, 10], [20, 20, 30, 30]),
+    ):
+        task = make_task(card(name))
+        best, worst = task.metrics([(truth, truth)]), task.metrics([(truth, wrong)])
+        assert {"score", "parsed"} <= best.keys() == worst.keys()
+        for metric in best.keys() - {"parsed"}:
+            assert (best[metric] > worst[metric]) is higher_is_better(metric), metric
+
+
+def test_only_grounding_is_reconstructed_with_the_image():
+    assert {name: task.sees_image for name, task in TASKS.items()} == {
+        "classification": False,
+        "distribution": False,
+        "grounding": True,
+    }
