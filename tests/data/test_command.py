@@ -176,7 +176,7 @@ def fake_world(out: Path, *, train: int, val: int, test: int, seed: int) -> dict
             for i in range(number):
                 picture = Image.new("RGB", (2, 2), (seed, i, number))
                 writer.add(split, id=f"{split}{i}", image=picture, annotation="dog")
-    return {"best possible score": 0.9, "floors": {"uniform": 0.5}}
+    return {"best": 0.91234, "floors": {"uniform": 0.5, "ood": {"mean": 0.25}}}
 
 
 def test_make_draws_a_world_and_prints_its_summary(
@@ -185,14 +185,14 @@ def test_make_draws_a_world_and_prints_its_summary(
     monkeypatch.setattr("rise_vlm.worlds.load_world", lambda name: SimpleNamespace(make=fake_world))
     arguments = ["data", "make", "affect", "--out", tmp_path / "w", "--train", 3, "--val", 1, "--test", 2, "--seed", 5]
     code, out, _ = rise(capsys, *arguments)
-    assert code == 0 and "best possible score: 0.9" in out and 'floors: {"uniform": 0.5}' in out
+    assert code == 0 and "best: 0.912" in out and "floors: uniform 0.500, ood (mean 0.250)" in out
     opened = Dataset.open(tmp_path / "w")
     assert {split: len(list(opened.records(split))) for split in opened.splits} == {"train": 3, "val": 1, "test": 2}
     assert opened.image(next(opened.records("train"))).getpixel((0, 0)) == (5, 0, 3)
     code, out, err = rise(capsys, *arguments)
     assert code == 2 and "replace it with --force" in err
     code, result = as_json(capsys, *arguments, "--force")
-    assert code == 0 and result["summary"]["floors"] == {"uniform": 0.5}
+    assert code == 0 and result["summary"]["best"] == 0.91234
 
 
 def test_make_of_an_unknown_world_suggests_the_nearest(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

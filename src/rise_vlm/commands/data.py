@@ -159,9 +159,18 @@ def _quarantined(counts: Counts) -> str:
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
-    """A summary as lines, nested values in JSON."""
-    shown = {key: value if isinstance(value, str) else json.dumps(value) for key, value in summary.items()}
-    return [f"{key}: {value}" for key, value in shown.items()]
+    """A summary as one line per key."""
+    return [f"{key}: {_short(value)}" for key, value in summary.items()]
+
+
+def _short(value: Any) -> str:
+    """A value for a person to read: three decimals, inner keys and values side by side."""
+    if isinstance(value, dict):
+        inner = [
+            f"{key} ({_short(of)})" if isinstance(of, dict) else f"{key} {_short(of)}" for key, of in value.items()
+        ]
+        return ", ".join(inner)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _tell(result: dict[str, Any], as_json: bool, *lines: str) -> None:
