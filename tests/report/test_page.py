@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import rise_vlm
+from rise_vlm.errors import UserError
+from rise_vlm.report import write_report
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+MakeRun = Callable[..., Path]
+
+
+class Page(HTMLParser):
+    """A parsed page: elements with their attributes, and whether every tag was closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID and not self.get_starttag_text().endswith("/>"):  # type: ignore[union-attr]
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def page_of(run: Path, **options: int) -> Page:
+    return Page(write_report(run, **options).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("task", ["classification", "distribution", "grounding"])
+def test_a_whole_run_makes_a_well_formed_page_with_every_part(make_run: MakeRun, task: str) -> None:
+    page = page_of(make_run(task))
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    assert {"results", "loop", "training", "run", "pictures", "cost"} <= ids
+    assert len(page.all("article")) == len(page.all("img")) == 12
+    for word in ("RISE", "Zero-shot", "In domain", "Out of domain", "0.400", "A warm light", "kept", "3.11.7"):
+        assert word in page.words
+
+
+def test_the_page_asks_for_nothing_from_outside(make_run: MakeRun) -> None:
+    run = make_run("grounding")
+    page = page_of(run)
+    for _, attributes in page.elements:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/jpeg;base64,"))
+    text = (run / "report.html").read_text()
+    assert not re.search(r"url\(|@import|<link|<iframe|https?://", text)
+
+
+def test_the_content_policy_allows_only_the_pages_own_script(make_run: MakeRun) -> None:
+    run = make_run()
+    page = page_of(run)
+    (policy,) = [a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    (script,) = re.findall(r"<script>(.*?)</script>", (run / "report.html").read_text(), flags=re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy is not None and f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+
+
+HOSTILE = "</p></article><script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{ 7 * 7 }}"
+
+
+def test_hostile_text_is_shown_and_never_run(make_run: MakeRun) -> None:
+    run = make_run("classification", arms=("zero_shot", "rise"), rationale=HOSTILE)
+    path = run / "predictions" / "rise-test.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for hostile in rows:
+        hostile |= {"id": HOSTILE + hostile["id"], "question": HOSTILE, "annotation": HOSTILE, "value": HOSTILE}
+    rows[0] |= {"value": None, "completion": HOSTILE, "reason": HOSTILE}
+    path.write_text("".join(json.dumps(hostile) + "\n" for hostile in rows))
+    path.rename(path.with_name("ri<i>se-te<b>st.jsonl"))
+    results = json.loads((run / "results.json").read_text())
+    results["data"]["name"] = results["environment"]["command"] = HOSTILE
+    results["arms"][0]["arm"] = results["arms"][0]["split"] = HOSTILE
+    results["arms"][0]["metrics"][HOSTILE] = 0.5
+    results["notes"] = [HOSTILE]
+    (run / "results.json").write_text(json.dumps(results))
+    (run / "recipe.yaml").write_text(f"name: rise\nnote: {HOSTILE}\n")
+    page = page_of(run)
+    assert len(page.all("script")) == 1
+    assert all(not name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert all((image["src"] or "").startswith("data:image/jpeg") for image in page.all("img"))
+    assert "alert(1)" in page.words and "{{ 7 * 7 }}" in page.words
+
+
+def test_hostile_text_in_distributions_is_escaped(make_run: MakeRun) -> None:
+    run = make_run("distribution", splits=("test",))
+    path = run / "predictions" / "rise-test.jsonl"
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps(row | {"annotation": {HOSTILE: 1.0}, "value": {HOSTILE: 1e300, "x": -5}}) + "\n")
+    page = page_of(run)
+    assert len(page.all("script")) == 1 and HOSTILE.split(">")[-1] in page.words
+    widths = re.findall(r"(?:width|left):([\d.]+)%", (run / "report.html").read_text())
+    assert widths and all(0 <= float(width) <= 100 for width in widths)
+
+
+@pytest.mark.parametrize(
+    "missing", ["results.json", "recipe.yaml", "stages", "predictions", "data", "stages/01-closed_loop/histogram.json"]
+)
+def test_any_piece_may_be_missing(make_run: MakeRun, missing: str) -> None:
+    run = make_run("distribution")
+    (run / missing).rename(run.parent / "elsewhere")
+    page = page_of(run)
+    assert bool(page.all("article")) == (missing != "predictions")
+    if missing == "data":
+        assert "is not where it was" in page.words
+
+
+def test_a_run_that_has_finished_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    assert "Nothing has been finished yet" in page_of(tmp_path).words
+
+
+def test_one_arm_on_one_split_needs_no_choice(make_run: MakeRun) -> None:
+    page = page_of(make_run("classification", arms=("rise",), splits=("test",), records=1))
+    assert not [a for a in page.all("button") if "data-judge" in a or a.get("data-split")]
+    assert len(page.all("article")) == 1
+
+
+def test_boxes_are_drawn_in_pixels_of_the_original(make_run: MakeRun) -> None:
+    page = page_of(make_run("grounding", arms=("rise",), splits=("test",), records=3))
+    boxes = [a for a in page.all("rect") if "answer" in (a.get("class") or "")]
+    assert [(a["x"], a["y"], a["height"]) for a in boxes] == [("10.0", "10.0", "40.0")] * 2
+    assert "0 0 64 60" in {a.get("viewbox") for a in page.all("svg")}
+
+
+def test_sixty_large_photographs_stay_under_eight_megabytes(make_run: MakeRun) -> None:
+    run = make_run("classification", arms=("rise",), splits=("test",), records=70, rationale="because " * 4000)
+    noise = Image.merge("RGB", [Image.effect_noise((700, 520), 120) for _ in range(3)])
+    for path in (run / "data/images").iterdir():
+        noise.save(path.with_suffix(".jpg"), quality=90)
+        path.unlink()
+        path.with_suffix(".jpg").rename(path)
+    target = write_report(run)
+    assert 1_000_000 < target.stat().st_size < 8_000_000
+
+
+def test_the_same_run_makes_the_same_page(make_run: MakeRun) -> None:
+    run = make_run("distribution")
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+
+
+def test_the_number_of_pictures_can_be_chosen(make_run: MakeRun) -> None:
+    assert len(page_of(make_run("classification"), items=4).all("article")) == 4
+
+
+def test_a_page_that_cannot_be_written_is_told_and_leaves_nothing_behind(make_run: MakeRun) -> None:
+    run = make_run()
+    (run / "report.html").mkdir()
+    with pytest.raises(UserError, match=r"report\.html cannot be written"):
+        write_report(run)
+    assert not list(run.glob(".report*"))
+
+
+def test_the_report_needs_no_torch(make_run: MakeRun) -> None:
+    code = "import sys; from pathlib import Path; from rise_vlm.report import write_report; "
+    code += f"write_report(Path({str(make_run())!r})); sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(Path(rise_vlm.__file__).parents[1])}
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+import rise_vlm
+import rise_vlm.commands
+from rise_vlm import cli
+from rise_vlm.errors import UserError
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(rise_vlm.__file__).parents[1])}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Put a function in the place of ``rise demo``."""
+
+    def install(body: Callable[[], None]) -> None:
+        module = types.ModuleType("rise_vlm.commands.demo")
+        module.main = body  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "rise_vlm.commands.demo", module)
+
+    return install
+
+
+def test_every_command_of_the_table_has_its_module() -> None:
+    for name in cli.COMMANDS:
+        module = importlib.import_module(f"rise_vlm.commands.{name}")
+        assert hasattr(module, "main") or isinstance(module.app, typer.Typer)
+
+
+def test_every_module_with_a_command_is_in_the_table() -> None:
+    for found in pkgutil.iter_modules(rise_vlm.commands.__path__):
+        module = importlib.import_module(f"rise_vlm.commands.{found.name}")
+        if hasattr(module, "main") or isinstance(getattr(module, "app", None), typer.Typer):
+            assert found.name in cli.COMMANDS
+
+
+def test_help_lists_every_command_and_loads_neither_torch_nor_a_command() -> None:
+    done = python(
+        "import sys; from rise_vlm import cli; code = cli.run(['--help']); "
+        "heavy = ('torch', 'transformers', 'numpy', 'rise_vlm.commands'); "
+        "loaded = [name for name in sys.modules if name in heavy]; "
+        "print('loaded', loaded); sys.exit(code)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "loaded []" in done.stdout
+    assert all(name in done.stdout for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_the_help_of_each_command_comes_without_torch(name: str) -> None:
+    done = python(
+        f"import sys; from rise_vlm import cli; code = cli.run(['{name}', '--help']); "
+        "print('torch' in sys.modules); sys.exit(code)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"rise {name}" in done.stdout and done.stdout.strip().endswith("False")
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"rise-vlm {rise_vlm.__version__}\n"
+
+
+def test_no_command_shows_the_help_and_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 2
+    assert "demo" in "".join(capsys.readouterr())
+
+
+def test_a_mistyped_command_is_wrong_use_and_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["anotate"]) == 2
+    assert "annotate" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_wrong_use(
+    command: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(lambda: None)
+    assert cli.run(["demo", "--no-such-option"]) == 2
+    assert "--no-such-option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_users_mistake_is_one_line_with_its_exit_code(
+    command: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    def mistake() -> None:
+        raise UserError("recipe.yaml: unknown key 'lr'.", exit_code=code)
+
+    command(mistake)
+    assert cli.run(["demo"]) == code
+    captured = capsys.readouterr()
+    assert captured.err == "rise: recipe.yaml: unknown key 'lr'.\n" and captured.out == ""
+
+
+def test_an_interrupt_exits_with_130_and_says_that_nothing_is_lost(
+    command: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    command(interrupt)
+    assert cli.run(["demo"]) == 130
+    err = capsys.readouterr().err
+    assert "interrupted" in err and "continues" in err and "Traceback" not in err
+
+
+def test_a_command_may_choose_its_exit_code(command: Callable[[Callable[[], None]], None]) -> None:
+    def leave() -> None:
+        raise typer.Exit(1)
+
+    command(leave)
+    assert cli.run(["demo"]) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_nothing_more_is_one_line_that_names_the_file(
+    command: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def full() -> None:
+        raise OSError(number, os.strerror(number), "runs/demo/results.json")
+
+    command(full)
+    assert cli.run(["demo"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "runs/demo/results.json" in err and os.strerror(number) in err
+
+
+def test_a_bug_keeps_its_traceback_and_says_where_to_report_it(
+    command: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bug() -> None:
+        raise ZeroDivisionError("of our own making")
+
+    command(bug)
+    assert cli.run(["demo"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "of our own making" in err and "report it" in err
