@@ -18,6 +18,7 @@ import rise_vlm.commands
 from rise_vlm import cli
 from rise_vlm.errors import UserError
 
+
 def python(code: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(rise_vlm.__file__).parents[1])}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
