@@ -1,0 +1,266 @@
+"""Checkpoints: whole or not at all, read back exactly, refused with a reason; and trainings that die by SIGKILL."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import SafetensorError
+from tiny_models import save_tiny
+from torch import nn
+from toy import ToyPolicy, ToyWork, result_of, settings
+
+from rise_vlm.engine import checkpoint as checkpoints
+from rise_vlm.engine.checkpoint import Checkpoint, check, fingerprint, load, recover, replacing, save
+from rise_vlm.engine.trainer import train
+from rise_vlm.errors import UserError
+
+
+def example(step: int = 5, **changes: Any) -> Checkpoint:
+    g = torch.Generator().manual_seed(step)
+    fields: dict[str, Any] = {
+        "step": step,
+        "settings": {"steps": 9, "learning_rate": 0.1},
+        "model": {"w": "2x3 float32 trained"},
+        "weights": {"w": torch.randn(2, 3, generator=g)},
+        "optimizer": {"step.w": torch.tensor(5.0), "exp_avg.w": torch.randn(2, 3, generator=g)},
+        "work": {"order": [3, 1, 2], "ema": torch.randn(3, generator=g), "rng": torch.get_rng_state()},
+        "refused": 1,
+    }
+    return Checkpoint(**(fields | changes))
+
+
+def assert_same(found: Checkpoint | None, expected: Checkpoint) -> None:
+    assert found is not None
+    assert (found.step, found.refused) == (expected.step, expected.refused)
+    assert (found.settings, found.model) == (expected.settings, expected.model)
+    for one, other in (
+        (found.weights, expected.weights),
+        (found.optimizer, expected.optimizer),
+        (found.work, expected.work),
+    ):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else value == other[name]
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    assert load(tmp_path) is None
+    for step in (5, 6):
+        save(tmp_path / "new folder", example(step))
+        assert_same(load(tmp_path / "new folder"), example(step))
+    assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["checkpoint-last"]
+
+
+def test_a_checkpoint_is_json_and_safetensors_and_no_pickle(tmp_path: Path) -> None:
+    save(tmp_path, example())
+    names = sorted(p.name for p in (tmp_path / "checkpoint-last").iterdir())
+    assert names == ["state.json", "tensors.safetensors", "weights.safetensors"]
+    assert json.loads((tmp_path / "checkpoint-last/state.json").read_text())["step"] == 5
+
+
+@given(
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.uint8, torch.int64]), shape=st.lists(st.integers(0, 3))
+)
+def test_tensors_of_any_type_and_shape_come_back(
+    tmp_path_factory: pytest.TempPathFactory, dtype: torch.dtype, shape: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    value = (torch.randn(shape) * 50).to(dtype)
+    save(folder, example(work={"x": value}))
+    found = load(folder)
+    assert found is not None
+    assert found.work["x"].dtype == dtype
+    assert torch.equal(found.work["x"], value)
+
+
+# --- writing fails
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("operation", ["mkdir", "save_file", "fsync", "rename", "write"])
+def test_a_failing_disk_leaves_the_checkpoint_before_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, code: int
+) -> None:
+    save(tmp_path, example(5))
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    target = {"save_file": checkpoints, "fsync": os, "mkdir": Path, "rename": Path, "write": Path}[operation]
+    with monkeypatch.context() as broken:
+        broken.setattr(target, "open" if operation == "write" else operation, fail)
+        with pytest.raises(UserError, match=f"step 6.*{os.strerror(code)}.*before is whole") as caught:
+            save(tmp_path, example(6))
+    assert caught.value.exit_code == 1
+    assert_same(load(tmp_path), example(5))
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-last"]
+
+
+def test_a_failing_first_write_names_the_folder_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoints, "save_file", fail)
+    with pytest.raises(UserError, match=f"{tmp_path}.*No space left.*make room") as caught:
+        save(tmp_path, example())
+    assert "before is whole" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_second_rename_failing_brings_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, example(5))
+    real, calls = Path.rename, []
+
+    def once(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(UserError, match="Input/output error"):
+        save(tmp_path, example(6))
+    assert_same(load(tmp_path), example(5))
+
+
+def test_a_folder_left_between_the_renames_is_recovered(tmp_path: Path) -> None:
+    save(tmp_path, example(5))
+    (tmp_path / "checkpoint-last").rename(tmp_path / "checkpoint-last-old")
+    (tmp_path / "checkpoint-last-new").mkdir()
+    assert_same(load(tmp_path), example(5))
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-last"]
+
+
+def test_replacing_keeps_the_old_folder_if_the_block_fails(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    for text in ("one", "two"):
+        with replacing(target) as new:
+            (new / "file").write_text(text)
+    with pytest.raises(RuntimeError), replacing(target) as new:
+        (new / "file").write_text("three")
+        raise RuntimeError
+    assert (target / "file").read_text() == "two"
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    recover(target)
+    assert (target / "file").read_text() == "two"
+
+
+# --- reading back fails
+
+
+@pytest.mark.parametrize("name", ["state.json", "weights.safetensors", "tensors.safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "garbage"])
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, name: str, damage: str) -> None:
+    save(tmp_path, example())
+    path = tmp_path / "checkpoint-last" / name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-20] if damage == "cut" else b"\x80 not what it was")
+    with pytest.raises(UserError, match=r"checkpoint-last is damaged.*delete .*checkpoint-last to start afresh"):
+        load(tmp_path)
+
+
+def test_a_checkpoint_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, example())
+    path = tmp_path / "checkpoint-last/state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(UserError, match="format 99"):
+        load(tmp_path)
+
+
+def run(folder: Path, policy: ToyPolicy, **changes: Any) -> None:
+    train(policy, ToyWork(policy), settings(**changes), folder, "toy")
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (lambda: ToyPolicy(width=9), r"another model: '0.bias' is 8 float32 trained in the checkpoint and 9 float32"),
+        (lambda: ToyPolicy(frozen_seed=0), r"another model: '.frozen weights.'"),
+        (lambda: ToyPolicy(dtype=torch.bfloat16), r"8 float32 trained in the checkpoint and 8 bfloat16"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, policy: Any, message: str) -> None:
+    run(tmp_path, ToyPolicy())
+    before = result_of(tmp_path)
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, policy())
+    assert result_of(tmp_path) == before
+
+
+def test_another_frozen_base_is_refused_though_its_shapes_agree(tmp_path: Path) -> None:
+    run(tmp_path, ToyPolicy(frozen_seed=1))
+    run(tmp_path, ToyPolicy(frozen_seed=1))
+    with pytest.raises(UserError, match="frozen weights"):
+        run(tmp_path, ToyPolicy(frozen_seed=2))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.5}, {"seed": 8}, {"steps": 9}, {"schedule": "cosine"}])
+def test_other_settings_are_refused_by_name(tmp_path: Path, change: dict[str, Any]) -> None:
+    run(tmp_path, ToyPolicy())
+    before = result_of(tmp_path)
+    name, value = next(iter(change.items()))
+    with pytest.raises(UserError, match=f"written with {name}=.*now it is {value}.*delete"):
+        run(tmp_path, ToyPolicy(), **change)
+    assert result_of(tmp_path) == before
+
+
+def test_how_often_to_save_may_change(tmp_path: Path) -> None:
+    run(tmp_path, ToyPolicy())
+    before = result_of(tmp_path)
+    run(tmp_path, ToyPolicy(), save_every=5)
+    assert result_of(tmp_path) == before
+
+
+def test_the_fingerprint_tells_frozen_weights_apart() -> None:
+    layer, other = nn.Linear(40, 40), nn.Linear(40, 40)
+    assert fingerprint(layer) == fingerprint(other), "trained weights are in the checkpoint"
+    for module in (layer, other):
+        module.weight.requires_grad_(False)
+    assert fingerprint(layer) != fingerprint(other)
+    check(Path(), example(model=fingerprint(layer)), example().settings, fingerprint(layer))
+
+
+# --- SIGKILL
+
+
+def killed(*arguments: str) -> dict[str, Any]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_grpo_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """Weights, optimizer state, model and metrics of a real, sampled training with the tower trained."""
+    model = save_tiny(tmp_path / "tiny")
+    steps = killed("anywhere", str(tmp_path), str(model))["steps"]
+    assert len(steps) >= 4, "it was killed several times"
+    assert len({step for step in steps if 0 < step < 12}) >= 2, "and went on from several checkpoints"
+    whole = result_of(tmp_path / "whole")
+    assert whole["checkpoint-last/weights.safetensors"] != model.joinpath("model.safetensors").read_bytes()
+    assert result_of(tmp_path / "killed") == whole
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_death_at_any_operation_on_the_disk_loses_nothing(tmp_path: Path) -> None:
+    deaths = killed("on_disk", str(tmp_path))["deaths"]
+    assert deaths > 30
+    whole = result_of(tmp_path / "whole")
+    for death in range(deaths):
+        assert result_of(tmp_path / f"killed-{death}") == whole, death
