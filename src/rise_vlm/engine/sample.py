@@ -14,10 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rise_vlm.engine.cache import CatchCache, SlotCache
+from rise_vlm.engine.cache import CatchCache, DecodeCache, SlotCache
 from rise_vlm.errors import UserError
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
+
+
+BLOCK = 64
+"""Tokens of the vocabulary that are drawn from as one before one of them is."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,7 @@ class Sampling:
             tokens = logits.argmax(-1)
         else:
             logprobs = self._filter(logits / self.temperature).log_softmax(-1)
-            # float64: in float32 the tail of a large vocabulary is lost once the sum is near 1.
-            cumulative = logprobs.double().exp_().cumsum(-1)
-            total = cumulative[:, -1]
-            below = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
-            # The first entry above: never one of probability 0, whose sum equals its neighbour's.
-            tokens = torch.searchsorted(cumulative, below[:, None], right=True)[:, 0]
+            tokens = draw(logprobs.exp(), uniform)
         return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
 
     def _filter(self, logits: Tensor) -> Tensor:
@@ -74,6 +73,32 @@ class Sampling:
             beyond = ordered.cumsum(-1) - ordered >= self.top_p
             logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
         return logits
+
+
+def draw(chances: Tensor, uniform: Tensor) -> Tensor:
+    """Tokens (R,) by the inverse of the cumulative distribution of ``chances`` (R, V) at ``uniform`` (R,) in [0, 1).
+
+    In two steps, a block and a token in it, so that the long sums run over V / 64 numbers. In float64: in float32 the
+    tail of a large vocabulary is lost once the sum is near 1.
+    """
+    chances = torch.nn.functional.pad(chances, (0, -chances.shape[-1] % BLOCK))
+    blocks = chances.unflatten(-1, (-1, BLOCK))
+    over = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    block, rest = _first_above(over, uniform * over[:, -1])
+    inner = blocks[torch.arange(len(block), device=block.device), block].double().cumsum(-1)
+    return block * BLOCK + _first_above(inner, rest)[0]
+
+
+def _first_above(cumulative: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each row (R, K) first exceeds ``at`` (R,), and how far ``at`` lies above the entry before.
+
+    Never an entry of probability 0: its sum equals its neighbour's.
+    """
+    total = cumulative[:, -1]
+    at = torch.minimum(at, torch.nextafter(total, torch.zeros_like(total)))
+    found = torch.searchsorted(cumulative, at[:, None], right=True)
+    before = torch.where(found > 0, cumulative.gather(-1, (found - 1).clamp_min(0)), 0.0)
+    return found[:, 0], at - before[:, 0]
 
 
 def sample(
@@ -91,8 +116,9 @@ def sample(
 ) -> list[list[Rollout]]:
     """``n`` rollouts of each prompt, in the prompts' order.
 
-    ``max_rows`` sequences and ``batch_tokens`` cached tokens at most are decoded at once. Temperature 0 is greedy.
-    The same generator state gives the same rollouts, whatever the bounds.
+    At most ``max_rows`` sequences and about ``batch_tokens`` cached tokens are decoded at once; the same generator
+    state gives the same rollouts whatever these bounds. Temperature 0 is greedy. With ``top_p`` or ``top_k`` the
+    rollouts' log-probs are those of the cut distribution, which scoring does not know: leave them off for training.
 
     Raises:
         UserError: a prompt and its completion would not fit the model's context, or a setting is out of range.
@@ -101,29 +127,15 @@ def sample(
     _check(policy, prompts, n, max_new_tokens)
     if not prompts or n == 0:
         return [[] for _ in prompts]
-    with torch.no_grad(), _evaluating(policy):
-        uniforms = torch.rand(
-            len(prompts) * n, max_new_tokens, dtype=torch.float64, generator=generator, device=generator.device
-        )
-        length = max(len(p) for p in prompts) + max_new_tokens
-        slots = max(1, min(len(prompts) * n, max_rows, batch_tokens // length))
-        decoder = _Decoder(policy, how, prompts, n, max_new_tokens, uniforms.to(policy.device), slots, batch_tokens)
-        return decoder.run()
-
-
-class _evaluating:
-    """Dropout off while the block runs."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.model, self.was = policy.model, policy.model.training
-
-    def __enter__(self) -> None:
-        if self.was:
-            self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        if self.was:
-            self.model.train()
+    was_training = policy.model.training
+    policy.model.eval()
+    try:
+        with torch.no_grad():
+            shape = len(prompts) * n, max_new_tokens
+            uniforms = torch.rand(*shape, dtype=torch.float64, generator=generator, device=generator.device)
+            return _Decoder(policy, how, prompts, n, uniforms.to(policy.device), max_rows, batch_tokens).run()
+    finally:
+        policy.model.train(was_training)
 
 
 def _check(policy: Policy, prompts: Sequence[Prompt], n: int, max_new_tokens: int) -> None:
@@ -138,11 +150,11 @@ def _check(policy: Policy, prompts: Sequence[Prompt], n: int, max_new_tokens: in
 
 
 @dataclass
-class _Prefilled:
-    """A batch of prefilled prompts that still have sequences to place."""
+class _Waiting:
+    """Sequences of one prompt that are not placed yet; ``prefilled`` is (cache, its row, logits (V,)) once computed."""
 
-    caught: CatchCache
-    logits: Tensor  # (R, V) after each prompt's last token
+    sequences: list[int]
+    prefilled: tuple[CatchCache, int, Tensor] | None = None
 
 
 class _Decoder:
@@ -154,98 +166,119 @@ class _Decoder:
         how: Sampling,
         prompts: Sequence[Prompt],
         n: int,
-        max_new_tokens: int,
         uniforms: Tensor,
-        slots: int,
+        max_rows: int,
         batch_tokens: int,
     ) -> None:
-        self.policy, self.how, self.prompts, self.n, self.limit = policy, how, prompts, n, max_new_tokens
-        self.uniforms, self.slots, self.batch_tokens = uniforms, slots, batch_tokens
+        self.policy, self.how, self.prompts, self.n = policy, how, prompts, n
+        self.uniforms, self.batch_tokens = uniforms, batch_tokens
         device = policy.device
-        total = len(prompts) * n
-        self.ids = torch.zeros(total, max_new_tokens, dtype=torch.long, device=device)
-        self.logprobs = torch.zeros(total, max_new_tokens, device=device)
-        self.counts = torch.zeros(total, dtype=torch.long, device=device)
+        self.ids = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
+        self.logprobs = torch.zeros(uniforms.shape, device=device)
+        self.counts = torch.zeros(len(uniforms), dtype=torch.long, device=device)
         self.stops = torch.tensor(policy.stop_ids, dtype=torch.long, device=device)
-        layers = policy.base.config.get_text_config().num_hidden_layers
-        length = max(len(p) for p in prompts) + max_new_tokens
-        self.cache = SlotCache(layers, slots, length, device, policy.dtype)
-        self.queue = deque(self._by_identity())
+        self.queue = deque(self._distinct())
+        self.cache = self._make_cache(max_rows)
         # Per active slot: its sequence, its last token, the rope position of that token.
         self.sequence = torch.zeros(0, dtype=torch.long, device=device)
         self.token = torch.zeros(0, dtype=torch.long, device=device)
         self.position = torch.zeros(0, dtype=torch.long, device=device)
 
-    def _by_identity(self) -> list[list[int]]:
-        """Sequences grouped by what the model sees, so that equal prompts share a prefill."""
+    @property
+    def limit(self) -> int:
+        """The most tokens of a completion."""
+        return self.ids.shape[1]
+
+    def _distinct(self) -> list[_Waiting]:
+        """Sequences by what the model sees, so that equal prompts share a prefill; longest first, to pad little."""
         groups: dict[object, list[int]] = {}
         for index, prompt in enumerate(self.prompts):
             groups.setdefault(prompt.identity, []).extend(range(index * self.n, (index + 1) * self.n))
-        return list(groups.values())
+        longest_first = sorted(groups.values(), key=lambda sequences: -len(self.prompts[sequences[0] // self.n]))
+        return [_Waiting(sequences) for sequences in longest_first]
+
+    def _make_cache(self, max_rows: int) -> DecodeCache | SlotCache:
+        longest = max(len(prompt) for prompt in self.prompts)
+        device, total = self.policy.device, len(self.ids)
+        if not self.policy.packs:
+            slots = max(1, min(total, max_rows, self.batch_tokens // (longest + self.limit)))
+            return SlotCache(self._layers, slots, longest + self.limit, device)
+        # Twice the prompts that full groups need: stragglers hold on to theirs while others come in.
+        slots = max(1, min(total, max_rows, self.batch_tokens // (2 * longest // self.n + self.limit)))
+        return DecodeCache(min(len(self.queue), 2 * slots // self.n + 1), slots, longest, self.limit, device)
+
+    @property
+    def _layers(self) -> int:
+        return int(self.policy.base.config.get_text_config().num_hidden_layers)
 
     def run(self) -> list[list[Rollout]]:
+        """Decode until no sequence is left."""
         while self.queue or len(self.sequence):
-            free = self.slots - len(self.sequence)
-            if self.queue and free >= max(1, self.slots // 4):
-                self._refill(free)
+            prompts, rows = self.cache.room
+            # A prefill of a few prompts is cheaper than as many of one, so wait for some room.
+            if self.queue and prompts and rows >= max(1, (rows + len(self.sequence)) // 4):
+                self._refill(prompts, rows)
             if len(self.sequence):
                 self._step()
         return self._rollouts()
 
-    def _refill(self, free: int) -> None:
-        """Prefill queued prompts and place their sequences in free slots."""
-        chosen: list[list[int]] = []
+    def _refill(self, prompts: int, rows: int) -> None:
+        """Place queued sequences in the room there is."""
+        chosen: list[_Waiting] = []
         tokens = 0
-        while self.queue and free > 0:
-            sequences = self.queue[0]
-            length = len(self.prompts[sequences[0] // self.n])
-            if chosen and tokens + length > self.batch_tokens:
+        while self.queue and rows > 0 and len(chosen) < prompts:
+            waiting = self.queue[0]
+            tokens += len(self._prompt(waiting))
+            if chosen and (tokens > self.batch_tokens or (waiting.prefilled is None) != (chosen[0].prefilled is None)):
                 break
-            tokens += length
-            take, rest = sequences[:free], sequences[free:]
-            chosen.append(take)
-            free -= len(take)
-            if rest:
-                self.queue[0] = rest
-            else:
+            taken = waiting.sequences[:rows]
+            chosen.append(_Waiting(taken, waiting.prefilled))
+            rows -= len(taken)
+            waiting.sequences = waiting.sequences[len(taken) :]
+            if not waiting.sequences:
                 self.queue.popleft()
-        self._place(chosen)
+        caught, source, logits = self._prefilled(chosen)
+        if self.queue and self.queue[0].prefilled is None and self._prompt(self.queue[0]) is self._prompt(chosen[-1]):
+            self.queue[0].prefilled = caught, int(source[-1]), logits[-1]
+        self._place(chosen, caught, source, logits)
 
-    def _place(self, chosen: list[list[int]]) -> None:
-        prompts = [self.prompts[sequences[0] // self.n] for sequences in chosen]
-        caught, logits = self._prefill(prompts)
-        device = self.policy.device
-        source = torch.tensor([i for i, s in enumerate(chosen) for _ in s], device=device)
-        sequence = torch.tensor([s for sequences in chosen for s in sequences], device=device)
-        lengths = torch.tensor([len(p) for p in prompts], device=device)[source]
-        following = torch.tensor([p.next_position for p in prompts], device=device)[source]
-        self.cache.fill(caught, source, lengths)
-        self.sequence = torch.cat([self.sequence, sequence])
-        self.position = torch.cat([self.position, following - 1])
-        self.token = torch.cat([self.token, torch.zeros_like(sequence)])
-        self._emit(logits[source], first=len(self.sequence) - len(sequence))
+    def _prompt(self, waiting: _Waiting) -> Prompt:
+        return self.prompts[waiting.sequences[0] // self.n]
 
-    def _prefill(self, prompts: Sequence[Prompt]) -> tuple[CatchCache, Tensor]:
-        """Keys and values of right-padded prompts and the logits (R, V) that follow each."""
-        policy = self.policy
+    def _prefilled(self, chosen: list[_Waiting]) -> tuple[CatchCache, Tensor, Tensor]:
+        """Keys and values of the chosen prompts, the rows (Q,) they are in, and the logits (Q, V) that follow them."""
+        policy, prompts = self.policy, [self._prompt(waiting) for waiting in chosen]
+        if chosen[0].prefilled is not None:
+            caught, row, logits = chosen[0].prefilled
+            return caught, torch.tensor([row], device=policy.device), logits[None]
         features = policy.image_features(prompts, grad=False)
         ids, positions, lengths = pad_prompts(prompts, policy.device)
-        embeds = policy.embed(ids, [[features[image.key] for image in p.images] for p in prompts])
-        caught = CatchCache(len(self.cache.layers))
+        embeds = policy.embed(ids, [[features[image.key] for image in prompt.images] for prompt in prompts])
+        caught = CatchCache(self._layers)
         # Padding is on the right, so the causal rule alone keeps it out of sight.
         hidden = policy.hidden(embeds, positions, None, caught)
-        last = hidden[torch.arange(len(prompts), device=policy.device), lengths - 1]
-        return caught, policy.logits(last)
+        rows = torch.arange(len(prompts), device=policy.device)
+        return caught, rows, policy.logits(hidden[rows, lengths - 1])
+
+    def _place(self, chosen: list[_Waiting], caught: CatchCache, source: Tensor, logits: Tensor) -> None:
+        """Give the chosen sequences slots and draw their first tokens."""
+        device = self.policy.device
+        prompts = [self._prompt(waiting) for waiting in chosen]
+        owners = torch.tensor([q for q, waiting in enumerate(chosen) for _ in waiting.sequences], device=device)
+        sequence = torch.tensor([s for waiting in chosen for s in waiting.sequences], device=device)
+        following = torch.tensor([prompt.next_position for prompt in prompts], device=device)
+        self.cache.append(caught, source, torch.tensor([len(prompt) for prompt in prompts], device=device), owners)
+        self.sequence = torch.cat([self.sequence, sequence])
+        self.position = torch.cat([self.position, following[owners] - 1])
+        self.token = torch.cat([self.token, torch.zeros_like(sequence)])
+        self._emit(logits[owners], first=len(self.sequence) - len(sequence))
 
     def _step(self) -> None:
         """Decode one token of each active sequence."""
-        cache, policy = self.cache, self.policy
-        mask = cache.begin_step(int(cache.columns.max()) + 1)
-        embeds = policy.base.get_input_embeddings()(self.token[:, None])
-        axes = self.prompts[0].positions.shape[0]
-        hidden = policy.hidden(embeds, self.position.expand(axes, -1).unsqueeze(-1), mask, cache)
-        cache.end_step()
-        self._emit(policy.logits(hidden[:, -1]), first=0)
+        embeds = self.policy.base.get_input_embeddings()(self.token[:, None])
+        axes = len(self.prompts[0].positions)
+        hidden = self.cache.step(self.policy, embeds, self.position.expand(axes, -1).unsqueeze(-1))
+        self._emit(self.policy.logits(hidden[:, -1]), first=0)
 
     def _emit(self, logits: Tensor, first: int) -> None:
         """Draw a token for the slots from ``first`` on, record it, and drop the sequences that end."""

@@ -130,8 +130,8 @@ def _score_rows(
         hidden = policy.hidden(embeds, positions, valid)
     else:
         lengths = [[len(c) - 1 for c in row.completions] for row in rows]
-        shared = SharedPrompts.of([len(row.prompt) for row in rows], lengths, policy.device, embeds.dtype)
-        hidden = policy.hidden(embeds, positions, None, shared=shared)
+        plan = SharedPrompts.of([len(row.prompt) for row in rows], lengths, policy.device, embeds.dtype)
+        hidden = policy.hidden(embeds, positions, None, plan=plan)
     at = hidden.flatten(0, 1).index_select(0, source)
     logprobs, entropies = _OutputLayer.apply(at, policy.head.weight, policy, targets, temperature, entropy)
     sizes = [len(c) for row in rows for c in row.completions]

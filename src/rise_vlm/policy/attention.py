@@ -1,6 +1,7 @@
 """Attention over groups that share a prompt, as an attention function of transformers.
 
-All tokens of a batch of groups lie in one row without padding: ``[prompt, c1 .. cG, next prompt, ...]``. A completion
+Registered under ``NAME``, it attends as transformers does unless a forward pass brings a plan: ``SharedPrompts`` here
+for scoring and training, ``DecodeCache`` of the engine for sampling. For ``SharedPrompts`` all tokens of a batch of groups lie in one row without padding: ``[prompt, c1 .. cG, next prompt, ...]``. A completion
 sees its prompt and its own past; that equals a dense 4-D mask over the row, and costs far less: prompts attend among
 themselves once, completions attend to ``[prompt, own]``, and no query meets another completion's keys.
 Left out: kernels that read the shared prompt's keys without copying them to each completion.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,16 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "rise_shared_prompt"
 """The attention implementation's name in transformers' registry."""
+
+
+class AttentionPlan(Protocol):
+    """Replaces the attention of each layer in one forward pass; ``mask`` is any 4-D tensor (transformers leaves those)."""
+
+    mask: Tensor
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Heads' outputs (R, L, heads, D) from rotated (R, heads, L, D) queries and (R, key heads, L, D) keys, values."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,14 +51,14 @@ class SharedPrompts:
 
     @classmethod
     def of(
-        cls, prompt_lengths: Sequence[int], completion_lengths: Sequence[Sequence[int]], device: torch.device, dtype: Any
+        cls, prompts_of: Sequence[int], completions_of: Sequence[Sequence[int]], device: torch.device, dtype: torch.dtype
     ) -> SharedPrompts:
-        """The layout of rows ``[prompt, its completions, ...]`` with these lengths; empty completions take no room."""
+        """The layout of rows ``[prompt, its completions, ...]`` of these lengths; empty completions take no room."""
         prompts: list[Tensor] = []
         completions: list[Tensor] = []
         owner: list[int] = []
         here = 0
-        for number, (prompt, own) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
+        for number, (prompt, own) in enumerate(zip(prompts_of, completions_of, strict=True)):
             prompts.append(torch.arange(here, here + prompt))
             here += prompt
             for length in own:
@@ -63,14 +74,40 @@ class SharedPrompts:
         own_length = (tails < here).sum(1)
         place = torch.arange(tails.shape[1])
         sees_prompt = (padded < here)[owners][:, None, :].expand(-1, tails.shape[1], -1)
-        sees_own = (place[:, None] >= place[None, :]).expand(len(tails), -1, -1) & (place < own_length[:, None])[:, None]
+        sees_own = (place[:, None] >= place[None, :]) & (place < own_length[:, None])[:, None]
         seen = torch.cat([sees_prompt, sees_own], dim=-1)
         mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)[:, None]
         return cls(*(t.to(device) for t in (padded, tails, owners, back, mask)))
 
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """See ``AttentionPlan``; the single row holds all N tokens."""
+        index = torch.cat([self.prompts.flatten(), self.completions.flatten()])
+
+        def parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
+            """The prompts' (R, heads, P, D) and the completions' (S, heads, C, D) part."""
+            tokens = tensor[0].transpose(0, 1).flatten(1)
+            places = _Spread.apply(tokens, index, self.back).unflatten(-1, (tensor.shape[1], -1))
+            split = self.prompts.numel()
+            of_prompts = places[:split].unflatten(0, self.prompts.shape)
+            return of_prompts.transpose(1, 2), places[split:].unflatten(0, self.completions.shape).transpose(1, 2)
+
+        (query_p, query_c), (key_p, key_c), (value_p, value_c) = parts(query), parts(key), parts(value)
+        groups = query.shape[1] // key.shape[1]
+        of_prompts = scaled_dot_product_attention(
+            query_p, _repeat(key_p, groups), _repeat(value_p, groups), is_causal=True, scale=scaling
+        )
+        done = [of_prompts]
+        if len(self.owner):
+            key_c = _repeat(torch.cat([key_p.index_select(0, self.owner), key_c], dim=2), groups)
+            value_c = _repeat(torch.cat([value_p.index_select(0, self.owner), value_c], dim=2), groups)
+            done.append(scaled_dot_product_attention(query_c, key_c, value_c, self.mask, scale=scaling))
+        places = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in done])
+        tokens = _Gather.apply(places.flatten(1), index, self.back)
+        return tokens.unflatten(-1, (query.shape[1], -1))[None]
+
 
 class _Spread(torch.autograd.Function):
-    """Tokens (N, F) to padded places (M, F), zeros in padding. Each token has one place, so backward is a gather too."""
+    """Tokens (N, F) to padded places (M, F), zeros in padding; each token has one place, so backward gathers too."""
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, index: Tensor, back: Tensor) -> Tensor:
@@ -108,47 +145,17 @@ def attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    scaling: float | None = None,
+    scaling: float,
     dropout: float = 0.0,
-    shared: SharedPrompts | None = None,
+    plan: AttentionPlan | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' scaled-dot-product attention, or with ``shared`` attention over groups.
-
-    ``query`` (1, heads, N, D), ``key`` and ``value`` (1, key heads, N, D); returns (1, N, heads, D).
-    """
-    if shared is None:
+    """transformers' scaled-dot-product attention, or what ``plan`` says; returns (R, L, heads, D)."""
+    if plan is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
-    rows, width = shared.prompts.shape
-    index = torch.cat([shared.prompts.flatten(), shared.completions.flatten()])
-    split = rows * width
-
-    def parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """The prompts' (R, heads, P, D) and the completions' (S, heads, C, D) part."""
-        heads, size = tensor.shape[1], tensor.shape[3]
-        tokens = tensor[0].transpose(0, 1).reshape(-1, heads * size)
-        places = _Spread.apply(tokens, index, shared.back).unflatten(-1, (heads, size))
-        own = places[split:].unflatten(0, shared.completions.shape)
-        return places[:split].unflatten(0, shared.prompts.shape).transpose(1, 2), own.transpose(1, 2)
-
-    (query_p, query_c), (key_p, key_c), (value_p, value_c) = parts(query), parts(key), parts(value)
-    groups = query.shape[1] // key.shape[1]
-    done = [
-        scaled_dot_product_attention(
-            query_p, _repeat(key_p, groups), _repeat(value_p, groups), is_causal=True, scale=scaling, dropout_p=dropout
-        )
-    ]
-    if len(shared.owner):
-        key_c = _repeat(torch.cat([key_p.index_select(0, shared.owner), key_c], dim=2), groups)
-        value_c = _repeat(torch.cat([value_p.index_select(0, shared.owner), value_c], dim=2), groups)
-        done.append(
-            scaled_dot_product_attention(query_c, key_c, value_c, shared.mask, scale=scaling, dropout_p=dropout)
-        )
-    places = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in done])
-    tokens = _Gather.apply(places.flatten(1), index, shared.back)
-    return tokens.unflatten(-1, (query.shape[1], -1))[None], None
+    return plan.attend(int(module.layer_idx), query, key, value, scaling), None  # type: ignore[arg-type]
 
 
 def _repeat(tensor: Tensor, groups: int) -> Tensor:

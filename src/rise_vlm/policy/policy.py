@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rise_vlm.errors import UserError
-from rise_vlm.policy.attention import NAME, SharedPrompts
+from rise_vlm.policy.attention import NAME, AttentionPlan
 from rise_vlm.policy.families import Family
 from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
 from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype
@@ -200,17 +200,17 @@ class Policy:
         positions: Tensor,
         mask: Tensor | None,
         cache: Any = None,
-        shared: SharedPrompts | None = None,
+        plan: AttentionPlan | None = None,
     ) -> Tensor:
         """Last hidden states (R, L, H) of embeddings (R, L, H) at rope positions (3 or 1, R, L).
 
         ``mask`` is additive (R, 1, L, keys), or (R, L) with 0 for padding, or None: each token sees those before it.
-        ``shared`` says instead which tokens of a single row are prompts and completions.
+        ``plan`` attends in place of all that; only models that pack take one.
         """
         more: dict[str, Any] = {}
-        if shared is not None:
-            # Any 4-D mask stops transformers from making its own, which would be N x N.
-            mask, more = shared.mask, {"shared": shared}
+        if plan is not None:
+            # Any 4-D mask stops transformers from making its own, which would be L x L.
+            mask, more = plan.mask, {"plan": plan}
         return self.language_model(
             inputs_embeds=inputs_embeds,
             position_ids=positions if positions.shape[0] == 3 else positions[0],
