@@ -1,0 +1,120 @@
+"""Every command of the README works: it is run on a few small pictures, or, where it would take long, parsed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from PIL import Image, ImageDraw
+
+import rise_vlm
+from rise_vlm import cli
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+
+FEW = ("train.steps=1", "records_per_step=2")
+SMALL_RUN = [
+    "warm_up.samples=1", *(f"warm_up.{key}" for key in FEW),
+    "closed_loop.rollouts.group=2", "closed_loop.probes.records=2", *(f"closed_loop.{key}" for key in FEW),
+    "harvest.samples=1", "harvest.threshold=0", *(f"sft.{key}" for key in FEW),
+    "grpo.rollouts.group=2", *(f"grpo.{key}" for key in FEW), "evaluate.limit=2",
+]  # fmt: skip
+
+RUN: dict[str, list[str]] = {
+    "rise data import": ["--val", "0.2", "--test", "0.3"],
+    "rise data check": [],
+    "rise data make": ["--train", "6", "--val", "2", "--test", "2"],
+    "rise run rise data=clothing --dry-run": [],
+    "rise run rise data=clothing --out": SMALL_RUN,
+    "rise run rise_qwen2_vl_2b": [],
+    "rise run rise data=clothing model=": [],
+    "rise annotate": ["--max-new-tokens", "8"],
+    "rise evaluate": ["--limit", "2"],
+    "rise report": [],
+}
+"""Beginning of a command -> what is added to make it small. They are run in the README's order."""
+
+PARSED = ("rise demo", "rise run ans_sft", "rise run rise data=scenes", "rise doctor")
+"""These take long or have tests of their own; here their arguments are parsed."""
+
+
+def commands() -> list[str]:
+    """The lines of all fenced bash blocks, without comments."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.M | re.S)
+    lines = [shlex.join(shlex.split(line, comments=True)) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def plan(command: str) -> list[str] | None:
+    """The small form of a command that is run; None for one that is not."""
+    found = [more for start, more in RUN.items() if command.replace("'", "").startswith(start)]
+    return [*shlex.split(command), *found[0]] if found else None
+
+
+def test_the_readme_shows_the_two_commands_first_and_stays_short() -> None:
+    assert commands()[:2] == ["make demo", "make test"]
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 120
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_is_known(command: str) -> None:
+    if command.startswith("make "):
+        target = command.split()[1]
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M)
+        return
+    assert plan(command) is not None or command.startswith(PARSED), f"the README's '{command}' is not tested"
+    parse(shlex.split(command)[1:])
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command line as ``rise`` would, without running it; an unknown option or argument raises."""
+    command = typer.main.get_command(cli.build(arguments[0]))
+    context = command.make_context("rise", list(arguments), resilient_parsing=False)
+    while hasattr(command, "resolve_command"):
+        name, command, arguments = command.resolve_command(context, arguments)
+        context = command.make_context(name, list(arguments), parent=context)
+
+
+def test_parsing_refuses_what_the_command_does_not_take() -> None:
+    for arguments in (["demo", "--no-such"], ["evaluate", "one-argument-only"], ["data", "make"]):
+        with pytest.raises(Exception, match=r"(?i)no such option|missing"):
+            parse(arguments)
+
+
+def photographs(folder: Path, count: int) -> None:
+    """A few pictures of two classes, of a photo's size and shape."""
+    for name, colour in (("hat", "darkred"), ("shoe", "steelblue")):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            picture = Image.new("RGB", (320, 240), "linen")
+            ImageDraw.Draw(picture).ellipse((60 + 9 * index, 50, 220, 190), fill=colour)
+            picture.save(folder / name / f"{name}-{index}.jpg")
+
+
+def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
+    photographs(tmp_path / "photos", 6)
+    photographs(tmp_path / "new-photos", 1)
+    source = str(Path(rise_vlm.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    for command in commands():
+        small = plan(command)
+        if small is None:
+            continue
+        line = [sys.executable, "-m", "rise_vlm.cli", *small[1:]]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, f"{shlex.join(small)}\n{done.stdout}\n{done.stderr}"
+    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2
+    assert (tmp_path / "runs" / "clothing" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
