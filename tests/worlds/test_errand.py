@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,28 @@ def test_queries_do_not_name_what_is_seen() -> None:
     for query in QUERIES.values():
         for text in (*query.phrasings, *query.held_out):
             assert errand.stated_facts(text) == frozenset(), text
+
+
+def spelled(text: str) -> list[str]:
+    """The words as written: to a model without prior English a capital makes another word."""
+    return re.findall(r"[A-Za-z]+", text)
+
+
+def test_held_out_wordings_are_new_sentences_of_known_telling_words() -> None:
+    """Whoever knows the training wordings, and no other English, can tell what a held-out wording wants."""
+    known = {name: {word for text in query.phrasings for word in spelled(text)} for name, query in QUERIES.items()}
+    askers = Counter(word for vocabulary in known.values() for word in vocabulary)
+    for name, query in QUERIES.items():
+        for text in query.held_out:
+            told = set(spelled(text))
+            assert told <= set(askers), text
+            assert min(askers[word] for word in told & known[name]) <= 1 + 3, text
+            weights = {
+                other: sum(math.log(len(QUERIES) / askers[word]) for word in told & vocabulary)
+                for other, vocabulary in known.items()
+            }
+            assert all(weights[name] > weights[other] for other in QUERIES if other != name), text
+            assert not any(" ".join(spelled(seen)) in " ".join(spelled(text)) for seen in query.phrasings), text
 
 
 @given(scenes)
