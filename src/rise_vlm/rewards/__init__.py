@@ -1,1 +1,1 @@
-"""Rewards: pure functions of numbers and text. No torch, no files, no model."""
+"""Rewards: pure functions of numbers. No torch, no files, no text, no model."""

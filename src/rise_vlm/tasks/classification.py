@@ -60,8 +60,7 @@ class Classification(Task):
         answers.
         """
         metrics = self.mean_score(pairs)
-        occurring = {name for pair in pairs for name in pair if name is not None}
-        f1 = math.fsum(f1_of(name, pairs) for name in occurring) / len(occurring)
+        f1 = macro_f1([truth for truth, _ in pairs], [guess for _, guess in pairs])
         return {**metrics, "top1": metrics["score"], "macro_f1": f1}
 
     def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
@@ -70,8 +69,8 @@ class Classification(Task):
         """
         counts = Counter(annotations if train is None else train)
         majority = max(self.classes, key=lambda name: counts[name])
-        share = sum(name == majority for name in annotations) / len(annotations)
-        return {"uniform": 1 / len(self.classes), "majority": share}
+        scores = self.mean_score([(name, majority) for name in annotations])
+        return {"uniform": 1 / len(self.classes), "majority": scores["score"]}
 
     def draw(self, image: Image.Image, answers: Sequence[tuple[str, Any | None, str]]) -> Image.Image:
         """The image above a strip with one line per answer."""
@@ -85,8 +84,8 @@ class Classification(Task):
         return None
 
 
-def f1_of(name: str, pairs: Sequence[tuple[Any, Any | None]]) -> float:
-    """The F1 of one class: 2 TP / (2 TP + FP + FN); 0 if the class occurs nowhere."""
-    right = sum(truth == name == guess for truth, guess in pairs)
-    total = sum((truth == name) + (guess == name) for truth, guess in pairs)
-    return 2 * right / total if total else 0.0
+def macro_f1(truths: Sequence[str], guesses: Sequence[str | None]) -> float:
+    """The mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in either; None is no guess."""
+    right = Counter(truth for truth, guess in zip(truths, guesses, strict=True) if truth == guess)
+    total = Counter(truths) + Counter(guess for guess in guesses if guess is not None)
+    return math.fsum(2 * right[name] / count for name, count in total.items()) / len(total)

@@ -58,9 +58,9 @@ class Grounding(Task):
         if numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
             return Parsed(None, "the box has no area (x1 < x2 and y1 < y2 are needed)")
         box = frame.decode(numbers, record.width, record.height)
-        if box[2] > record.width + 1e-6 or box[3] > record.height + 1e-6:
+        if box[2] > record.width or box[3] > record.height:
             return Parsed(None, "the box leaves the image")
-        return Parsed([box[0], box[1], min(box[2], record.width), min(box[3], record.height)], None)
+        return Parsed(box, None)
 
     def score(self, annotation: Any, value: Any | None) -> float:
         return 0.0 if value is None else iou(annotation, value)
