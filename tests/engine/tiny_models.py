@@ -59,14 +59,14 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def tiny_model(kind: str = "qwen2_vl", seed: int = 0, context: int = 1024, **text: Any) -> torch.nn.Module:
+def tiny_model(kind: str = "qwen2_vl", seed: int = 0, context: int = 1024, **text: Any) -> Any:
     """A random float32 model of 2 text layers and 2 tower layers; ``kind`` is qwen2_vl or qwen2_5_vl.
 
     Weights are drawn wider than usual, so that positions, masks and pictures change the output plainly.
     """
     ids = {token: i for i, token in enumerate(SPECIAL)}
-    common: dict[str, Any] = dict(
-        text_config={
+    common: dict[str, Any] = {
+        "text_config": {
             "vocab_size": 264,  # one more than the tokenizer has, as real checkpoints do
             "hidden_size": 32,
             "intermediate_size": 64,
@@ -81,11 +81,11 @@ def tiny_model(kind: str = "qwen2_vl", seed: int = 0, context: int = 1024, **tex
             "pad_token_id": ids["<|endoftext|>"],
             **text,
         },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-    )
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+    }
     tower: dict[str, Any] = {"depth": 2, "num_heads": 2, "patch_size": 14, "initializer_range": 0.25}
     torch.manual_seed(seed)
     if kind == "qwen2_vl":

@@ -19,7 +19,6 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
 
-
 BLOCK = 64
 """Tokens of the vocabulary that are drawn from as one before one of them is."""
 

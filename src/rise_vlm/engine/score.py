@@ -81,7 +81,11 @@ def scores(
         _say_once(f"{policy.family.model_type}: this family cannot share a prompt, so it is repeated per completion.")
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
         features = policy.image_features([g.prompt for g in groups], grad=grad)
-        rows = [Group(g.prompt, part) for g in groups for part in ([[c] for c in g.completions] if plain else [g.completions])]
+        rows = [
+            Group(g.prompt, part)
+            for g in groups
+            for part in ([[c] for c in g.completions] if plain else [g.completions])
+        ]
         rows = [row for row in rows if row.completions]
         found: dict[int, list[tuple[Tensor, ...]]] = {}
         for batch in [list(range(len(rows)))] if grad else _batches(rows, budget):
@@ -140,7 +144,7 @@ def _score_rows(
 
 
 def _shared_layout(rows: Sequence[Group], device: torch.device) -> tuple[Tensor, ...]:
-    """All rows end to end: ids (1, N), positions (axes, 1, N), source (T,) of each target's hidden state, targets (T,)."""
+    """All rows end to end: ids (1, N), positions (axes, 1, N), targets (T,) and the places (T,) that predict them."""
     ids: list[Tensor] = []
     positions: list[Tensor] = []
     source: list[Tensor] = []
@@ -163,7 +167,7 @@ def _shared_layout(rows: Sequence[Group], device: torch.device) -> tuple[Tensor,
 
 
 def _plain_layout(rows: Sequence[Group], device: torch.device) -> tuple[Tensor, ...]:
-    """One completion per row, right-padded: as ``_shared_layout`` with ids (R, L) and ``source`` into R x L."""
+    """One completion per row, right-padded: as ``_shared_layout`` with ids (R, L) and places in R x L."""
     whole = [_shared_layout([row], torch.device("cpu")) for row in rows]
     ids = pad_sequence([ids[0] for ids, _, _, _ in whole], batch_first=True)
     positions = pad_sequence([p[:, 0].T for _, p, _, _ in whole], batch_first=True).permute(2, 0, 1)

@@ -1,9 +1,11 @@
 """Attention over groups that share a prompt, as an attention function of transformers.
 
 Registered under ``NAME``, it attends as transformers does unless a forward pass brings a plan: ``SharedPrompts`` here
-for scoring and training, ``DecodeCache`` of the engine for sampling. For ``SharedPrompts`` all tokens of a batch of groups lie in one row without padding: ``[prompt, c1 .. cG, next prompt, ...]``. A completion
-sees its prompt and its own past; that equals a dense 4-D mask over the row, and costs far less: prompts attend among
-themselves once, completions attend to ``[prompt, own]``, and no query meets another completion's keys.
+for scoring and training, ``DecodeCache`` of the engine for sampling.
+
+For ``SharedPrompts`` all tokens of a batch of groups lie in one row without padding, ``[prompt, c1 .. cG, next prompt,
+...]``. A completion sees its prompt and its own past. That equals a dense mask over the row and costs far less:
+prompts attend among themselves once, and no query meets another completion's keys.
 Left out: kernels that read the shared prompt's keys without copying them to each completion.
 """
 
@@ -26,12 +28,18 @@ NAME = "rise_shared_prompt"
 
 
 class AttentionPlan(Protocol):
-    """Replaces the attention of each layer in one forward pass; ``mask`` is any 4-D tensor (transformers leaves those)."""
+    """Replaces the attention of each layer in one forward pass.
 
-    mask: Tensor
+    ``mask`` is any 4-D tensor: transformers makes no mask of its own where it is given one.
+    """
+
+    @property
+    def mask(self) -> Tensor:
+        """See above."""
+        ...
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Heads' outputs (R, L, heads, D) from rotated (R, heads, L, D) queries and (R, key heads, L, D) keys, values."""
+        """Outputs (R, L, heads, D) from queries (R, heads, L, D) and keys and values (R, key heads, L, D)."""
         ...
 
 
@@ -51,7 +59,11 @@ class SharedPrompts:
 
     @classmethod
     def of(
-        cls, prompts_of: Sequence[int], completions_of: Sequence[Sequence[int]], device: torch.device, dtype: torch.dtype
+        cls,
+        prompts_of: Sequence[int],
+        completions_of: Sequence[Sequence[int]],
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> SharedPrompts:
         """The layout of rows ``[prompt, its completions, ...]`` of these lengths; empty completions take no room."""
         prompts: list[Tensor] = []

@@ -1,7 +1,7 @@
 """What differs between model families: preprocessing, image tokens, rope positions, box frame.
 
-``QwenFamily`` is written out and proven by tests; ``OtherFamily`` covers models whose decoder takes features in place of
-image tokens and counts positions one by one. Whether a model is such a one is checked at load (``probe``).
+``QwenFamily`` is written out and proven by tests; ``OtherFamily`` covers models whose decoder takes features in place
+of image tokens and counts positions one by one. Whether a model is such a one is checked at load (``probe``).
 Left out: families whose features reach deeper layers (Qwen3-VL) or whose image tokens see each other both ways.
 """
 
@@ -185,7 +185,9 @@ class OtherFamily(Family):
         found: list[Tensor] = []
         for image in images:
             extras = {name: tensor.to(device) for name, tensor in image.extras.items() if name in known}
-            made = base.model.get_image_features(image.pixel_values.to(device), return_dict=True, **extras).pooler_output
+            made = base.model.get_image_features(
+                image.pixel_values.to(device), return_dict=True, **extras
+            ).pooler_output
             found.append(torch.cat([part.flatten(0, -2) for part in made]))
         return found
 

@@ -65,7 +65,7 @@ class TowerFingerprint:
             digest = hashlib.blake2b(digest_size=16)
             for name, tensor in state:
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {tensor.device.type}".encode())
-                digest.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy())
+                digest.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
             self._seen, self._digest = now, digest.hexdigest()
         return self._digest
 

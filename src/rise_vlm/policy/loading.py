@@ -164,7 +164,7 @@ def _model(name: str, source: str, local: bool, config: Any, dtype: torch.dtype)
     from transformers import AutoModelForImageTextToText
 
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             source,
             config=config,
             local_files_only=local,
@@ -174,10 +174,13 @@ def _model(name: str, source: str, local: bool, config: Any, dtype: torch.dtype)
         )
     except Exception as error:
         raise UserError(f"model {name}: its weights cannot be loaded ({_short(error)}).") from None
+    model, info = loaded
     for what in ("missing_keys", "mismatched_keys"):
         if keys := info.get(what):
             shown = ", ".join(str(key) for key in sorted(keys, key=str)[:3])
-            raise UserError(f"model {name}: its weights do not fit its configuration ({len(keys)} {what[:-5]}: {shown}).")
+            raise UserError(
+                f"model {name}: its weights do not fit its configuration ({len(keys)} {what[:-5]}: {shown})."
+            )
     return model
 
 
@@ -187,7 +190,9 @@ def _check_decoder(name: str, model: Any) -> None:
     window = getattr(text, "sliding_window", None)
     sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ["sliding_attention"])
     if window is not None and sliding and window < text.max_position_embeddings:
-        raise UserError(f"model {name}: its decoder sees only a window of {window} tokens; rise-vlm needs full attention.")
+        raise UserError(
+            f"model {name}: its decoder sees only a window of {window} tokens; rise-vlm needs full attention."
+        )
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.bias is not None or getattr(text, "final_logit_softcapping", None):
         raise UserError(f"model {name}: its output layer is not a single matrix; rise-vlm cannot train it.")

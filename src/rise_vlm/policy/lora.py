@@ -108,7 +108,7 @@ def merged_state(base: nn.Module) -> dict[str, Tensor]:
     """
     from peft.tuners.lora import LoraLayer
 
-    modules = dict(base.named_modules())
+    modules: dict[str, Any] = dict(base.named_modules())
     state: dict[str, Tensor] = {}
     for name, weight in base.state_dict().items():
         if ".lora_" in name:
@@ -116,9 +116,10 @@ def merged_state(base: nn.Module) -> dict[str, Tensor]:
         owner, _, last = name.rpartition(".base_layer.")
         layer = modules.get(owner)
         if isinstance(layer, LoraLayer):
+            adapted: Any = layer
             name = f"{owner}.{last}"
             if last == "weight":
                 with torch.no_grad():
-                    weight = (weight.float() + layer.get_delta_weight("default").float()).to(weight.dtype)
+                    weight = (weight.float() + adapted.get_delta_weight("default").float()).to(weight.dtype)
         state[name] = weight
     return state

@@ -78,11 +78,16 @@ class Policy:
         model = loaded.model.to(place).eval()
         fast_patch_embedding(loaded.family.tower(model))
         if loaded.family.packs:
-            loaded.family.language_model(model).config._attn_implementation = NAME
+            decoder: Any = loaded.family.language_model(model)
+            decoder.config._attn_implementation = NAME
         if base_name is not None:
             model = load_adapter(model, name)
         elif lora is not None:
-            own = name if name == "tiny" or not Path(name).expanduser().is_dir() else str(Path(name).expanduser().resolve())
+            own = (
+                name
+                if name == "tiny" or not Path(name).expanduser().is_dir()
+                else str(Path(name).expanduser().resolve())
+            )
             model = add_lora(model, loaded.family.language_model(model), lora, own)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
         policy.tower.requires_grad_(not freeze_tower)
@@ -152,8 +157,8 @@ class Policy:
         ids = user_turn(self.tokenizer, text, inputs, self.family.placeholder_id)
         if len(ids) >= self.context:
             raise UserError(
-                f"a prompt of {len(ids)} tokens ('{text[:60]}...') is too long: the model takes {self.context} with the "
-                "completion. Shorten the question or lower max_pixels."
+                f"a prompt of {len(ids)} tokens ('{text[:60]}...') is too long: the model takes {self.context}, with "
+                "the completion. Shorten the question or lower max_pixels."
             )
         return Prompt(ids, *self.family.positions(ids, inputs), inputs, text)
 
@@ -186,7 +191,7 @@ class Policy:
         return self._fingerprints.setdefault(id(self.model), TowerFingerprint(tower))()
 
     def embed(self, input_ids: Tensor, features_per_row: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Token embeddings (R, L, H) with the features of each row's pictures in place of its image tokens, in order."""
+        """Embeddings (R, L, H) of ids (R, L), with each row's features, in order, in place of its image tokens."""
         embeds = self.base.get_input_embeddings()(input_ids)
         features = [feature for row in features_per_row for feature in row]
         if not features:
@@ -237,7 +242,9 @@ class Policy:
         from transformers import GenerationConfig
 
         kept = base.generation_config
-        base.generation_config = GenerationConfig(eos_token_id=list(self.stop_ids), pad_token_id=self.tokenizer.pad_token_id)
+        base.generation_config = GenerationConfig(
+            eos_token_id=list(self.stop_ids), pad_token_id=self.tokenizer.pad_token_id
+        )
         try:
             base.save_pretrained(folder, state_dict=merged_state(base) if self.adapts else None)
         finally:

@@ -37,7 +37,7 @@ class ImageInput:
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in {"pixel_values": pixel_values, **extras}.items():
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
         return cls(digest.hexdigest(), pixel_values, dict(extras), ids, int((ids == image_token_id).sum()))
 
     @property
