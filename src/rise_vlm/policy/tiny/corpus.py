@@ -96,11 +96,35 @@ SORTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[:16], 0.3)
 VOTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[16:], 0.25)
 
 
-def rows(world: str, scene: object, count: int, rng: random.Random) -> list[Row]:
-    """``count`` rows about one scene of a world ("affect" or "errand")."""
+def rows(world: str, scene: object, count: int, rng: random.Random, listed: float = 0.1) -> list[Row]:
+    """``count`` rows about one scene of a world ("affect" or "errand"); with chance ``listed`` the first lists its facts."""
     makers = MAKERS[world]
     chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
+    if rng.random() < listed:
+        chosen[0] = affect_list_row if world == "affect" else errand_list_row
     return [maker(scene, rng) for maker in chosen]
+
+
+def affect_list_row(scene: object, rng: random.Random) -> Row:
+    """All facts in a fixed order: what to say is settled, so every word teaches perception."""
+    facts = affect.scene_facts(scene)
+    pairs = [(family, facts[family]) for family in QUESTIONS if family in facts]
+    told = [f"{family} {' and '.join(value) if isinstance(value, tuple) else value}" for family, value in pairs]
+    return Row("List the facts of this picture.", True, ", ".join(told) + ".")
+
+
+def errand_list_row(scene: object, rng: random.Random) -> Row:
+    """Every thing: by name in alphabetical order, or box by box from left to right with its colour and name."""
+    found = boxes(errand, scene)
+    if rng.random() < 0.4:
+        return Row("List the facts of this picture.", True, f"room {scene.room}, {', '.join(sorted(found))}.")  # type: ignore[attr-defined]
+    colours = {thing.kind: thing.colour for thing in scene.things}  # type: ignore[attr-defined]
+    told = []
+    for kind in sorted(found, key=lambda kind: found[kind]):
+        # The box comes first: to find a spot and then to name what is there is learned far sooner than the reverse.
+        box = FRAME.encode([part * SIDE for part in found[kind]], SIDE, SIDE)
+        told.append(f"[{', '.join(map(str, box))}] {colours[kind]} {kind}")
+    return Row(f"List every thing with its box. {FRAME.hint}", True, ", ".join(told) + ".")
 
 
 def describe_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
@@ -251,7 +275,7 @@ MAKERS: dict[str, list[tuple[Callable[[object, random.Random], Row], float]]] = 
     ],
 }
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
-SHARES = {"affect": 0.55, "errand": 0.45}
+SHARES = {"affect": 0.45, "errand": 0.55}
 
 
 def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Random]]:

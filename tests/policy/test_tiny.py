@@ -1,0 +1,129 @@
+"""The built-in model: its tokenizer, what it was taught, and what it perceives."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rise_vlm.engine.sample import sample
+from rise_vlm.policy import Policy
+from rise_vlm.policy.tiny import corpus
+from rise_vlm.policy.tiny.batches import Batches, encode_row, patches
+from rise_vlm.policy.tiny.build import CONTEXT, IMAGE_SIDE, VOCABULARY, image_processor
+from rise_vlm.policy.tiny.train import share_of
+from rise_vlm.tasks.base import DESCRIBE
+from rise_vlm.worlds import affect, errand
+
+MODEL = Path(corpus.__file__).parent / "model"
+SEEN = 400
+"""Scenes looked at where a property should hold for all of them."""
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return Policy.load("tiny", dtype="float32")
+
+
+def some_rows(count: int = SEEN) -> list[tuple[str, object, corpus.Row]]:
+    found = []
+    for world, scene, rng in itertools.islice(corpus.scenes(7), count):
+        found += [(world, scene, row) for row in corpus.rows(world, scene, 3, rng)]
+    return found
+
+
+def test_shipped_files_are_small_and_complete() -> None:
+    assert sum(file.stat().st_size for file in MODEL.iterdir()) < 25e6
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= {file.name for file in MODEL.iterdir()}
+
+
+def test_is_a_qwen2_vl_of_about_8_million_parameters(policy: Policy) -> None:
+    assert type(policy.model).__name__ == "Qwen2VLForConditionalGeneration"
+    assert 6e6 < sum(parameter.numel() for parameter in policy.model.parameters()) < 9e6
+    assert len(policy.tokenizer) <= VOCABULARY
+    assert policy.model.config.text_config.max_position_embeddings == CONTEXT
+
+
+@given(text=st.text(max_size=60))
+def test_tokenizer_keeps_any_text(policy: Policy, text: str) -> None:
+    ids = policy.tokenizer.encode(text)
+    special = [token for token in policy.tokenizer.all_special_tokens if token in text]
+    assert special or policy.tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+
+
+def test_tokenizer_splits_numbers_into_digits(policy: Policy) -> None:
+    pieces = policy.tokenizer.tokenize("[123, 4567] joy: 0.60")
+    digits = [piece for piece in pieces if any(sign.isdigit() for sign in piece)]
+    assert digits == list("1234567060")[:7] + ["0", "6", "0"]
+
+
+def test_training_rows_are_encoded_as_the_policy_encodes_prompts(policy: Policy) -> None:
+    for world, scene, row in some_rows(20):
+        images = [corpus.WORLDS[world].draw(scene)] if row.sees_image else []
+        prompt = policy.encode(row.prompt, images)
+        ids, start, positions = encode_row(policy.tokenizer, row, (6, 6))
+        assert ids[:start] == prompt.input_ids.tolist()
+        assert torch.equal(positions[:, :start], prompt.positions.expand(3, -1))
+        assert int(positions[0, start]) == prompt.next_position
+
+
+def test_training_pictures_are_cut_as_the_processor_cuts_them() -> None:
+    picture = affect.draw(affect.sample_scene(random.Random(1), "any"), size=IMAGE_SIDE, supersample=1)
+    theirs = torch.as_tensor(image_processor()(images=[picture], return_tensors="pt")["pixel_values"])
+    ours = patches(torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(1, IMAGE_SIDE, IMAGE_SIDE, 3))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_batches_depend_on_seed_and_step_alone(policy: Policy) -> None:
+    first, again, other = (Batches(policy.tokenizer, 9, 2, 2, seed)[4] for seed in (0, 0, 1))
+    assert torch.equal(first.images, again.images)
+    assert all(torch.equal(a.ids, b.ids) for a, b in zip(first.chunks, again.chunks, strict=True))
+    assert not torch.equal(first.images[:, :99, :99], other.images[:, :99, :99])
+    assert float(sum(chunk.weights.sum() for chunk in first.chunks)) == pytest.approx(1.0)
+
+
+def test_corpus_never_asks_a_downstream_question() -> None:
+    wanted = {affect.QUESTION}
+    for query in errand.QUERIES.values():
+        wanted |= {*query.phrasings, *query.held_out}
+    rows = some_rows()
+    assert not [row for _, _, row in rows if any(question in row.prompt for question in wanted)]
+
+
+def test_emotions_appear_only_as_words_drawn_by_lot() -> None:
+    told = [row for _, _, row in some_rows(1500) if any(f" {name}" in f" {row.completion}" for name in affect.CLASSES)]
+    assert told
+    assert all("by lot" in row.prompt for row in told)
+
+
+def test_corpus_descriptions_are_true() -> None:
+    for world, scene, row in some_rows():
+        if row.prompt == DESCRIBE:
+            assert corpus.WORLDS[world].stated_facts(row.completion) <= corpus.WORLDS[world].true_facts(scene)
+
+
+def test_learning_rate_rises_holds_and_ends_at_zero() -> None:
+    shares = [share_of(step, 100) for step in range(101)]
+    assert shares[0] < shares[2] == 1.0 == shares[50] > shares[90]
+    assert shares[100] == 0.0
+
+
+def test_describes_held_out_scenes_truly_and_variously(policy: Policy) -> None:
+    drawn = [(w, s) for w, s, _ in itertools.islice(corpus.scenes(2_000_003), 24)]
+    prompts = [policy.encode(DESCRIBE, [corpus.WORLDS[w].draw(s)]) for w, s in drawn]
+    generator = torch.Generator().manual_seed(0)
+    groups = sample(policy, prompts, 4, max_new_tokens=96, temperature=1.0, generator=generator)
+    stated = true = 0
+    for (world, scene), group in zip(drawn, groups, strict=True):
+        assert len({rollout.text for rollout in group}) >= 3
+        for rollout in group:
+            facts = corpus.WORLDS[world].stated_facts(rollout.text)
+            stated += len(facts)
+            true += len(facts & corpus.WORLDS[world].true_facts(scene))
+    assert stated > 3 * 96 / 2
+    assert true / stated > 0.93  # at temperature 1 on 24 scenes; docs/tiny-model.md has the full figures
