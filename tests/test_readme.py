@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 from PIL import Image, ImageDraw
 
-import rise_vlm
 from rise_vlm import cli
 
 ROOT = Path(__file__).parents[1]
@@ -98,18 +94,16 @@ def photographs(folder: Path, count: int) -> None:
             picture.save(folder / name / f"{name}-{index}.jpg")
 
 
-def test_the_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_run_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     photographs(tmp_path / "photos", 6)
     photographs(tmp_path / "new-photos", 1)
-    source = str(Path(rise_vlm.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    for command in commands():
-        small = plan(command)
-        if small is None:
-            continue
-        line = [sys.executable, "-m", "rise_vlm.cli", *small[1:]]
-        done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-        assert done.returncode == 0, f"{shlex.join(small)}\n{done.stdout}\n{done.stderr}"
+    monkeypatch.chdir(tmp_path)
+    for small in filter(None, map(plan, commands())):
+        code = cli.run(small[1:])
+        captured = capsys.readouterr()
+        assert code == 0, f"{shlex.join(small)}\n{captured.out}\n{captured.err}"
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2
     assert (tmp_path / "runs" / "clothing" / "report.html").is_file()
 
