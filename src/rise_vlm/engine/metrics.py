@@ -36,13 +36,16 @@ class Metrics:
             write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """One more row, flushed to the disk, so that no checkpoint is without the rows before it. NaN becomes null."""
+        """One more row, there for others to read at once. NaN and infinity, which JSON has not, become null."""
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         with told(f"cannot write {self.path}", self.folder), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
         self._accelerator.log({k: v for k, v in plain.items() if isinstance(v, int | float)}, step=int(row["step"]))
+
+    def sync(self) -> None:
+        """Flush the rows to the disk: no checkpoint is without the rows before it, even after a power cut."""
+        with told(f"cannot write {self.path}", self.folder), self.path.open("a", encoding="utf-8") as file:
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Let the trackers finish what they send."""

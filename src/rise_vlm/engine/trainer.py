@@ -224,6 +224,7 @@ class _Training:
         self.metrics.start(self.done)
 
     def save(self) -> None:
+        self.metrics.sync()
         checkpoint = Checkpoint(
             step=self.done,
             refused=self.refused,
