@@ -127,13 +127,24 @@ def test_micro_batches_add_up_to_the_whole_step(kind: PolicyKind, beta: float) -
         for part in parts:
             some = {name: tensor[part] for name, tensor in (whole | {"logprobs": logprobs}).items()}
             losses.append(policy_loss(**some, kind=kind, beta=beta, totals=totals))
-        return torch.stack([loss.value for loss in losses]).sum(), merge_metrics([loss.metrics for loss in losses])
+        return torch.stack([loss.value for loss in losses]).sum(), merge_metrics(losses)
 
     once, cut = [slice(0, 6)], [slice(0, 1), slice(1, 5), slice(5, 6)]
     torch.testing.assert_close(loss_at(whole["logprobs"], cut)[0], loss_at(whole["logprobs"], once)[0])
     gradients = [gradient_of(lambda x, parts=parts: loss_at(x, parts)[0], whole["logprobs"]) for parts in (cut, once)]
     torch.testing.assert_close(*gradients)
     assert loss_at(whole["logprobs"], cut)[1] == pytest.approx(loss_at(whole["logprobs"], once)[1])
+
+
+def test_metrics_speak_of_the_tokens_that_were_computed_not_of_the_whole_step() -> None:
+    """Groups without spread are in the totals but not in any micro-batch: they must not pull the mean ratio down."""
+    values = batch(1)
+    found = policy_loss(**values, totals=Totals(completions=60, tokens=1000), beta=0.1)
+    expected = policy_loss(**values, beta=0.1)
+    assert merge_metrics([found]) == pytest.approx(merge_metrics([expected]))
+    ratio = (values["logprobs"] - values["old_logprobs"]).exp()[values["mask"] > 0]
+    assert float(found.metrics["ratio"]) == pytest.approx(float(ratio.mean()), rel=1e-5)
+    assert merge_metrics([found, Loss(torch.zeros(()))]) == merge_metrics([found])
 
 
 @pytest.mark.parametrize("kind", KINDS)

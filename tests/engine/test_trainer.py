@@ -84,14 +84,15 @@ def test_a_finished_training_restores_its_weights_and_does_nothing_more(tmp_path
         assert torch.equal(weight, trained.model.state_dict()[name])
 
 
-def test_micro_batches_and_their_metrics_are_summed(tmp_path: Path) -> None:
+def test_losses_of_micro_batches_are_summed_and_their_metrics_merged(tmp_path: Path) -> None:
     class Cut(ToyWork):
         def prepare(self, step: int, generator: torch.Generator) -> Prepared:
             (a, weight), (b, _) = super().prepare(step, generator).micro
             return Prepared([(row[None], weight) for row in torch.cat([a, b])])
 
         def loss(self, micro: Any) -> Any:
-            return Loss(super().loss(micro), {"share": torch.tensor(1 / 12), "far_max": micro[0].abs().max()})
+            row = micro[0]
+            return Loss(super().loss(micro), {"size": row.abs().mean(), "far_max": row.abs().max()}, weight=row.numel())
 
     runs = []
     for kind in (ToyWork, Cut):
@@ -102,8 +103,8 @@ def test_micro_batches_and_their_metrics_are_summed(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     for row, whole in zip(rows_of(tmp_path / "Cut"), rows_of(tmp_path / "ToyWork"), strict=True):
         assert row["loss"] == pytest.approx(whole["loss"], rel=1e-4)
-        assert row["share"] == pytest.approx(1)
-        assert 1 < row["far_max"] < 6
+        assert 0.5 < row["size"] < 1.2, "a mean over the micro-batches"
+        assert row["far_max"] > 1.4, "the largest of all of them"
 
 
 def test_a_step_without_micro_batches_changes_no_weight(tmp_path: Path) -> None:

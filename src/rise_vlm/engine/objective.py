@@ -1,15 +1,15 @@
 """The objectives: advantages, policy-gradient losses and the SFT loss, as pure functions of tensors.
 
 Every loss is *additive*: it is divided by the totals of the whole step (`Totals`, or ``total`` for SFT), never by what
-happens to be in one call. So the losses, the gradients and the metrics of a step are the sums over its micro-batches,
-however the step is cut to fit the memory; see ``docs/engine.md``. Without totals, a call is taken for the whole step.
+happens to be in one call. So the loss and the gradient of a step are the sums over its micro-batches, however the step
+is cut to fit the memory; see ``docs/engine.md``. Without totals, a call is taken for the whole step.
 
 Left out: nothing here runs a model, samples, or knows of prompts and images (`engine.score`, `engine.sample`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -34,14 +34,16 @@ SPREAD_EPS = 1e-6
 
 @dataclass(frozen=True)
 class Loss:
-    """One loss and what there is to say about it.
+    """The loss of a micro-batch and what there is to say about it.
 
-    ``value`` is a scalar with a gradient; ``metrics`` are detached scalars. Both add up over the micro-batches of a
-    step (`merge_metrics`; names ending in ``_max`` take the maximum).
+    ``value`` is a scalar with a gradient; the values of a step's micro-batches add up to the step's loss. ``metrics``
+    are detached means over ``weight`` tokens of this micro-batch (maxima, if the name ends in ``_max``): see
+    `merge_metrics`.
     """
 
     value: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,20 @@ class Totals:
         return cls(sum(len(mask) for mask in masks), int(sum(int(mask.sum()) for mask in masks)), completion_limit)
 
 
-def merge_metrics(parts: Iterable[Mapping[str, Tensor | float]]) -> dict[str, float]:
-    """The metrics of a step from those of its micro-batches: sums, and maxima for names ending in ``_max``."""
-    merged: dict[str, float] = {}
-    for part in parts:
-        for name, value in part.items():
-            number = float(value)
-            if name not in merged:
-                merged[name] = number
-            elif name.endswith("_max"):
-                merged[name] = max(merged[name], number)
-            else:
-                merged[name] += number
-    return merged
+def merge_metrics(losses: Iterable[Loss]) -> dict[str, float]:
+    """The metrics of a step from those of its micro-batches: weighted means; maxima for names ending in ``_max``."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for loss in losses:
+        for name, value in loss.metrics.items():
+            found.setdefault(name, []).append((float(value), loss.weight))
+    return {name: _merged(name, pairs) for name, pairs in found.items()}
+
+
+def _merged(name: str, pairs: list[tuple[float, float]]) -> float:
+    if name.endswith("_max"):
+        return max(value for value, _ in pairs)
+    total = sum(weight for _, weight in pairs)
+    return sum(value * weight for value, weight in pairs) / total if total else 0.0
 
 
 def has_spread(rewards: Tensor) -> Tensor:
@@ -137,7 +140,7 @@ def policy_loss(
     tokens of the step; dr_grpo: sum over tokens / (completions x completion_limit). bnpo's "batch" is the whole step
     here, which makes it dapo: what fits in memory must not change the objective.
 
-    Metrics, means over the step's tokens: ``clip_low``, ``clip_high`` (share of tokens whose gradient the clip cut),
+    Metrics, means over the tokens given: ``clip_low``, ``clip_high`` (share of tokens whose gradient the clip cut),
     ``ratio``, ``logprob_gap`` (absolute difference to the sampler), with a reference ``kl``; and ``ratio_max``.
     """
     _known(kind, PolicyKind, "loss")
@@ -164,11 +167,10 @@ def policy_loss(
         divergence = k3(logprobs, _masked(ref_logprobs, mask)) * (ratio if unbiased_kl else 1)
         per_token = per_token + beta * divergence
 
-    value = _reduced(per_token, mask, kind, totals)
-    metrics = _policy_metrics(ratio, log_ratio, advantage, mask, kind, clip_low, clip_high, totals.tokens)
+    metrics = _policy_metrics(ratio, log_ratio, advantage, mask, kind, clip_low, clip_high)
     if divergence is not None:
-        metrics["kl"] = (divergence.detach() * mask).sum() / max(totals.tokens, 1)
-    return Loss(value, metrics)
+        metrics["kl"] = _mean(divergence.detach(), mask)
+    return Loss(_reduced(per_token, mask, kind, totals), metrics, weight=float(mask.sum()))
 
 
 def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
@@ -227,14 +229,17 @@ def _policy_metrics(
     kind: PolicyKind,
     clip_low: float,
     clip_high: float,
-    tokens: int,
 ) -> dict[str, Tensor]:
     ratio, log_ratio = ratio.detach(), log_ratio.detach()
     too_low = (ratio < 1 - clip_low) & (advantage < 0) & (kind != "cispo")
     too_high = (ratio > 1 + clip_high) & (advantage > 0)
     means = {"clip_low": too_low, "clip_high": too_high, "ratio": ratio, "logprob_gap": log_ratio.abs()}
-    metrics = {name: (value * mask).sum() / max(tokens, 1) for name, value in means.items()}
+    metrics = {name: _mean(value, mask) for name, value in means.items()}
     return metrics | {"ratio_max": (ratio * mask).max() if ratio.numel() else ratio.new_zeros(())}
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def _masked(values: Tensor, mask: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class Work(Protocol):
 
     ``prepare`` runs without gradient and in evaluation mode. Its generator (CPU) is seeded from the seed and the step:
     draw all randomness from it. ``loss`` runs in training mode; the losses of a step's micro-batches add up to the
-    step's loss, and their metrics (`objective.Loss`) to those of its row.
+    step's loss, and their metrics (`objective.Loss`) are merged into its row.
     """
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared: ...
@@ -191,18 +191,18 @@ class _Training:
             return self.work.prepare(step, torch.Generator().manual_seed(seed))
 
     def _gradient(self, prepared: Prepared) -> dict[str, float]:
-        """Sum the gradients of the micro-batches; returns their loss and metrics, summed too."""
+        """Sum the gradients of the micro-batches; returns the loss of the step and its metrics."""
         self.policy.model.train()
         self.optimizer.clear()
-        parts: list[Mapping[str, Tensor | float]] = [{"loss": 0.0}]
+        losses: list[Loss] = []
         for micro in prepared.micro:
             loss = self.work.loss(micro)
             loss = loss if isinstance(loss, Loss) else Loss(loss)
             self.accelerator.backward(loss.value)
             self.optimizer.collect()
-            parts.append({**loss.metrics, "loss": loss.value.detach()})
+            losses.append(Loss(loss.value.detach(), loss.metrics, loss.weight))
         self.policy.model.eval()
-        return merge_metrics(parts)
+        return {"loss": sum(float(loss.value) for loss in losses), **merge_metrics(losses)}
 
     def _rate(self, step: int) -> float:
         how = self.settings
