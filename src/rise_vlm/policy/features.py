@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,12 +80,13 @@ def fast_patch_embedding(tower: nn.Module) -> bool:
     """
     embedding = getattr(tower, "patch_embed", None)
     convolution = getattr(embedding, "proj", None)
-    if not isinstance(convolution, nn.Conv3d) or convolution.kernel_size != convolution.stride:
+    if embedding is None or not isinstance(convolution, nn.Conv3d) or convolution.kernel_size != convolution.stride:
         return False
-
-    def forward(pixels: Tensor) -> Tensor:
-        weight = convolution.weight
-        return nn.functional.linear(pixels.to(weight.dtype), weight.flatten(1), convolution.bias)
-
-    embedding.forward = forward  # type: ignore[union-attr]
+    # Bound to the module, so that a copy of the tower computes with the copy's weights.
+    embedding.forward = MethodType(_embed_patches, embedding)
     return True
+
+
+def _embed_patches(embedding: Any, pixels: Tensor) -> Tensor:
+    weight = embedding.proj.weight
+    return nn.functional.linear(pixels.to(weight.dtype), weight.flatten(1), embedding.proj.bias)

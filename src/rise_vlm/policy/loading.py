@@ -22,6 +22,7 @@ from rise_vlm.policy.families import FAMILIES, Family, OtherFamily, QwenFamily
 BUILT_IN = Path(__file__).parent / "tiny" / "model"
 QUIET_BELOW = 1 << 30
 """Checkpoints of fewer bytes load without a progress bar."""
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 DType = Literal["auto", "float32", "bfloat16"]
 
 
@@ -43,7 +44,7 @@ def resolve(name: str) -> tuple[str, bool]:
     if name == "tiny":
         return str(BUILT_IN), True
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name.strip() and path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"model {name}: the folder holds no config.json, so it is no checkpoint.")
         return str(path), True
@@ -83,6 +84,7 @@ def load_checkpoint(name: str, *, dtype: torch.dtype, max_pixels: int | None) ->
         tokenizer = _tokenizer(name, source, local)
         kind = "AutoImageProcessor" if issubclass(family_class, QwenFamily) else "AutoProcessor"
         processor = _processor(name, source, local, kind)
+        tokenizer.chat_template = _chat_template(name, source, tokenizer, processor)
         if max_pixels is not None:
             _bound(processor, max_pixels, config.model_type)
         model = _model(name, source, local, config, dtype)
@@ -128,16 +130,26 @@ def _config(name: str, source: str, local: bool) -> Any:
 def _tokenizer(name: str, source: str, local: bool) -> Any:
     from transformers import AutoTokenizer
 
+    # Without any file transformers would make up an empty tokenizer.
+    if local and not any((Path(source) / file).is_file() for file in TOKENIZER_FILES):
+        raise UserError(f"model {name}: its tokenizer cannot be read (none of {', '.join(TOKENIZER_FILES)}).")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+        return AutoTokenizer.from_pretrained(source, local_files_only=local)
     except Exception as error:
         raise UserError(f"model {name}: its tokenizer cannot be read ({_short(error)}).") from None
-    if tokenizer.chat_template is None:
-        # Older checkpoints keep the template in a file of the processor's.
-        template = Path(source) / "chat_template.json"
-        if template.is_file():
-            tokenizer.chat_template = json.loads(template.read_text(encoding="utf-8"))["chat_template"]
-    return tokenizer
+
+
+def _chat_template(name: str, source: str, tokenizer: Any, processor: Any) -> str:
+    """The tokenizer's, the processor's, or that of the file in which older checkpoints keep it."""
+    from transformers.utils import cached_file
+
+    stated = tokenizer.chat_template or getattr(processor, "chat_template", None)
+    if stated is None:
+        file = cached_file(source, "chat_template.json", _raise_exceptions_for_missing_entries=False)
+        stated = None if file is None else json.loads(Path(file).read_text(encoding="utf-8")).get("chat_template")
+    if stated is None:
+        raise UserError(f"model {name}: it has no chat template. Take the instruction-tuned version of the model.")
+    return stated
 
 
 def _processor(name: str, source: str, local: bool, kind: str) -> Any:
