@@ -19,8 +19,6 @@ from rise_vlm.policy.tiny.build import MERGE, PATCH, TURN_END
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""
 CHUNKS = 3
-LISTED = 0.6
-"""Until this share of the steps the first row about a scene lists all its facts, which teaches perception fastest."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -55,14 +53,13 @@ class Batches:
     def __getitem__(self, step: int) -> Batch:
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(GRIDS)
         stream = corpus.scenes(self.seed, start=step * self.scenes)
-        listed = 1.0 if step < LISTED * self.steps else 0.15
         images: list[np.ndarray] = []
         rows: list[tuple[int, corpus.Row]] = []
         for index in range(self.scenes):
             world, scene, rng = next(stream)
             picture = corpus.WORLDS[world].draw(scene, size=corpus.SIDE, supersample=1)
             images.append(np.asarray(picture.resize((wide * PATCH, high * PATCH), resample=3)))
-            rows += [(index, row) for row in corpus.rows(world, scene, self.rows, rng, listed)]
+            rows += [(index, row) for row in corpus.rows(world, scene, self.rows, rng)]
         grid = (high // MERGE, wide // MERGE)
         encoded = [(index if row.sees_image else -1, *encode_row(self.tokenizer, row, grid)) for index, row in rows]
         encoded.sort(key=lambda row: len(row[1]))

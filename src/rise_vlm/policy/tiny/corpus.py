@@ -20,7 +20,7 @@ from rise_vlm.tasks.base import DESCRIBE, Role, Task, bare_answer, think_answer
 from rise_vlm.tasks.classification import Classification
 from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.tasks.grounding import Grounding
-from rise_vlm.worlds import affect, errand
+from rise_vlm.worlds import affect, affect_words, errand
 
 FRAME = Thousand()
 SIDE = 336
@@ -96,12 +96,10 @@ SORTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[:16], 0.3)
 VOTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[16:], 0.25)
 
 
-def rows(world: str, scene: object, count: int, rng: random.Random, listed: float = 0.1) -> list[Row]:
-    """``count`` rows about one scene of a world ("affect" or "errand"); with chance ``listed`` the first lists its facts."""
+def rows(world: str, scene: object, count: int, rng: random.Random) -> list[Row]:
+    """``count`` rows about one scene of a world ("affect" or "errand")."""
     makers = MAKERS[world]
     chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
-    if rng.random() < listed:
-        chosen[0] = affect_list_row if world == "affect" else errand_list_row
     return [maker(scene, rng) for maker in chosen]
 
 
@@ -111,6 +109,25 @@ def affect_list_row(scene: object, rng: random.Random) -> Row:
     pairs = [(family, facts[family]) for family in QUESTIONS if family in facts]
     told = [f"{family} {' and '.join(value) if isinstance(value, tuple) else value}" for family, value in pairs]
     return Row("List the facts of this picture.", True, ", ".join(told) + ".")
+
+
+def affect_about_row(scene: object, rng: random.Random) -> Row:
+    """One fact, asked for, in the words of captions; or all of them in a fixed order."""
+    person = rng.choice(affect_words.PEOPLE)
+    facts = sorted(affect.true_facts(scene), key=lambda fact: (ORDER.index(fact.split("=")[0]), fact))
+    told = [rng.choice(affect_words.CLAUSES[fact]).replace("{p}", person) for fact in facts]
+    if rng.random() < 0.5:
+        return Row("Tell all there is in order.", True, ". ".join(told) + ".")
+    chosen = rng.randrange(len(facts))
+    family = facts[chosen].split("=")[0]
+    same = [clause for clause, fact in zip(told, facts, strict=True) if fact.split("=")[0] == family]
+    return Row(f"Say something about the {family}.", True, " and ".join(same) + ".")
+
+
+def errand_about_row(scene: object, rng: random.Random) -> Row:
+    """One thing, asked for by name, in the words of captions."""
+    kind = rng.choice(sorted(boxes(errand, scene)))
+    return Row(f"Say something about the {kind}.", True, errand.describe_thing(scene, kind, rng))
 
 
 def errand_list_row(scene: object, rng: random.Random) -> Row:
@@ -259,18 +276,24 @@ def _wants() -> dict[str, set[str]]:
 
 WANTS = _wants()
 
+ORDER = tuple(QUESTIONS)
+
 MAKERS: dict[str, list[tuple[Callable[[object, random.Random], Row], float]]] = {
     "affect": [
-        (describe_row(affect), 0.35),
-        (fact_row(affect, tuple(f for f in QUESTIONS if f in (*affect.FACTS, "count"))), 0.22),
-        (taste_row, 0.28),
-        (affect_box_row, 0.07),
-        (lot_row(affect), 0.08),
+        (describe_row(affect), 0.36),
+        (affect_about_row, 0.22),
+        (affect_list_row, 0.05),
+        (fact_row(affect, tuple(f for f in QUESTIONS if f in (*affect.FACTS, "count"))), 0.08),
+        (taste_row, 0.16),
+        (affect_box_row, 0.03),
+        (lot_row(affect), 0.10),
     ],
     "errand": [
-        (describe_row(errand), 0.27),
-        (fact_row(errand, ("thing", "room", "count")), 0.1),
-        (errand_box_row, 0.6),
+        (describe_row(errand), 0.16),
+        (errand_about_row, 0.08),
+        (errand_list_row, 0.40),
+        (fact_row(errand, ("thing", "room", "count")), 0.03),
+        (errand_box_row, 0.30),
         (lot_row(errand), 0.03),
     ],
 }
