@@ -1,0 +1,162 @@
+"""Recipes: shipped ones load, overrides are found, mistakes are told with the key and the nearest one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rise_vlm.errors import UserError
+from rise_vlm.recipes import SHIPPED, Recipe, load_recipe
+from rise_vlm.recipes.loader import expand, leaves, merge, parse_overrides
+
+
+def test_the_promised_recipes_are_shipped() -> None:
+    assert set(SHIPPED) >= {"rise", "ans_sft", "visual_rft", "zero_shot", "rise_qwen2_vl_2b"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_recipe_loads_and_its_resolved_form_is_the_same_recipe(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.resolved()), encoding="utf-8")
+    again = load_recipe(path)
+    assert again.resolved() == recipe.resolved()
+
+
+def test_the_recipe_for_qwen_has_the_known_settings() -> None:
+    recipe = load_recipe("rise_qwen2_vl_2b")
+    assert recipe.model == "Qwen/Qwen2-VL-2B-Instruct"
+    assert recipe.policy.max_pixels == 401_408
+    for stage in (recipe.closed_loop, recipe.grpo):
+        assert (stage.rollouts.group, stage.rollouts.temperature, stage.rollouts.max_new_tokens) == (8, 1.0, 256)
+        assert (stage.train.steps, stage.train.learning_rate) == (200, 2e-6)
+        assert stage.records_per_step == 16
+        assert stage.objective.beta == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "full"),
+    [
+        ("closed_loop.steps=10", "closed_loop.train.steps"),
+        ("grounding.weight=0", "closed_loop.grounding.weight"),
+        ("reconstruct.temperature=0.7", "closed_loop.reconstruct.temperature"),
+        ("threshold=0.9", "harvest.threshold"),
+        ("data=clothing", "data"),
+        ("sft.loss=token", "sft.loss"),
+        ("lora.r=8", "policy.lora.r"),
+    ],
+)
+def test_short_keys_are_written_out(override: str, full: str) -> None:
+    assert list(expand(parse_overrides([override]))) == [full]
+
+
+@given(st.sampled_from(leaves(Recipe)))
+def test_every_full_key_is_itself(key: str) -> None:
+    assert list(expand({key: 1})) == [key]
+
+
+def test_overrides_reach_the_settings() -> None:
+    recipe = load_recipe("rise", ["closed_loop.steps=7", "grounding.weight=0", "seed=3", "sft.learning_rate=1e-5"])
+    assert recipe.closed_loop.train.steps == 7
+    assert recipe.closed_loop.grounding.weight == 0
+    assert recipe.training("closed_loop").seed == 3
+    assert recipe.sft.train.learning_rate == 1e-5
+
+
+def test_a_section_that_is_null_comes_to_be() -> None:
+    assert load_recipe("rise").policy.lora is None
+    lora = load_recipe("rise", ["lora.r=4"]).policy.lora
+    assert lora is not None and lora.r == 4 and lora.alpha == 32
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["closed_loop.stpes=1"], "Did you mean 'closed_loop.steps'"),
+        (["steps=1"], "could be warm_up.train.steps"),
+        (["seed"], "not of the form key=value"),
+        (["seed=1", "seed=2"], "seed is given twice"),
+        (["closed_loop.steps=1", "closed_loop.train.steps=2"], "closed_loop.train.steps is given twice"),
+        (["closed_loop.steps=many"], "'closed_loop.train.steps'"),
+        (["closed_loop.steps=0"], "'closed_loop.train.steps'"),
+        (["grounding.weight=.nan"], "'closed_loop.grounding.weight'"),
+        (["sft.loss=balansed"], "'sft.loss'"),
+        (["closed_loop.preset=oficial"], "'closed_loop.preset'"),
+        (["closed_loop.train.seed=4"], "set once, as 'seed'"),
+        (["stages=[sft, harvest, evaluate]"], "the order must be"),
+        (["stages=[sft, evaluate]"], "the stages have no harvest"),
+        (["stages=[harvets]"], "stages"),
+        (["credit=answer"], "reconstruct.temperature above 0"),
+        (["reconstruct.samples=4"], "greedy reconstructions are all the same"),
+    ],
+)
+def test_mistakes_in_overrides_are_told(overrides: list[str], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe("rise", overrides)
+    assert says in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_an_override_of_a_stage_that_does_not_run_is_refused() -> None:
+    with pytest.raises(UserError, match="recipe ans_sft has no stage closed_loop"):
+        load_recipe("ans_sft", ["closed_loop.steps=3"])
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"Did you mean 'rise'"):
+        load_recipe("rize")
+
+
+def test_an_unknown_key_in_a_file_names_file_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("stages: [sft, evaluate]\nsft: {leraning_rate: 1}\n", encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_recipe(path)
+    assert "mine.yaml" in str(caught.value) and "sft.leraning_rate" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "just words", "", "\x00"])
+def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml"):
+        load_recipe(path)
+
+
+def test_a_file_of_a_few_lines_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "my-arm.yaml"
+    path.write_text("stages: [sft, evaluate]\nsft: {train: {learning_rate: 1e-5}}\n", encoding="utf-8")
+    recipe = load_recipe(path)
+    assert recipe.name == "my-arm"
+    assert recipe.sft.train.learning_rate == 1e-5
+
+
+def test_the_official_preset_outranks_the_recipe_and_yields_to_overrides() -> None:
+    loop = load_recipe("rise", ["closed_loop.preset=official"]).closed_loop
+    assert (loop.credit, loop.grounding.weight, loop.reconstruct.sees_image) == ("answer", 0, True)
+    assert loop.reconstruct.temperature == 0.7
+    assert loop.rollouts == load_recipe("rise").closed_loop.rollouts
+    mixed = load_recipe("rise", ["closed_loop.preset=official", "credit=both"]).closed_loop
+    assert mixed.credit == "both" and mixed.grounding.weight == 0
+    assert load_recipe("rise", ["closed_loop.preset=official"]).task.score == "official"
+
+
+_values = st.recursive(st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3))
+_sections = st.dictionaries(st.sampled_from("abc"), _values, max_size=3)
+
+
+@given(_sections, _sections)
+def test_merging_keeps_what_is_above_and_fills_from_below(below: dict, above: dict) -> None:
+    merged = merge(below, above)
+    assert set(merged) == set(below) | set(above)
+    assert merge(merged, above) == merged
+    assert merge({}, above) == above
+    assert merge(below, {}) == below
+    for key, value in above.items():
+        if not isinstance(value, dict):
+            assert merged[key] == value

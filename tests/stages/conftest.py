@@ -1,0 +1,12 @@
+"""The fixtures of these tests; those of recipes and commands import them too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stage_fixtures import classes, model, moods, places
+
+__all__ = ["classes", "model", "moods", "places"]

@@ -1,0 +1,32 @@
+"""Fixtures of the tests of stages, recipes and commands: datasets and a schooled small model, made once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stage_kit import make_classification, make_distribution, make_grounding, school
+
+
+@pytest.fixture(scope="session")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classification(tmp_path_factory.mktemp("data") / "noise")
+
+
+@pytest.fixture(scope="session")
+def moods(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_distribution(tmp_path_factory.mktemp("data") / "moods")
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_grounding(tmp_path_factory.mktemp("data") / "places")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, classes: Path, places: Path) -> Path:
+    return school(tmp_path_factory.mktemp("school"), [classes, places])

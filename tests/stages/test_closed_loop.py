@@ -1,0 +1,133 @@
+"""The closed loop as the trainer sees it: which tokens are trained, what is written down, what a step repeats."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+from stage_kit import generator, small_recipe
+
+from rise_vlm.policy import Policy
+from rise_vlm.stages.closed_loop import ClosedLoopWork, make_reward
+from rise_vlm.stages.context import Context, Models
+from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.grpo import GrpoWork
+from rise_vlm.stages.loop_reward import Shadow
+from rise_vlm.stages.material import Material
+
+
+@pytest.fixture(scope="module")
+def policy(model: Path) -> Policy:
+    return Policy.load(str(model), dtype="float32")
+
+
+def context_of(stage: str, data: Path, model: Path, folder: Path, *overrides: str) -> Context:
+    recipe = small_recipe("rise", data, model, "policy.precision=float32", *overrides)
+    material = Material.open(recipe)
+    return Context(recipe, material, Models(*[str(model)] * 4), stage, folder, {}, Meter(folder))  # type: ignore[arg-type]
+
+
+def loop_of(policy: Policy, context: Context, stack: ExitStack) -> ClosedLoopWork:
+    return ClosedLoopWork(context, policy, make_reward(context, policy, stack))
+
+
+def prepared(policy: Policy, data: Path, model: Path, folder: Path, *overrides: str):
+    with ExitStack() as stack:
+        work = loop_of(policy, context_of("closed_loop", data, model, folder, *overrides), stack)
+        return work, work.prepare(1, generator(1))
+
+
+SAMPLED = ("reconstruct.temperature=1.0",)
+
+
+@pytest.mark.parametrize(("credit", "sighted"), [("rationale", {True}), ("answer", {False}), ("both", {True, False})])
+def test_credit_decides_whose_tokens_take_the_gradient(policy, classes, model, tmp_path, credit, sighted) -> None:
+    """The reason prompts show the picture, the reconstruct prompts of a class do not: so they can be told apart."""
+    options = (f"credit={credit}", *SAMPLED, "closed_loop.group=8", "closed_loop.format_weight=1")
+    work, made = prepared(policy, classes, model, tmp_path, *options)
+    groups = [group for micro in made.micro for group in micro.groups]
+    assert {bool(group.prompt.images) for group in groups} == sighted
+    metrics = [work.loss(micro).metrics for micro in made.micro]
+    assert sum(bool(one) for one in metrics) >= 1
+    if credit == "both":
+        assert [bool(m) for m in metrics] == [bool(micro.groups[0].prompt.images) for micro in made.micro]
+
+
+def test_an_answer_is_compared_with_those_of_its_records_other_rationales(policy, classes, model, tmp_path) -> None:
+    options = ("credit=answer", *SAMPLED, "closed_loop.group=6", "reconstruct.samples=2")
+    _, made = prepared(policy, classes, model, tmp_path, *options)
+    groups = [group for micro in made.micro for group in micro.groups]
+    assert all(len(group.completions) == 2 for group in groups)
+    totals = made.micro[0].totals
+    assert totals.completions == 2 * 6 * 2
+
+
+def test_a_step_is_the_same_when_it_is_repeated(policy, classes, model, tmp_path) -> None:
+    _, first = prepared(policy, classes, model, tmp_path)
+    _, second = prepared(policy, classes, model, tmp_path)
+    assert first.metrics == second.metrics
+    for one, other in zip(first.micro, second.micro, strict=True):
+        assert torch.equal(one.advantages, other.advantages) and torch.equal(one.old_logprobs, other.old_logprobs)
+    rows = [line for line in (tmp_path / "rollouts.jsonl").read_text(encoding="utf-8").splitlines() if line]
+    assert len(rows) == 6  # 2 records x 3 rationales, once
+
+
+def test_the_metrics_promised_are_there(policy, classes, model, tmp_path) -> None:
+    _, made = prepared(policy, classes, model, tmp_path)
+    promised = {"reward", "reconstruction", "leak_rate", "length", "zero_spread", "grounding", "tokens", "probe_real"}
+    assert promised <= set(made.metrics)
+    _, plain = prepared(policy, classes, model, tmp_path, "grounding.weight=0")
+    assert "grounding" not in plain.metrics
+
+
+def test_probes_come_before_the_first_step_and_every_so_often(policy, classes, model, tmp_path) -> None:
+    with ExitStack() as stack:
+        context = context_of("closed_loop", classes, model, tmp_path, "probes.every=3")
+        work = loop_of(policy, context, stack)
+        with_probe = [step for step in range(1, 8) if "probe_real" in work.prepare(step, generator(step)).metrics]
+    assert with_probe == [1, 4, 7]
+
+
+def test_a_moving_average_is_remembered(model, classes, tmp_path) -> None:
+    policy = Policy.load(str(model), dtype="float32")
+    options = ("reconstruct.reconstructor=ema", "reconstruct.ema_decay=0.5", "grounding.weight=0")
+    with ExitStack() as stack:
+        work = loop_of(policy, context_of("closed_loop", classes, model, tmp_path, *options), stack)
+        work.loop.shadow = Shadow(policy)
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter.mul_(1.1)
+        work.prepare(1, generator())
+        state = {name: tensor.clone() for name, tensor in work.state_dict().items()}
+        again = loop_of(policy, context_of("closed_loop", classes, model, tmp_path, *options), stack)
+        again.loop.shadow = Shadow(policy)
+        assert any(not torch.equal(state[name], tensor) for name, tensor in again.state_dict().items())
+        again.load_state_dict(state)
+        assert all(torch.equal(state[name], tensor) for name, tensor in again.state_dict().items())
+
+
+def test_grpo_draws_further_records_for_groups_without_spread(policy, classes, model, tmp_path) -> None:
+    def groups(refill: int, temperature: float) -> float:
+        options = (f"grpo.refill={refill}", f"grpo.temperature={temperature}")
+        work = GrpoWork(context_of("grpo", classes, model, tmp_path, *options), policy)
+        return work.prepare(1, generator()).metrics["groups"]
+
+    assert groups(0, 0.01) == 2
+    assert groups(1, 0.01) == 4  # all of a group alike: each of the two is replaced once
+    made = GrpoWork(context_of("grpo", classes, model, tmp_path, "grpo.temperature=0.01"), policy).prepare(
+        1, generator()
+    )
+    assert made.micro == [] and made.metrics["zero_spread"] == 1.0
+
+
+def test_grpo_pays_score_and_form(policy, classes, model, tmp_path) -> None:
+    work = GrpoWork(context_of("grpo", classes, model, tmp_path, "grpo.format_weight=0.3"), policy)
+    work.prepare(1, generator())
+    import json
+
+    rows = [json.loads(line) for line in (tmp_path / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows
+    for row in rows:
+        assert row["reward"] == pytest.approx(row["score"] + 0.3 * row["well_formed"])
