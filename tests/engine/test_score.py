@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rise_vlm.engine import score
 from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens, scores
+from rise_vlm.errors import UserError
 from rise_vlm.policy import LoraSettings, Policy, Prompt
 
 KINDS = ("qwen2_vl", "qwen2_5_vl")
@@ -203,6 +204,16 @@ def test_nothing_to_score(folders: dict[str, Path]) -> None:
     one = Group(policy.encode("b"), [torch.tensor([30])])
     found = completion_logprobs(policy, [empty, one], grad=True)
     assert [row.shape for row in found] == [(0, 0), (1, 1)]
+
+
+def test_what_cannot_be_scored_is_refused(folders: dict[str, Path]) -> None:
+    policy = load(folders["qwen2_vl"])
+    group = Group(policy.encode("a"), [torch.tensor([30])])
+    for temperature in (0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="temperature"):
+            completion_logprobs(policy, [group], grad=False, temperature=temperature)
+    with pytest.raises(ValueError, match="no tokens"):
+        Group(group.prompt, [torch.tensor([], dtype=torch.long)])
 
 
 @settings(max_examples=60, deadline=None)

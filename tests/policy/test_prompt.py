@@ -71,6 +71,13 @@ def _cached(folder: str) -> Policy:
     return _kept[folder]
 
 
+def test_a_template_that_forgets_pictures_is_refused(policy: Policy) -> None:
+    policy.tokenizer.chat_template = "{% for m in messages %}{{ m['content'][-1]['text'] }}{% endfor %}"
+    assert len(policy.encode("just text")) == 9
+    with pytest.raises(UserError, match="0 places for 1 pictures"):
+        policy.encode("a picture", [picture(0)])
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 1), (1, 3), (1, 150), (13, 13), (200, 1), (3, 600), (999, 7)])
 def test_small_and_narrow_pictures_are_taken(policy: Policy, size: tuple[int, int]) -> None:
     prompt = policy.encode("?", [picture(0, *size)])

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rise_vlm.console import say
+from rise_vlm.errors import UserError
 from rise_vlm.policy.attention import SharedPrompts
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
@@ -31,6 +32,10 @@ class Group:
 
     prompt: Prompt
     completions: list[Tensor]
+
+    def __post_init__(self) -> None:
+        if any(len(completion) == 0 for completion in self.completions):
+            raise ValueError("a completion has no tokens, so there is nothing to score")
 
     @property
     def tokens(self) -> int:
@@ -75,7 +80,12 @@ def scores(
     ``temperature`` divides the logits as it did in sampling. ``plain`` repeats the prompt for each completion: for
     families that cannot share it, and as the oracle of the shared path. Without ``grad`` at most ``budget`` tokens go
     through the model at once; with it, the caller bounds the memory (``pack_by_tokens``).
+
+    Raises:
+        UserError: the temperature is not above 0.
     """
+    if not temperature > 0:
+        raise UserError(f"temperature: {temperature} is not above 0, so completions have no log-probs.")
     if not policy.packs and not plain:
         plain = True
         _say_once(f"{policy.family.model_type}: this family cannot share a prompt, so it is repeated per completion.")

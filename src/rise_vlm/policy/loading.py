@@ -141,7 +141,7 @@ def _tokenizer(name: str, source: str, local: bool) -> Any:
 
 def _chat_template(name: str, source: str, tokenizer: Any, processor: Any) -> str:
     """The tokenizer's, the processor's, or that of the file in which older checkpoints keep it."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     stated = tokenizer.chat_template or getattr(processor, "chat_template", None)
     if stated is None:

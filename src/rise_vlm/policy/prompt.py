@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rise_vlm.errors import UserError
+
 _MARK = "\u2063rise-text\u2063"
 
 
@@ -74,6 +76,9 @@ def user_turn(tokenizer: Any, text: str, images: Sequence[ImageInput], placehold
 
     Special tokens spelled out in ``text`` (``<|image_pad|>``) are read as plain text: a question cannot smuggle in a
     picture or end its turn.
+
+    Raises:
+        UserError: the chat template does not write one place for each picture.
     """
     content = [{"type": "image"} for _ in images] + [{"type": "text", "text": _MARK}]
     turns = [{"role": "user", "content": content}]
@@ -84,8 +89,13 @@ def user_turn(tokenizer: Any, text: str, images: Sequence[ImageInput], placehold
         ids = _ids(tokenizer, head) + plain + _ids(tokenizer, tail)
     else:
         ids = _ids(tokenizer, rendered.replace(_MARK, text))
+    if ids.count(placeholder_id) != len(images):
+        raise UserError(
+            f"the model's chat template writes {ids.count(placeholder_id)} places for {len(images)} pictures, which "
+            "rise-vlm cannot fill."
+        )
     waiting = iter(images)
-    pieces = [next(waiting).ids.tolist() if i == placeholder_id and images else [i] for i in ids]
+    pieces = [next(waiting).ids.tolist() if i == placeholder_id else [i] for i in ids]
     return torch.tensor([i for piece in pieces for i in piece], dtype=torch.long)
 
 
