@@ -6,6 +6,7 @@ the right kind, so that runs reach all their stages with something in hand. It k
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from itertools import islice
@@ -148,6 +149,14 @@ def _teach_words(folder: Path, texts: list[str]) -> None:
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def environment() -> dict[str, str]:
+    """For a second Python that finds the package where this one did."""
+    import rise_vlm
+
+    home = str(Path(rise_vlm.__file__).parent.parent)
+    return {**os.environ, "PYTHONPATH": home, "OMP_NUM_THREADS": "1"}
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stage_kit import make_classification, small_recipe
+from stage_kit import environment, make_classification, small_recipe
 
 from rise_vlm.errors import UserError
 from rise_vlm.recipes import SHIPPED, load_recipe
@@ -182,15 +181,15 @@ def test_a_killed_run_ends_like_one_that_was_not(classes: Path, model: Path, tmp
 
     out = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, str(path), str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for mark, size in (("stages/01-closed_loop/metrics.jsonl", 1), ("stages/02-harvest/samples.jsonl", 1)):
-        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
             until = time.monotonic() + 240
             while process.poll() is None and time.monotonic() < until:
                 if (out / mark).exists() and (out / mark).stat().st_size >= size:
                     process.send_signal(signal.SIGKILL)
                     break
                 time.sleep(0.02)
+        assert process.returncode == -signal.SIGKILL
     run_recipe(load_recipe(path), out, report=False)
     for name in ("01-closed_loop/model/model.safetensors",):
         one, other = (load_file(folder / "stages" / name) for folder in (tmp_path / "whole", out))

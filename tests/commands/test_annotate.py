@@ -1,0 +1,108 @@
+"""``rise annotate``: a row for every picture, a word about every broken one, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_models import picture
+
+from rise_vlm.cli import run
+from rise_vlm.stages.files import read_rows
+
+TASK = "task: classification\nclasses: [red, blue]\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    photos = tmp_path / "my photos ü"
+    (photos / "inner").mkdir(parents=True)
+    for i in range(3):
+        picture(i).save(photos / f"p {i}.png")
+    picture(9, 640, 480).save(photos / "inner" / "big.jpg")
+    (photos / "notes.txt").write_text("no picture", encoding="utf-8")
+    (tmp_path / "task.yaml").write_text(TASK, encoding="utf-8")
+    return photos
+
+
+def annotate(model: Path, *arguments: str) -> int:
+    return run(["annotate", str(model), *arguments, "--max-new-tokens", "48"])
+
+
+def test_every_picture_of_a_folder_gets_a_row(model: Path, folder: Path, capsys) -> None:
+    assert annotate(model, str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    rows = list(read_rows(Path("a.jsonl")))
+    assert told["annotated"] == len(rows) == 4 and told["broken"] == 0
+    names = {Path(row["image"]).name for row in rows}
+    assert names == {"p 0.png", "p 1.png", "p 2.png", "big.jpg"}
+    big = next(row for row in rows if row["image"].endswith("big.jpg"))
+    assert (big["width"], big["height"]) == (640, 480)
+    for row in rows:
+        assert (row["annotation"] is None) == (row["reason"] is not None)
+        assert row["annotation"] in ("red", "blue", None) and row["completion"]
+        assert row["annotation"] is None or row["rationale"]
+
+
+def test_boxes_come_back_in_pixels(model: Path, folder: Path) -> None:
+    Path("where.yaml").write_text("task: grounding\n", encoding="utf-8")
+    arguments = (str(folder / "inner"), "--task", "where.yaml", "--question", "What is odd?", "--out", "b.jsonl")
+    assert annotate(model, *arguments) == 0
+    (row,) = read_rows(Path("b.jsonl"))
+    assert row["question"] == "What is odd?"
+    assert row["annotation"] is None or (len(row["annotation"]) == 4 and row["annotation"][2] <= 640)
+
+
+def test_a_broken_picture_is_told_and_skipped_and_the_exit_code_is_1(model: Path, folder: Path, capsys) -> None:
+    whole = (folder / "inner" / "big.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("hello", encoding="utf-8")
+    assert annotate(model, str(folder), "--task", "task.yaml", "--out", "a.jsonl") == 1
+    captured = capsys.readouterr()
+    assert len(list(read_rows(Path("a.jsonl")))) == 4
+    assert "cut.jpg" in captured.err and "text.jpg" in captured.err and "2 images could not be read" in captured.err
+
+
+def test_a_second_call_does_only_what_is_new(model: Path, folder: Path, capsys) -> None:
+    arguments = (str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--json")
+    assert annotate(model, *arguments) == 0
+    before = Path("a.jsonl").read_text(encoding="utf-8")
+    picture(5).save(folder / "new.png")
+    with Path("a.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"image": "torn')
+    capsys.readouterr()
+    assert annotate(model, *arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["annotated"], told["skipped"]) == (1, 4)
+    after = Path("a.jsonl").read_text(encoding="utf-8")
+    assert after.startswith(before) and len(list(read_rows(Path("a.jsonl")))) == 5 and "torn" not in after
+
+
+def test_a_dataset_gives_the_task_and_a_glob_the_pictures(model: Path, folder: Path, classes: Path, capsys) -> None:
+    assert annotate(model, str(folder / "*.png"), "--task", str(classes), "--out", "a.jsonl", "--role", "answer") == 0
+    rows = list(read_rows(Path("a.jsonl")))
+    assert len(rows) == 3 and all(row["rationale"] is None for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing-*.png", "--task", "task.yaml"], "matches nothing"),
+        (["{folder}", "--task", "nowhere.yaml"], "nowhere.yaml"),
+        (["{folder}", "--task", "bad.yaml"], "unknown key 'clases'"),
+        (["{folder}", "--task", "where.yaml"], "needs a question"),
+        (["{folder}", "--task", "odd.yaml"], "unknown task 'clasification'"),
+        (["{folder}", "--task", "task.yaml", "--out", "{folder}"], "is a folder"),
+        (["{folder}", "--task", "task.yaml", "--out", "no/such/a.jsonl"], "there is no folder"),
+        (["{folder}/notes.txt", "--task", "task.yaml", "--role", "speak"], "--role is think or answer"),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2(model: Path, folder: Path, capsys, arguments, says) -> None:
+    Path("bad.yaml").write_text("task: classification\nclases: [a, b]\n", encoding="utf-8")
+    Path("where.yaml").write_text("task: grounding\n", encoding="utf-8")
+    Path("odd.yaml").write_text("task: clasification\nclasses: [a, b]\n", encoding="utf-8")
+    assert annotate(model, *(argument.format(folder=folder) for argument in arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and says in captured.err and "Traceback" not in captured.err

@@ -1,0 +1,87 @@
+"""``rise demo``: four arms on one dataset, merged; again, it does nothing twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rise_vlm.cli import run
+from rise_vlm.commands import demo
+from rise_vlm.errors import UserError
+from rise_vlm.recipes import demo as sizes
+from rise_vlm.recipes import load_recipe
+
+STEPS = (
+    "warm_up.steps=1", "warm_up.samples=1", "warm_up.max_new_tokens=8", "closed_loop.steps=1",
+    "closed_loop.records_per_step=1", "closed_loop.group=2", "closed_loop.rollouts.max_new_tokens=8",
+    "reconstruct.max_new_tokens=8", "probes.records=1", "harvest.samples=1", "harvest.max_new_tokens=8",
+    "sft.steps=1", "grpo.steps=1", "grpo.records_per_step=1", "grpo.group=2", "grpo.max_new_tokens=8",
+    "evaluate.max_new_tokens=8", "evaluate.resamples=5",
+)  # fmt: skip
+
+
+@pytest.fixture
+def speck(monkeypatch: pytest.MonkeyPatch) -> sizes.Size:
+    """A demo of two records and one step of everything."""
+    overrides = {
+        arm: tuple(
+            line for line in STEPS
+            if {"reconstruct": "closed_loop", "probes": "closed_loop"}.get(line.split(".")[0], line.split(".")[0])
+            in load_recipe(arm).stages
+        )
+        for arm in sizes.ARMS
+    }  # fmt: skip
+    overrides["zero_shot"] += ("evaluate.roles=[think]",)
+    size = replace(sizes.QUICK, train=2, val=1, test=2, overrides=overrides)
+    monkeypatch.setattr(sizes, "QUICK", size)
+    return size
+
+
+@pytest.mark.parametrize("world", ["affect", "errand"])
+def test_four_arms_are_judged_side_by_side(world: str, model: Path, tmp_path: Path, speck, capsys) -> None:
+    out = tmp_path / "demo"
+    arguments = ["demo", "--world", world, "--quick", "--out", str(out), "--model", str(model), "--json"]
+    assert run(arguments) == 0
+    results = json.loads(capsys.readouterr().out)
+    found = {(arm["arm"], arm["split"]) for arm in results["arms"]}
+    assert found == {(arm, split) for arm in sizes.ARMS for split in ("test", "ood")}
+    assert {"ceiling"} <= {floor["name"] for floor in results["floors"]}
+    assert results["loop"]["facts"] is not None
+    assert {path.stem for path in (out / "predictions").iterdir()} == {f"{arm}-{split}" for arm, split in found}
+    assert (out / "report.html").is_file() and json.loads((out / "results.json").read_text(encoding="utf-8")) == results
+
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("arms/*/stages/*/done.json")}
+    assert run(arguments) == 0
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_another_seed_makes_the_data_again(tmp_path: Path, speck) -> None:
+    demo.make_data("affect", speck, tmp_path, seed=0, train=None)
+    first = (tmp_path / "data" / "train.jsonl").read_bytes()
+    demo.make_data("affect", speck, tmp_path, seed=0, train=None)
+    assert (tmp_path / "data" / "train.jsonl").read_bytes() == first
+    demo.make_data("affect", speck, tmp_path, seed=1, train=3)
+    again = (tmp_path / "data" / "train.jsonl").read_bytes()
+    assert again != first and again.count(b"\n") == 3
+
+
+def test_data_that_the_demo_did_not_make_is_left_alone(tmp_path: Path, speck) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.txt").write_text("keep", encoding="utf-8")
+    with pytest.raises(UserError, match="was not made by the demo"):
+        demo.make_data("affect", speck, tmp_path, seed=0, train=None)
+    assert (tmp_path / "data" / "mine.txt").read_text(encoding="utf-8") == "keep"
+
+
+def test_an_unknown_world_names_the_known_ones(tmp_path: Path, model: Path, capsys) -> None:
+    assert run(["demo", "--world", "afect", "--out", str(tmp_path / "d"), "--model", str(model)]) == 2
+    assert "Did you mean 'affect'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [sizes.FULL, sizes.QUICK])
+def test_the_sizes_of_the_demo_are_settings_that_exist(size: sizes.Size) -> None:
+    for arm in sizes.ARMS:
+        load_recipe(arm, size.overrides.get(arm, ()))

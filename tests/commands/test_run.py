@@ -1,0 +1,105 @@
+"""``rise run``, as a user types it: exit codes, what goes to stdout, and that a mistake stops it before any work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stage_kit import environment, make_classification
+
+from rise_vlm.cli import run
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs start in an empty folder, where ``runs/`` may appear."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+QUICK = ("sft.steps=1", "sft.records_per_step=2", "evaluate.max_new_tokens=32", "evaluate.resamples=5")
+
+
+def test_a_run_prints_the_table_and_names_the_report(classes: Path, model: Path, capsys) -> None:
+    assert run(["run", "ans_sft", f"data={classes}", f"model={model}", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "ans_sft" in out and "majority" in out and "report.html" in out
+    assert Path("runs/ans_sft-noise/results.json").is_file()
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(classes: Path, model: Path, capsys) -> None:
+    assert run(["run", "ans_sft", f"data={classes}", f"model={model}", "--out", "here", "--json", *QUICK]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["arms"][0]["arm"] == "ans_sft"
+    assert "stage 1 of 2" in captured.err
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(classes: Path, model: Path, capsys) -> None:
+    arguments = ["run", "rise", f"data={classes}", f"model={model}", "--dry-run", "closed_loop.steps=3"]
+    assert run(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "steps: 3" in shown and "runs/rise-noise/stages/02-closed_loop: to run" in shown
+    assert run([*arguments, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [stage["stage"] for stage in plan["stages"]][:2] == ["warm_up", "closed_loop"]
+    assert plan["recipe"]["closed_loop"]["train"]["steps"] == 3
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["rize"], "Did you mean 'rise'"),
+        (["rise"], "add data=FOLDER"),
+        (["rise", "data=nowhere"], "There is no folder nowhere"),
+        (["rise", "data={data}", "closed_loop.stpes=1"], "Did you mean 'closed_loop.steps'"),
+        (["rise", "data={data}", "closed_loop.steps=few"], "closed_loop.train.steps"),
+        (["rise", "data={data}", "model=nowhere"], "no such folder"),
+        (["rise", "data={data}", "--out", "{data}/dataset.yaml"], "is a file"),
+        (["ans_sft", "data={data}", "evaluate.splits=[]", "sft.records_per_step=0"], "sft.records_per_step"),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2(classes: Path, model: Path, capsys, arguments, says) -> None:
+    options = [argument.format(data=classes) for argument in arguments]
+    if not any(option.startswith("model=") for option in options):
+        options.append(f"model={model}")
+    assert run(["run", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and says in captured.err
+    assert "Traceback" not in captured.err
+    assert list(Path().iterdir()) == []
+
+
+def test_unicode_and_blanks_in_paths(tmp_path: Path, model: Path) -> None:
+    data = make_classification(tmp_path / "été 猫" / "mes données", train=2, val=1, test=1)
+    assert run(["run", "ans_sft", f"data={data}", f"model={model}", "--out", "où là", *QUICK]) == 0
+    assert Path("où là/report.html").is_file()
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(classes: Path, model: Path, tmp_path: Path, capsys) -> None:
+    import signal
+    import time
+
+    out = tmp_path / "run"
+    arguments = ["ans_sft", f"data={classes}", f"model={model}", "--out", str(out), "sft.steps=40", "--json"]
+    command = [sys.executable, "-c", "from rise_vlm.cli import main; main()", "run", *arguments, *QUICK[1:]]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+    metrics = out / "stages" / "01-sft" / "metrics.jsonl"
+    until = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < until and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert (out / "stages" / "01-sft" / "checkpoint-last").is_dir()
+    assert not (out / "results.json").exists()
+    steps = sum(1 for _ in metrics.open(encoding="utf-8"))
+    assert steps < 40
+    assert run(["run", *arguments, *QUICK[1:]]) == 0
+    captured = capsys.readouterr()
+    assert "continuing after step" in captured.err
+    assert json.loads(captured.out)["arms"]
