@@ -30,9 +30,11 @@ $(BIN)/python:
 
 # The stamps make a second `make` start at once; they age when the packaging files change.
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV): some minutes the first time."
 	$(PIP) -q -e .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with what the tests need: some minutes the first time."
 	$(PIP) -q -e '.[dev]'
 	@touch $(VENV)/installed $@

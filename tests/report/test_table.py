@@ -84,6 +84,15 @@ def test_the_headline_claims_no_more_than_the_intervals_allow() -> None:
     assert headline(table_of(entry("rise", 0.8))) == []
 
 
+def test_the_headline_says_when_nothing_is_above_the_floor() -> None:
+    floors = [{"name": name, "split": "test", "metrics": {"score": x}} for name, x in (("mean", 0.6), ("uniform", 0.5))]
+    floors += [{"name": "ceiling", "split": "test", "metrics": {"score": 0.3}}]
+    assert headline(table_of(entry("rise", 0.4), floors=floors)) == [
+        "On test, nothing is above the floor (uniform, 0.500)."
+    ]
+    assert "ahead" in headline(table_of(entry("rise", 0.55), entry("ans_sft", 0.4), floors=floors))[0]
+
+
 def test_the_axis_covers_every_interval() -> None:
     table = table_of(entry("a", 0.31, 0.05), entry("b", 0.93, 0.02))
     low, high, marks = table.scale()

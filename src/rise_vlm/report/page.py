@@ -20,7 +20,7 @@ from rise_vlm.report.charts import histogram, number
 from rise_vlm.report.curves import loop_charts, training_charts
 from rise_vlm.report.gallery import gallery, total
 from rise_vlm.report.read import Run, read_run
-from rise_vlm.report.table import LESS_IS_BETTER, SPLIT_NAMES, Table, arm_name, build_table, headline
+from rise_vlm.report.table import LESS_IS_BETTER, Table, arm_name, build_table, headline, split_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 ITEMS = 60
@@ -78,6 +78,7 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
     harvest = results.harvest or {}
     bars = run.histogram
     items = gallery(run.predictions, arms, judged, limit=limit, roots=run.data_roots, classes=_classes(run))
+    splits = list(dict.fromkeys([*(table.splits if table else []), *_splits(run)]))
     questions = {item.question for item in items}
     return {
         "title": _title(run),
@@ -85,7 +86,7 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
         "facts": _facts(run, table),
         "command": results.environment.get("command"),
         "table": table,
-        "split_names": SPLIT_NAMES,
+        "split_name": lambda split: split_name(split, splits),
         "less": LESS_IS_BETTER,
         "place": _placer(table),
         "arms": arms,

@@ -17,6 +17,12 @@ ARM_NAMES = {"zero_shot": "Zero-shot", "ans_sft": "ANS-SFT", "cot_sft": "CoT-SFT
 SPLIT_NAMES = {"test": "In domain", "ood": "Out of domain"}
 LESS_IS_BETTER = {"jsd", "kl", "emd", "mse", "mae", "brier", "length"}
 MAIN = "score"
+CEILING = "ceiling"
+
+
+def split_name(split: str, splits: Sequence[str]) -> str:
+    """How a split is called beside the others; alone it needs no contrast."""
+    return SPLIT_NAMES.get(split, split) if len(splits) > 1 else split.capitalize()
 
 
 def arm_name(arm: str) -> str:
@@ -87,22 +93,28 @@ def build_table(results: Results) -> Table | None:
 
 
 def headline(table: Table) -> list[str]:
-    """One honest sentence per split: who is ahead on the main metric, and whether the ranges overlap."""
+    """One honest sentence per split: who is ahead on the main metric, whether the ranges overlap, what beats nobody."""
     sentences = []
     for split in table.splits:
         ranked = _ranked((row for row in table.rows if not row.floor), split, table.main)
-        if len(ranked) < 2:
-            continue
-        (first, ahead), (second, behind) = ranked[0], ranked[1]
+        floors = _ranked((row for row in table.rows if row.floor and row.key != CEILING), split, table.main)
         where = SPLIT_NAMES.get(split, split) if len(table.splits) > 1 else f"On {split}"
-        figures = f"{ahead.value:.3f} against {behind.value:.3f}"
-        if ahead.best:
-            sentences.append(f"{where}, {first} is ahead of {second}: {figures}.")
-        elif ahead.low is None or behind.low is None:
-            sentences.append(f"{where}, {first} stands before {second}: {figures}, without an interval.")
-        else:
-            sentences.append(f"{where}, {first} and {second} are too close to call: {figures}.")
+        if ranked and floors and (ranked[0][1].value or 0.0) <= (floors[-1][1].value or 0.0):
+            name, cell = floors[-1]
+            sentences.append(f"{where}, nothing is above the floor ({name}, {cell.value:.3f}).")
+        elif len(ranked) > 1:
+            sentences.append(f"{where}, {_compare(*ranked[:2])}.")
     return sentences
+
+
+def _compare(one: tuple[str, Cell], other: tuple[str, Cell]) -> str:
+    (first, ahead), (second, behind) = one, other
+    figures = f"{ahead.value:.3f} against {behind.value:.3f}"
+    if ahead.best:
+        return f"{first} is ahead of {second}: {figures}"
+    if ahead.low is None or behind.low is None:
+        return f"{first} stands before {second}: {figures}, without an interval"
+    return f"{first} and {second} are too close to call: {figures}"
 
 
 def _ranked(rows: Iterable[Row], split: str, metric: str) -> list[tuple[str, Cell]]:
