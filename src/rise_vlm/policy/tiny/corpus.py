@@ -298,7 +298,7 @@ MAKERS: dict[str, list[tuple[Callable[[object, random.Random], Row], float]]] = 
     ],
 }
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
-SHARES = {"affect": 0.45, "errand": 0.55}
+SHARES = {"affect": 0.4, "errand": 0.6}
 
 
 def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Random]]:
