@@ -102,12 +102,12 @@ def test_batching_compaction_and_refilling_change_nothing(folders: dict[str, Pat
     policy = load(folders["qwen2_vl"])
     policy.packs = packs
     stop_often(policy)
-    prompts = make_prompts(policy)
-    whole = sample(policy, prompts, 7, max_new_tokens=14, generator=seeded())
+    prompts = [*make_prompts(policy), *(policy.encode(text * 3) for text in "abcdef")]
+    whole = sample(policy, prompts, 3, max_new_tokens=14, generator=seeded())
     lengths = {len(r.ids) for group in whole for r in group}
     assert len(lengths) > 5
     for bounds in ({"max_rows": 1}, {"max_rows": 3}, {"max_rows": 9}, {"batch_tokens": 150}, {"batch_tokens": 1}):
-        cut = sample(policy, prompts, 7, max_new_tokens=14, generator=seeded(), **bounds)
+        cut = sample(policy, prompts, 3, max_new_tokens=14, generator=seeded(), **bounds)
         assert ids_of(cut) == ids_of(whole), bounds
         for one, two in zip(cut, whole, strict=True):
             assert all(torch.allclose(a.logprobs, b.logprobs, atol=1e-4) for a, b in zip(one, two, strict=True))

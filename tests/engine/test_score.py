@@ -96,10 +96,27 @@ def from_transformers(policy: Policy, prompt: Prompt, completion: Tensor, temper
         inputs["image_grid_thw"] = torch.stack([image.grid for image in prompt.images])
         inputs["mm_token_type_ids"] = (ids == policy.family.image_token_id).int()
     policy.base.model.rope_deltas = None
-    with torch.no_grad():
-        logits = policy.base(**inputs).logits[0, len(prompt) - 1 : -1].float()
-    logits[:, policy.banned_ids] = -torch.inf
-    return (logits / temperature).log_softmax(-1).gather(-1, completion[:, None])[:, 0]
+    logits = policy.base(**inputs).logits[0, len(prompt) - 1 : -1].float()
+    return (
+        (logits.index_fill(-1, policy.banned_ids, -torch.inf) / temperature)
+        .log_softmax(-1)
+        .gather(-1, completion[:, None])[:, 0]
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_autograd_through_transformers(folders: dict[str, Path], kind: str) -> None:
+    policy = load(folders[kind])
+    groups = make_groups(policy, [2, 1, 2])
+    ours = gradients(policy, groups, temperature=0.6)
+    policy.model.zero_grad()
+    generator = torch.Generator().manual_seed(9)
+    for group, rows in zip(groups, ours[0], strict=True):
+        weights = torch.randn(rows.shape, generator=generator)
+        for weight, completion in zip(weights, group.completions, strict=True):
+            theirs = from_transformers(policy, group.prompt, completion, 0.6)
+            (theirs * weight[: len(completion)]).sum().backward()
+    assert_same(ours, (ours[0], {n: w.grad for n, w in policy.model.named_parameters() if w.grad is not None}))
 
 
 def test_stale_rope_state_of_the_model_changes_nothing(folders: dict[str, Path]) -> None:
