@@ -184,7 +184,7 @@ def test_on_policy_the_gradient_is_that_of_reinforce(kind: PolicyKind) -> None:
 
 @pytest.mark.parametrize(
     ("advantage", "ratio", "moves"),
-    [(1, 1.5, False), (1, 0.5, True), (-1, 0.5, False), (-1, 1.5, True), (1, 1.1, True), (-1, 0.9, True)],
+    [(1, 1.5, False), (1, 1.25, True), (1, 0.5, True), (-1, 0.75, False), (-1, 1.5, True), (-1, 0.9, True)],
 )
 def test_the_clip_stops_only_steps_that_go_further_the_same_way(advantage: int, ratio: float, moves: bool) -> None:
     old = torch.full((1, 2), -1.0)

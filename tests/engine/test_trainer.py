@@ -52,6 +52,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Pat
     a, b, c = (result_of(tmp_path / name) for name in "abc")
     assert a == b
     assert a["model/model.safetensors"] != c["model/model.safetensors"]
+    drawn = [{row["reward"] for row in one["metrics"]} for one in (a, c)]
+    assert [len(rewards) for rewards in drawn] == [6, 6], "each step draws other rows"
+    assert not drawn[0] & drawn[1], "and each seed others"
 
 
 def test_an_uninterrupted_run_equals_one_that_was_cut_anywhere(tmp_path: Path) -> None:

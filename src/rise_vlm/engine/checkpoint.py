@@ -150,11 +150,12 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         new.mkdir(parents=True)
         yield new
-        _sync_folder(new)
+        for path in (*new.rglob("*"), new):
+            _sync(path)
         if target.exists():
             target.rename(old)
         new.rename(target)
-        _sync_folder(target.parent)
+        _sync(target.parent)
     except BaseException:
         recover(target)
         raise
@@ -195,29 +196,20 @@ def _write(new: Path, checkpoint: Checkpoint) -> None:
         "versions": {"torch": torch.__version__},
         "model": checkpoint.model,
     }
-    _save_tensors(new / WEIGHTS, checkpoint.weights)
-    _save_tensors(new / TENSORS, tensors)
+    for path, content in ((new / WEIGHTS, checkpoint.weights), (new / TENSORS, tensors)):
+        save_file({name: tensor.detach().contiguous() for name, tensor in content.items()}, path)
     write_text(new / STATE, json.dumps(state, indent=1, ensure_ascii=False))
-
-
-def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _beside(target: Path) -> tuple[Path, Path]:
     return target.with_name(f"{target.name}-new"), target.with_name(f"{target.name}-old")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut. Windows has no such call, and needs none for a killed process."""
+def _sync(path: Path) -> None:
+    """Flush a file, or the renames in a folder, to the disk, against power cuts. Windows sees to it itself."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
