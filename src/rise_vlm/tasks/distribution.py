@@ -88,12 +88,12 @@ class Distribution(Task):
         return self.text(annotation)
 
     def text(self, value: Mapping[str, float]) -> str:
-        """``joy: 0.60, surprise: 0.27, neutral: 0.13``: two decimals summing to 1.00, most probable first, ties in
-        class order.
+        """``joy: 0.60, surprise: 0.27, neutral: 0.13``: two decimals summing to 1.00, in class order, zeros left out.
+
+        Class order rather than most probable first: a model that writes a class cannot come back to it by mistake.
         """
         cents = hundredths(self.vector(value))
-        order = sorted((i for i, n in enumerate(cents) if n), key=lambda i: (-cents[i], i))
-        return ", ".join(f"{self.classes[i]}: {cents[i] // 100}.{cents[i] % 100:02d}" for i in order)
+        return ", ".join(f"{name}: {n // 100}.{n % 100:02d}" for name, n in zip(self.classes, cents, strict=True) if n)
 
     def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
         """``class: probability, ...`` or a JSON object -> {class: probability} over all classes, summing to 1."""

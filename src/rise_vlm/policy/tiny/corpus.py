@@ -280,21 +280,21 @@ ORDER = tuple(QUESTIONS)
 
 MAKERS: dict[str, list[tuple[Callable[[object, random.Random], Row], float]]] = {
     "affect": [
-        (describe_row(affect), 0.36),
-        (affect_about_row, 0.22),
+        (describe_row(affect), 0.30),
+        (affect_about_row, 0.08),
         (affect_list_row, 0.05),
-        (fact_row(affect, tuple(f for f in QUESTIONS if f in (*affect.FACTS, "count"))), 0.08),
-        (taste_row, 0.16),
+        (fact_row(affect, tuple(f for f in QUESTIONS if f in (*affect.FACTS, "count"))), 0.07),
+        (taste_row, 0.27),
         (affect_box_row, 0.03),
-        (lot_row(affect), 0.10),
+        (lot_row(affect), 0.20),
     ],
     "errand": [
-        (describe_row(errand), 0.16),
-        (errand_about_row, 0.08),
-        (errand_list_row, 0.40),
-        (fact_row(errand, ("thing", "room", "count")), 0.03),
-        (errand_box_row, 0.30),
-        (lot_row(errand), 0.03),
+        (describe_row(errand), 0.18),
+        (errand_about_row, 0.12),
+        (errand_list_row, 0.34),
+        (fact_row(errand, ("thing", "room", "count")), 0.02),
+        (errand_box_row, 0.32),
+        (lot_row(errand), 0.02),
     ],
 }
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
