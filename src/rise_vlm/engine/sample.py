@@ -7,9 +7,9 @@ The checkpoint's own generation settings are ignored. Left out: beam search, pen
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -177,6 +177,10 @@ class _Decoder:
         self.counts = torch.zeros(len(uniforms), dtype=torch.long, device=device)
         self.stops = torch.tensor(policy.stop_ids, dtype=torch.long, device=device)
         self.queue = deque(self._distinct())
+        # How many queued prompts still need each picture, and the features of those met so far: a training tower's are
+        # in no cache, and yet no picture is encoded twice.
+        self.needed = Counter(image.key for waiting in self.queue for image in self._prompt(waiting).images)
+        self.features: dict[str, Tensor] = {}
         self.cache = self._make_cache(max_rows)
         # Per active slot: its sequence, its last token, the rope position of that token.
         self.sequence = torch.zeros(0, dtype=torch.long, device=device)
@@ -250,14 +254,22 @@ class _Decoder:
         if chosen[0].prefilled is not None:
             caught, row, logits = chosen[0].prefilled
             return caught, torch.tensor([row], device=policy.device), logits[None]
-        features = policy.image_features(prompts, grad=False)
         ids, positions, lengths = pad_prompts(prompts, policy.device)
-        embeds = policy.embed(ids, [[features[image.key] for image in prompt.images] for prompt in prompts])
+        embeds = policy.embed(ids, self._pictures(prompts))
         caught = CatchCache(self._layers)
         # Padding is on the right, so the causal rule alone keeps it out of sight.
         hidden = policy.hidden(embeds, positions, None, caught)
         rows = torch.arange(len(prompts), device=policy.device)
         return caught, rows, policy.logits(hidden[rows, lengths - 1])
+
+    def _pictures(self, prompts: Sequence[Prompt]) -> list[list[Tensor]]:
+        """The features of each prompt's pictures; those that no queued prompt needs any more are let go."""
+        missing = [replace(p, images=tuple(i for i in p.images if i.key not in self.features)) for p in prompts]
+        self.features |= self.policy.image_features(missing, grad=False)
+        found = [[self.features[image.key] for image in prompt.images] for prompt in prompts]
+        self.needed -= Counter(image.key for prompt in prompts for image in prompt.images)
+        self.features = {key: feature for key, feature in self.features.items() if self.needed[key] > 0}
+        return found
 
     def _place(self, chosen: list[_Waiting], caught: CatchCache, source: Tensor, logits: Tensor) -> None:
         """Give the chosen sequences slots and draw their first tokens."""

@@ -24,7 +24,7 @@ from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_
 from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype
 from rise_vlm.policy.lora import LoraSettings, adapter_base, add_lora, load_adapter, merged_state
 from rise_vlm.policy.probe import probe
-from rise_vlm.policy.prompt import ImageInput, Prompt, user_turn
+from rise_vlm.policy.prompt import ImageInput, Prompt, special_tokens, user_turn
 
 
 class Policy:
@@ -44,6 +44,7 @@ class Policy:
         self.stop_ids = _stop_ids(self.base, tokenizer)
         self.banned_ids = _banned_ids(self.base, tokenizer, self.stop_ids).to(device)
         self.feature_cache = SHARED_CACHE
+        self._special = special_tokens(tokenizer)
         self._fingerprints: dict[int, TowerFingerprint] = {}
         self._frozen_copy: Any = None
 
@@ -154,7 +155,7 @@ class Policy:
             UserError: a picture that the model cannot take, or a prompt that leaves no room in its context.
         """
         inputs = self.preprocess(images)
-        ids = user_turn(self.tokenizer, text, inputs, self.family.placeholder_id)
+        ids = user_turn(self.tokenizer, text, inputs, self.family.placeholder_id, self._special)
         if len(ids) >= self.context:
             raise UserError(
                 f"a prompt of {len(ids)} tokens ('{text[:60]}...') is too long: the model takes {self.context}, with "

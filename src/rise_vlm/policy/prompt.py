@@ -6,7 +6,7 @@ Left out: videos, several turns and system prompts (the chat template's own defa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +71,19 @@ class Prompt:
         return self.input_ids.numpy().tobytes(), tuple(image.key for image in self.images)
 
 
-def user_turn(tokenizer: Any, text: str, images: Sequence[ImageInput], placeholder_id: int) -> Tensor:
+def special_tokens(tokenizer: Any) -> frozenset[str]:
+    """All strings that the tokenizer reads as one special token."""
+    added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return frozenset(tokenizer.all_special_tokens) | frozenset(added)
+
+
+def user_turn(
+    tokenizer: Any, text: str, images: Sequence[ImageInput], placeholder_id: int, special: Collection[str]
+) -> Tensor:
     """Token ids (P,) of one user turn, pictures first, and the opening of the assistant's turn.
 
-    Special tokens spelled out in ``text`` (``<|image_pad|>``) are read as plain text: a question cannot smuggle in a
-    picture or end its turn.
+    Tokens of ``special`` spelled out in ``text`` (``<|image_pad|>``) are read as plain text: a question cannot smuggle
+    in a picture or end its turn.
 
     Raises:
         UserError: the chat template does not write one place for each picture.
@@ -83,7 +91,7 @@ def user_turn(tokenizer: Any, text: str, images: Sequence[ImageInput], placehold
     content = [{"type": "image"} for _ in images] + [{"type": "text", "text": _MARK}]
     turns = [{"role": "user", "content": content}]
     rendered = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    if any(token in text for token in tokenizer.all_special_tokens):
+    if any(token in text for token in special):
         head, tail = rendered.split(_MARK)
         plain = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         ids = _ids(tokenizer, head) + plain + _ids(tokenizer, tail)
@@ -91,8 +99,8 @@ def user_turn(tokenizer: Any, text: str, images: Sequence[ImageInput], placehold
         ids = _ids(tokenizer, rendered.replace(_MARK, text))
     if ids.count(placeholder_id) != len(images):
         raise UserError(
-            f"the model's chat template writes {ids.count(placeholder_id)} places for {len(images)} pictures, which "
-            "rise-vlm cannot fill."
+            f"the model's chat template writes {ids.count(placeholder_id)} places for {len(images)} pictures; "
+            "rise-vlm needs one for each."
         )
     waiting = iter(images)
     pieces = [next(waiting).ids.tolist() if i == placeholder_id else [i] for i in ids]
