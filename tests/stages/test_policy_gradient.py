@@ -8,6 +8,7 @@ import pytest
 import torch
 from stage_kit import generator
 
+from rise_vlm.engine.objective import merge_metrics
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy
 from rise_vlm.recipes.schema import Objective
@@ -43,7 +44,7 @@ def test_the_loss_of_a_step_does_not_depend_on_its_micro_batches(policy: Policy,
         sum(part.value for part in parts).backward()
         values.append(float(sum(part.value.item() for part in parts)))
         gradients.append(policy.model.get_input_embeddings().weight.grad.clone())
-        metrics.append(float(sum(part.metrics["logprob_gap"] for part in parts)))
+        metrics.append(merge_metrics(parts)["logprob_gap"])
     assert values[0] == pytest.approx(values[1], abs=1e-5)
     assert torch.allclose(*gradients, atol=1e-5)
     assert float(gradients[0].abs().max()) > 0
@@ -85,6 +86,7 @@ def test_a_reference_enters_the_loss(policy: Policy, scored: list[Scored]) -> No
     objective = Objective(beta=0.5)
     micro = cut(policy, scored, 10_000, objective)[0]
     assert micro.ref_logprobs is not None
+    assert len(micro.groups) == 3  # the group without spread is pulled towards the reference too
     assert float(micro_loss(policy, micro, objective).metrics["kl"]) == pytest.approx(0.0, abs=1e-4)
     shifted = type(micro)(**{**vars(micro), "ref_logprobs": micro.ref_logprobs - 1.0})
     assert float(micro_loss(policy, shifted, objective).metrics["kl"]) > 0.1

@@ -19,9 +19,6 @@ from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
 
-LARGE = 1 << 28
-"""Bytes of weights from which a model's memory is not left to the garbage collector's own pace."""
-
 Summary = dict[str, Any]
 """What a stage leaves in ``done.json``: plain values. ``model`` there is a folder inside the stage's own."""
 
@@ -70,13 +67,11 @@ class Context:
         )
         if not trains:
             policy.model.requires_grad_(False)
-        large = sum(p.numel() * p.element_size() for p in policy.model.parameters()) > LARGE
         try:
             yield policy
         finally:
             del policy
-            if large:  # modules hang together in cycles; looking for them takes seconds, so not for a small model
-                gc.collect()
+            gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 

@@ -25,6 +25,9 @@ from rise_vlm.stages.material import Material, digest_of
 FORMAT = 1
 """Raised when a stage's meaning changes, so that results of before are not taken for its own."""
 
+IDLE = ("save_every", "track")
+"""Training settings that do not decide the result."""
+
 DONE, INPUTS = "done.json", "inputs.json"
 
 SETTINGS: dict[StageName, tuple[str, ...]] = {
@@ -157,5 +160,5 @@ def _setting(recipe: Recipe, key: str) -> Any:
     for part in key.split("."):
         value = value[part]
     if isinstance(value, dict) and isinstance(value.get("train"), dict):
-        value = value | {"train": {k: v for k, v in value["train"].items() if k != "save_every"}}
+        value = value | {"train": {k: v for k, v in value["train"].items() if k not in IDLE}}
     return value

@@ -54,13 +54,14 @@ def micro_batches(
     token_budget: int,
     reports: bool = True,
 ) -> list[Micro]:
-    """The micro-batches of a step, none where no group has reward spread.
+    """The micro-batches of a step, none where no group has reward spread (and no reference pulls).
 
     ``reports`` False keeps their metrics out of the step's row, for a second batch beside the main one.
     """
     lengths = [len(rollout.ids) for one in scored for rollout in one.rollouts]
     totals = Totals(len(lengths), sum(lengths), completion_limit)
-    live = [one for one in scored if bool((one.advantages != 0).any())]
+    # With a reference even a group without spread has a gradient: that of the divergence.
+    live = [one for one in scored if objective.beta > 0 or bool((one.advantages != 0).any())]
     micros: list[Micro] = []
     done = 0
     for part in pack_by_tokens([_group(one) for one in live], token_budget):

@@ -1,0 +1,67 @@
+"""docs/recipes.md lists every key with its default, and the commands it shows are accepted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rise_vlm.policy.lora import LoraSettings
+from rise_vlm.recipes import SHIPPED, Recipe, load_recipe
+from rise_vlm.recipes.loader import leaves
+
+PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def defaults() -> dict[str, Any]:
+    whole = Recipe(name="x").model_dump(mode="json")
+    whole["policy"]["lora"] = LoraSettings().model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for key in leaves(Recipe):
+        value: Any = whole
+        for part in key.split("."):
+            value = value[part]
+        if ".train" not in key and not isinstance(value, dict):
+            found[key] = value
+    return found
+
+
+def test_every_key_is_listed_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", PAGE.split("## All keys")[1], re.MULTILINE))
+    expected = defaults()
+    assert set(rows) - {"policy.lora"} == set(expected)
+    for key, default in expected.items():
+        if key != "name":
+            assert yaml.safe_load(rows[key].strip("`")) == default, key
+
+
+def test_every_training_setting_is_named() -> None:
+    last = PAGE.rsplit("Each training stage", 1)[1]
+    fields = {key.rsplit(".", 1)[1] for key in leaves(Recipe) if key.startswith("sft.train.")}
+    assert all(f"`{name}`" in last for name in fields - {"seed", "precision"})
+
+
+def test_every_shipped_recipe_is_listed_with_its_stages() -> None:
+    rows = dict(re.findall(r"^\| `([a-z0-9_]+)` \| ([a-z_, ]+) \|", PAGE, re.MULTILINE))
+    assert set(SHIPPED) <= set(rows)
+    for name in SHIPPED:
+        if rows[name] != "the same":
+            assert tuple(rows[name].split(", ")) == load_recipe(name).stages
+
+
+@pytest.mark.parametrize("line", re.findall(r"^rise run .*", PAGE, re.MULTILINE))
+def test_the_commands_shown_are_accepted(line: str) -> None:
+    words = shlex.split(line, comments=True)[2:]
+    load_recipe(words[0], [word for word in words[1:] if "=" in word])
+
+
+def test_the_recipe_shown_loads(tmp_path: Path) -> None:
+    text = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert text is not None
+    path = tmp_path / "my-sft.yaml"
+    path.write_text(text.group(1), encoding="utf-8")
+    assert load_recipe(path).sft.epochs == 5
