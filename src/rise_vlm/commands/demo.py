@@ -71,6 +71,7 @@ def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None,
         results = merge_results(parts, floors)
         results["data"]["folder"] = "data"
         write_json(out / "results.json", results)
+        shutil.copytree(out / "arms" / recipe.name / "predictions", out / "predictions", dirs_exist_ok=True)
     write_report(out)
     say(f"demo: done in {duration(time.monotonic() - began)}.")
     return results
