@@ -1,10 +1,14 @@
-"""The result table on a terminal: one row per arm and split, the score first, intervals beside it."""
+"""The result table on a terminal: one row per arm, its score and 95 % interval on each split; floors below.
+
+Left out: all other metrics, which are in ``results.json`` and in the report.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -12,30 +16,41 @@ from rise_vlm.console import duration
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """Arms, then floors, on stdout."""
-    metrics = list(dict.fromkeys(name for arm in results["arms"] for name in arm["metrics"]))
-    table = Table(title=_title(results), title_justify="left", header_style="bold")
-    for name in ("arm", "split", "n", "score [95 %]"):
-        table.add_column(name, no_wrap=True)
-    others = [name for name in metrics if name != "score"]
-    for name in [*others, "training time"]:
-        table.add_column(name, justify="right")
-    for arm in results["arms"]:
-        figures = [f"{arm['metrics'][name]:.3f}" if name in arm["metrics"] else "" for name in others]
-        cost = duration(arm["cost"]["seconds"])
-        table.add_row(arm["arm"], arm["split"], str(arm["n"]), _score(arm), *figures, cost)
+    """Arms in their order, then floors from the lowest to the ceiling, on stdout."""
+    splits = list(dict.fromkeys(entry["split"] for entry in results["arms"]))
+    table = Table(
+        title=_title(results), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    table.add_column("arm", no_wrap=True)
+    for split in splits:
+        table.add_column(f"{split} (n={_size(results, split)})", no_wrap=True)
+    table.add_column("parsed", justify="right", no_wrap=True)
+    table.add_column("trained in", justify="right", no_wrap=True)
+    for name in dict.fromkeys(entry["arm"] for entry in results["arms"]):
+        entries = {entry["split"]: entry for entry in results["arms"] if entry["arm"] == name}
+        first = next(iter(entries.values()))
+        seconds = first["cost"]["seconds"]
+        scores = [_score(entries[split]) if split in entries else "" for split in splits]
+        table.add_row(name, *scores, f"{first['metrics']['parsed']:.2f}", duration(seconds) if seconds else "-")
+    floors: dict[str, dict[str, float]] = {}
     for floor in results["floors"]:
-        shown = f"{floor['metrics']['score']:.3f}"
-        table.add_row(floor["name"], floor["split"], "", shown, *[""] * len(others), "", style="dim")
+        floors.setdefault(floor["name"], {})[floor["split"]] = floor["metrics"]["score"]
+    for name, scores in sorted(floors.items(), key=lambda item: max(item[1].values())):
+        shown = [f"{scores[split]:.3f}" if split in scores else "" for split in splits]
+        table.add_row(name.replace("_", " "), *shown, "", "", style="dim")
     Console().print(table)
 
 
 def _title(results: Mapping[str, Any]) -> str:
     data = results["data"]
-    return f"{data['name']}, {data['task']}, {data['counts']['train']} training records, model {results['model']}"
+    return f"score on {data['name']} ({data['task']}), {data['counts']['train']} training records, [95 % interval]"
+
+
+def _size(results: Mapping[str, Any], split: str) -> int:
+    return max(entry["n"] for entry in results["arms"] if entry["split"] == split)
 
 
 def _score(arm: Mapping[str, Any]) -> str:
     ends = arm["intervals"].get("score")
     between = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
-    return f"{arm['metrics']['score']:.3f}{between}"
+    return f"{arm['metrics']['score']:.3f}{between}".replace("[", "\\[")
