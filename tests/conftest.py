@@ -10,7 +10,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before anything imports torch
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")

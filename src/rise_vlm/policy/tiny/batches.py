@@ -25,7 +25,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass
 class Chunk:
-    """Rows of like length: ``ids`` and ``weights`` (R, L), ``positions`` (3, R, L); ``scene_of`` (R,) is -1 without a picture."""
+    """Rows of like length: ``ids``, ``weights`` (R, L), ``positions`` (3, R, L); ``scene_of`` (R,), -1: no picture."""
 
     ids: Tensor
     weights: Tensor
@@ -107,7 +107,7 @@ def encode_row(
 
 
 def patches(images: Tensor) -> Tensor:
-    """uint8 pictures (S, H, W, 3) to the tower's input (S * patches, 3 * 2 * 14 * 14), as the image processor makes it."""
+    """uint8 pictures (S, H, W, 3) to the tower's input (S * patches, 1176), as the image processor makes it."""
     count, height, width, _ = images.shape
     values = (images.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
     block = PATCH * MERGE

@@ -26,14 +26,78 @@ FRAME = Thousand()
 SIDE = 336
 RATERS = 15
 
-PEOPLE = (
-    "Ada Ben Cleo Dan Eva Finn Gus Hana Ivan June Kai Lena Max Nora Olaf Pia Quinn Rosa Sam Tess Uma Vera Will Xena"
-).split()
-LABELS = (
-    "amber birch cobalt delta ember fern granite hazel indigo jade kiwi lotus maple nickel olive pearl quartz river "
-    "silver topaz umber violet willow zinc anchor bridge castle desert engine forest"
-).split()
-LOT_WORDS = [*LABELS, *affect.CLASSES, *PEOPLE, "dress", "hat", "pants", "shirt", "shoes", "skirt", "ace", "king", "ten"]
+PEOPLE = [
+    "Ada",
+    "Ben",
+    "Cleo",
+    "Dan",
+    "Eva",
+    "Finn",
+    "Gus",
+    "Hana",
+    "Ivan",
+    "June",
+    "Kai",
+    "Lena",
+    "Max",
+    "Nora",
+    "Olaf",
+    "Pia",
+    "Quinn",
+    "Rosa",
+    "Sam",
+    "Tess",
+    "Uma",
+    "Vera",
+    "Will",
+    "Xena",
+]
+LABELS = [
+    "amber",
+    "birch",
+    "cobalt",
+    "delta",
+    "ember",
+    "fern",
+    "granite",
+    "hazel",
+    "indigo",
+    "jade",
+    "kiwi",
+    "lotus",
+    "maple",
+    "nickel",
+    "olive",
+    "pearl",
+    "quartz",
+    "river",
+    "silver",
+    "topaz",
+    "umber",
+    "violet",
+    "willow",
+    "zinc",
+    "anchor",
+    "bridge",
+    "castle",
+    "desert",
+    "engine",
+    "forest",
+]
+LOT_WORDS = [
+    *LABELS,
+    *affect.CLASSES,
+    *PEOPLE,
+    "dress",
+    "hat",
+    "pants",
+    "shirt",
+    "shoes",
+    "skirt",
+    "ace",
+    "king",
+    "ten",
+]
 """Words drawn by lot, the emotions among them: they teach copying from a class list, never what a picture evokes."""
 
 NUMBERS = ("one", "two", "three", "four", "five")
@@ -202,7 +266,7 @@ def fact_row(world: ModuleType, families: tuple[str, ...]) -> Callable[[object, 
         values = facts[family] if isinstance(facts[family], tuple) else (facts[family],)
         options = [v for v in world.FACTS.get(family, NUMBERS) if v not in values]
         label = rng.choice(values)
-        classes = rng.sample(options, rng.randint(1, min(len(options), 6))) + [label]
+        classes = [*rng.sample(options, rng.randint(1, min(len(options), 6))), label]
         rng.shuffle(classes)
         role = "answer" if rng.random() < 0.6 else _role(rng)
         return _choice_row(world, scene, rng, classes, rng.choice(QUESTIONS[family]), label, role)

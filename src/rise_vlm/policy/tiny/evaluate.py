@@ -1,4 +1,4 @@
-"""Measures what a pre-trained model perceives on scenes it has not seen: ``python -m rise_vlm.policy.tiny.evaluate MODEL``.
+"""What a model perceives on scenes it has not seen: ``python -m rise_vlm.policy.tiny.evaluate MODEL``.
 
 Facts of its descriptions (share that is true, share of all facts that is named), variety of its samples, and accuracy,
 box overlap and readability in the prompt forms on the made-up label families. Left out: the downstream tasks
@@ -34,9 +34,7 @@ def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) 
     drawn = [(w, s) for w, s, _ in itertools.islice(corpus.scenes(HELD_OUT_SEED), scenes)]
     prompts = [policy.encode(DESCRIBE, [corpus.WORLDS[w].draw(s)]) for w, s in drawn]
     generator = torch.Generator().manual_seed(0)
-    groups = sample(
-        policy, prompts, samples, max_new_tokens=128, temperature=temperature, generator=generator
-    )
+    groups = sample(policy, prompts, samples, max_new_tokens=128, temperature=temperature, generator=generator)
     tables: dict[str, list[tuple[int, int, int, float, float]]] = defaultdict(list)
     for (name, scene), group in zip(drawn, groups, strict=True):
         world = corpus.WORLDS[name]
@@ -79,7 +77,12 @@ def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
         answer = found[1] if found else ""
         rows[key].append((answer == truth, _overlap(answer, truth), bool(found)))
     return {
-        key: {"exact": mean(r[0] for r in v), "iou": mean(r[1] for r in v), "in_form": mean(r[2] for r in v), "n": len(v)}
+        key: {
+            "exact": mean(r[0] for r in v),
+            "iou": mean(r[1] for r in v),
+            "in_form": mean(r[2] for r in v),
+            "n": len(v),
+        }
         for key, v in sorted(rows.items())
     }
 

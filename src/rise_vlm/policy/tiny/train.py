@@ -33,7 +33,7 @@ WARMUP, DECAY = 0.03, 0.4
 
 
 def corpus_texts(count: int, seed: int = 1) -> Iterable[str]:
-    """Prompts and completions of ``count`` scenes, for the tokenizer. The worlds' queries are among them as words only."""
+    """Prompts and completions of ``count`` scenes, for the tokenizer; of the worlds' queries only the words."""
     for world, scene, rng in itertools.islice(corpus.scenes(seed), count):
         for row in corpus.rows(world, scene, 3, rng):
             yield row.prompt
@@ -221,7 +221,7 @@ def train(rank: int, settings: Settings) -> None:
                 bar.update(loss=row["loss"])
             if lead and ((step + 1) % settings.save_every == 0 or step + 1 == last):
                 save_file(masters.state(), work / "state.tmp")
-                os.replace(work / "state.tmp", work / "state.safetensors")
+                (work / "state.tmp").replace(work / "state.safetensors")
                 (work / "state.json").write_text(json.dumps({"step": step + 1}))
                 save_model(model, tokenizer, settings.out)
     distributed.destroy_process_group()
