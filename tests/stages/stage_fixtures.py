@@ -29,4 +29,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, classes: Path, places: Path) -> Path:
-    return school(tmp_path_factory.mktemp("school"), [classes, places])
+    """One for all folders of tests that import this fixture."""
+    home = tmp_path_factory.getbasetemp() / "schooled"
+    if not (home / "model" / "config.json").is_file():
+        home.mkdir(exist_ok=True)
+        school(home, [classes, places])
+    return home / "model"

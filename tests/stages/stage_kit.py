@@ -152,11 +152,11 @@ def _teach_words(folder: Path, texts: list[str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """For a second Python that finds the package where this one did."""
+    """For a second Python that finds the package where this one did, and adds up in the same order."""
     import rise_vlm
 
     home = str(Path(rise_vlm.__file__).parent.parent)
-    return {**os.environ, "PYTHONPATH": home, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": home, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -18,9 +18,7 @@ from rise_vlm.console import duration
 def print_results(results: Mapping[str, Any]) -> None:
     """Arms in their order, then floors from the lowest to the ceiling, on stdout."""
     splits = list(dict.fromkeys(entry["split"] for entry in results["arms"]))
-    table = Table(
-        title=_title(results), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for split in splits:
         table.add_column(f"{split} (n={_size(results, split)})", no_wrap=True)
@@ -38,7 +36,9 @@ def print_results(results: Mapping[str, Any]) -> None:
     for name, scores in sorted(floors.items(), key=lambda item: max(item[1].values())):
         shown = [f"{scores[split]:.3f}" if split in scores else "" for split in splits]
         table.add_row(name.replace("_", " "), *shown, "", "", style="dim")
-    Console().print(table)
+    console = Console()
+    console.print(_title(results), markup=False, highlight=False)
+    console.print(table)
 
 
 def _title(results: Mapping[str, Any]) -> str:

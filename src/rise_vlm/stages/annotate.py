@@ -159,7 +159,7 @@ def _row(policy: Policy, task: Task, record: Record, completion: str, role: Role
         "image": record.id,
         "width": record.width,
         "height": record.height,
-        "question": record.question,
+        "question": task.ask(record),
         "annotation": read.parsed.value,
         "rationale": read.rationale,
         "completion": completion,

@@ -88,7 +88,7 @@ def _answer(
             {
                 "id": record.id,
                 "image": record.images[0],
-                "question": record.question or task.question,
+                "question": task.ask(record),
                 "annotation": record.annotation,
                 "completion": rollout.text,
                 "rationale": read.rationale,

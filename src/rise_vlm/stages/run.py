@@ -28,6 +28,11 @@ from rise_vlm.stages.plan import Step, begin, clear_strangers, finish, make_plan
 from rise_vlm.stages.preflight import check_model, check_writable
 from rise_vlm.stages.results import build_results
 
+UNSEEN = (
+    "the built-in model has seen drawn scenes only: on other pictures it shows that all parts run, scores say nothing"
+)
+"""Noted where the built-in model meets a dataset that no world has drawn."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -47,6 +52,8 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     """
     check_model(recipe)
     material = Material.open(recipe)
+    if recipe.model == "tiny" and material.world is None:
+        material.notes.append(UNSEEN)
     check_writable(out)
     return Prepared(recipe, material, out, make_plan(recipe, material, out))
 
