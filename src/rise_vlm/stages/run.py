@@ -29,8 +29,6 @@ from rise_vlm.stages.preflight import check_model, check_writable
 from rise_vlm.stages.results import build_results
 
 UNSEEN = "the built-in model knows drawn scenes only: on other pictures all parts run, but the scores say nothing"
-    "the built-in model has seen drawn scenes only: on other pictures it shows that all parts run, scores say nothing"
-)
 """Noted where the built-in model meets a dataset that no world has drawn."""
 
 
