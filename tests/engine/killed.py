@@ -12,22 +12,29 @@ import os
 import random
 import signal
 import sys
-import time
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from letters import Letters
 from toy import settings
 
 from rise_vlm.engine import checkpoint as checkpoints
-from rise_vlm.engine.metrics import METRICS
-from rise_vlm.engine.trainer import train
+from rise_vlm.engine.trainer import Prepared, train
+from rise_vlm.policy.policy import Policy
 
 
-def start(life: Callable[[], None]) -> int:
-    """Run ``life`` in a forked process and return its id. What it prints is dropped, a failure comes out on stdout."""
+STEPS = 16
+
+
+def live(life: Callable[[], None]) -> bool:
+    """Run ``life`` in a forked process: true if it was killed, false if it finished.
+
+    What it prints is dropped, a failure comes out on stdout.
+    """
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -38,11 +45,6 @@ def start(life: Callable[[], None]) -> int:
             sys.stdout.flush()
             os._exit(1)
         os._exit(0)
-    return child
-
-
-def killed(child: int) -> bool:
-    """Wait for the end of a child: true if it was killed, false if it finished."""
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return True
@@ -50,41 +52,34 @@ def killed(child: int) -> bool:
     return False
 
 
+class Doomed(Letters):
+    """Work that kills its process ``delay`` seconds after its ``lives``-th step has begun."""
+
+    def __init__(self, policy: Policy, lives: int, delay: float) -> None:
+        super().__init__(policy)
+        self.lives, self.delay = lives, delay
+
+    def prepare(self, step: int, generator: torch.Generator) -> Prepared:
+        self.lives -= 1
+        if self.lives == 0:
+            threading.Timer(self.delay, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        return super().prepare(step, generator)
+
+
 def anywhere(folder: Path, model: str) -> dict[str, Any]:
-    from letters import Letters
-
-    from rise_vlm.policy.policy import Policy
-
     policy = Policy.load(model, dtype="float32", device="cpu", freeze_tower=False)  # a child trains its own copy
-    how = settings(steps=8, save_every=2, learning_rate=3e-3)
-
-    def life(into: Path) -> int:
-        return start(lambda: train(policy, Letters(policy), how, into, "letters"))
-
-    killed(life(folder / "whole"))
-    dice = random.Random(0)
+    how = settings(steps=STEPS, save_every=2, learning_rate=3e-3)
+    killed, dice = folder / "killed", random.Random(0)
+    live(lambda: train(policy, Letters(policy), how, folder / "whole", "letters"))
     steps: list[int] = []
     for _ in range(5):
-        child = life(folder / "killed")
-        wait_for_rows(folder / "killed" / METRICS, dice.choice([0, 1, 2, 3]))
-        time.sleep(dice.uniform(0, 0.05))
-        os.kill(child, signal.SIGKILL)
-        if not killed(child):
+        doomed = Doomed(policy, dice.randint(1, 4), dice.uniform(0, 0.05))
+        if not live(lambda doomed=doomed: train(policy, doomed, how, killed, "letters")):
             break
-        state = folder / "killed" / checkpoints.LAST / checkpoints.STATE
+        state = killed / checkpoints.LAST / checkpoints.STATE
         steps.append(json.loads(state.read_text())["step"] if state.exists() else 0)
-    killed(life(folder / "killed"))
+    live(lambda: train(policy, Letters(policy), how, killed, "letters"))
     return {"steps": steps}
-
-
-def wait_for_rows(path: Path, count: int) -> None:
-    """Wait until a process that has just started has written ``count`` rows more, or made its last one."""
-    before = path.read_text().count("\n") // 2 * 2 if path.exists() else 0  # it drops those after the checkpoint
-    until = time.monotonic() + 60
-    while count and time.monotonic() < until:
-        time.sleep(0.002)
-        if path.exists() and min(8, before + count) <= path.read_text().count("\n"):
-            return
 
 
 if __name__ == "__main__":

@@ -253,7 +253,7 @@ def test_grpo_killed_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> 
     model = save_tiny(tmp_path / "tiny")
     steps = killed(str(tmp_path), str(model))["steps"]
     assert len(steps) >= 3, "it was killed several times"
-    assert len({step for step in steps if 0 < step < 8}) >= 2, "and went on from several checkpoints"
+    assert len({step for step in steps if 0 < step < 16}) >= 2, "and went on from several checkpoints"
     whole = result_of(tmp_path / "whole")
     assert whole["checkpoint-last/weights.safetensors"] != model.joinpath("model.safetensors").read_bytes()
     assert result_of(tmp_path / "killed") == whole
