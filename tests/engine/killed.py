@@ -26,7 +26,6 @@ from rise_vlm.engine import checkpoint as checkpoints
 from rise_vlm.engine.trainer import Prepared, train
 from rise_vlm.policy.policy import Policy
 
-
 STEPS = 16
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,6 +58,7 @@ def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None,
     from rise_vlm.stages.run import run_recipe
 
     began = time.monotonic()
+    command = _command(world, size, out, seed=seed, train=train, model=model)
     data = out / "data"
     shared = (f"data={json.dumps(str(data))}", f"seed={seed}", f"model={json.dumps(model)}")
     recipes = [load_recipe(arm, [*shared, *size.overrides.get(arm, ())]) for arm in ARMS]
@@ -67,7 +68,7 @@ def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None,
     floors = make_data(world, size, out, seed=seed, train=train)
     parts: list[dict[str, Any]] = []
     for recipe in recipes:
-        parts.append(run_recipe(recipe, out / "arms" / recipe.name, command=_command(), report=False))
+        parts.append(run_recipe(recipe, out / "arms" / recipe.name, command=command, report=False))
         results = merge_results(parts, floors)
         results["data"]["folder"] = "data"
         write_json(out / "results.json", results)
@@ -108,5 +109,10 @@ def _floors(summary: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _command() -> str:
-    return " ".join(["rise", *sys.argv[1:]])
+def _command(world: str, size: Size, out: Path, *, seed: int, train: int | None, model: str) -> str:
+    from rise_vlm.recipes.demo import QUICK
+
+    words = ["rise", "demo", "--world", world, "--seed", str(seed), "--model", model, "--out", str(out)]
+    words += ["--quick"] if size == QUICK else []
+    words += ["--train", str(train)] if train else []
+    return shlex.join(words)

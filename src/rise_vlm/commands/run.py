@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,8 @@ def main(
     if dry_run:
         _show_plan(prepare(loaded, folder), as_json)
         return
-    results = run_recipe(loaded, folder, command=f"rise run {recipe}")
+    command = shlex.join(["rise", "run", recipe, *(settings or []), "--out", str(folder)])
+    results = run_recipe(loaded, folder, command=command)
     if as_json:
         typer.echo(json.dumps(results, allow_nan=False))
         return

@@ -20,7 +20,8 @@ from rise_vlm.report.charts import histogram, number
 from rise_vlm.report.curves import loop_charts, training_charts
 from rise_vlm.report.gallery import gallery, total
 from rise_vlm.report.read import Run, read_run
-from rise_vlm.report.table import LESS_IS_BETTER, Table, arm_name, build_table, headline, split_name
+from rise_vlm.report.table import Table, arm_name, build_table, headline, split_name
+from rise_vlm.tasks import higher_is_better
 
 TEMPLATES = Path(__file__).parent / "templates"
 ITEMS = 60
@@ -87,7 +88,7 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
         "command": results.environment.get("command"),
         "table": table,
         "split_name": lambda split: split_name(split, splits),
-        "less": LESS_IS_BETTER,
+        "higher_is_better": higher_is_better,
         "place": _placer(table),
         "arms": arms,
         "judged": judged,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from rise_vlm.report.charts import ticks
 from rise_vlm.report.read import ArmResult, Cost, Results
+from rise_vlm.tasks import higher_is_better
 
 ARM_NAMES = {"zero_shot": "Zero-shot", "ans_sft": "ANS-SFT", "cot_sft": "CoT-SFT", "visual_rft": "Visual-RFT"}
 SPLIT_NAMES = {"test": "In domain", "ood": "Out of domain"}
-LESS_IS_BETTER = {"jsd", "kl", "emd", "mse", "mae", "brier", "length"}
 MAIN = "score"
 CEILING = "ceiling"
 
@@ -120,7 +120,7 @@ def _compare(one: tuple[str, Cell], other: tuple[str, Cell]) -> str:
 def _ranked(rows: Iterable[Row], split: str, metric: str) -> list[tuple[str, Cell]]:
     cells = [(row.name, row.cells[split, metric]) for row in rows]
     known = [(name, cell) for name, cell in cells if cell.value is not None]
-    sign = 1 if metric in LESS_IS_BETTER else -1
+    sign = -1 if higher_is_better(metric) else 1
     return sorted(known, key=lambda pair: sign * (pair[1].value or 0.0))
 
 
