@@ -1,0 +1,173 @@
+"""Structure perception: the letter of a choice or a number answers a question about a figure.
+
+Which of the two is asked for, the question shows: it lists choices ``A. ... B. ...`` or none. Left out: answers that
+give the text of a choice in place of its letter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from rise_vlm.errors import UserError
+from rise_vlm.rewards.numbers import same_number, tolerant_number
+from rise_vlm.tasks.base import Frame, Parsed, Task
+from rise_vlm.tasks.counting import known_score, shown
+from rise_vlm.tasks.drawing import draw_captions
+from rise_vlm.tasks.leak import ClassNames, visible
+from rise_vlm.tasks.numerals import numbers_in
+from rise_vlm.tasks.quantity import decimals, read_quantity
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from rise_vlm.data.record import Record
+
+SCORES = ("tolerant", "exact", "official")
+LETTERS = "ABCDE"
+NEAR = 0.01
+"""A number in a rationale this near to the truth, as a share of it, gives it away."""
+
+_CHOICE = re.compile(r"\(?([A-Ea-e])\)?[.:]?")
+_LISTED = re.compile(r"(?:^|[\s(])A[.):].*?(?:[\s(])B[.):]", re.DOTALL)
+
+
+class Structure(Task):
+    """The annotation is a letter from A to E, a number, or a number as text (``"5\\\\sqrt{3}"``).
+
+    ``score="tolerant"`` (ours, Reason-RFT's ``math_accuracy_reward``): a letter is right or wrong, a number earns 1
+    within 5 % of the truth, 0 beyond 20 %, half a cosine between. ``score="exact"``: equal numbers only.
+    ``score="official"``: the reward that the Reason-RFT code wires, equality of the characters; ``2.0`` is not ``2``.
+    """
+
+    name = "structure"
+    sees_image = False
+    form = "letter or number"
+    default_question = None
+    forbid = "Do not give the letter or the number."
+
+    def __init__(
+        self,
+        classes: Sequence[str] = (),
+        question: str | None = None,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
+        score: str = "tolerant",
+    ) -> None:
+        super().__init__(classes, question, synonyms)
+        self.kind = known_score(score, SCORES, self.name)
+
+    def statement(self, record: Record, frame: Frame) -> str:
+        question = self.ask(record)
+        asked = "the letter of the right choice" if _LISTED.search(question) else "the number"
+        return f"{question}\nGive {asked}."
+
+    def render(self, annotation: Any, record: Record, frame: Frame) -> str:
+        return str(annotation)
+
+    def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
+        """One letter from A to E (``B``, ``(b)``, ``B.``), or one number as ``read_quantity`` takes it."""
+        text = text.strip()
+        letter = _CHOICE.fullmatch(text)
+        value, problem = (letter.group(1).upper(), "") if letter else read_quantity(text, exact_forms=True)
+        if value is None:
+            return Parsed(None, problem.replace("is not one number", "is neither one letter nor one number"))
+        return Parsed(text if self.kind == "official" else value, None)
+
+    def score(self, annotation: Any, value: Any | None) -> float:
+        if value is None:
+            return 0.0
+        if self.kind == "official":
+            return float(value == str(annotation))
+        truth = number_of(annotation)
+        if self.kind == "exact" or truth is None or not isinstance(value, int | float):
+            return self.right(annotation, value)
+        return tolerant_number(truth, value)
+
+    def right(self, annotation: Any, value: Any | None) -> float:
+        """1 for the very letter, or for the number as far as the truth is written (8.66 for 8.7), else 0."""
+        if value is None:
+            return 0.0
+        truth, guess = number_of(annotation), number_of(value)
+        if truth is None or guess is None:
+            return float(truth is None and guess is None and _letter(annotation) == _letter(value))
+        return same_number(truth, guess, decimals(str(annotation)))
+
+    def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
+        """``accuracy``: the share of right letters and equal numbers; ``choice_accuracy`` and ``number_accuracy``: the
+        same where the truth is a letter or a number, left out where none is.
+        """
+        metrics = self.mean_score(pairs)
+        hits = [(number_of(truth) is None, self.right(truth, value)) for truth, value in pairs]
+        metrics["accuracy"] = sum(hit for _, hit in hits) / len(hits)
+        for name, kind in (("choice_accuracy", True), ("number_accuracy", False)):
+            chosen = [hit for is_choice, hit in hits if is_choice is kind]
+            if chosen:
+                metrics[name] = sum(chosen) / len(chosen)
+        return metrics
+
+    def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
+        """``majority``: the most frequent letter of ``train`` where a letter is due, else its most frequent number;
+        ``random``: letters and numbers drawn as often as there. Both are mean scores.
+        """
+        known = annotations if train is None else train
+        if not annotations or not known:
+            raise UserError("there are no answers to measure: the split is empty")
+        by_kind = {kind: Counter(a for a in known if (number_of(a) is None) is kind) for kind in (True, False)}
+        majority = random = 0.0
+        for truth in annotations:
+            counts = by_kind[number_of(truth) is None]
+            if counts:
+                worth = {guess: self.score(truth, self._as_value(guess)) for guess in counts}
+                majority += worth[counts.most_common(1)[0][0]]
+                random += sum(worth[guess] * count for guess, count in counts.items()) / counts.total()
+        return {"majority": majority / len(annotations), "random": random / len(annotations)}
+
+    def _as_value(self, annotation: Any) -> Any:
+        """What ``parse`` returns for the text of an annotation."""
+        number = number_of(annotation)
+        return str(annotation) if self.kind == "official" or number is None else number
+
+    def leaks(self, rationale: str, record: Record, frame: Frame, prompt: str = "") -> list[str]:
+        """The common rules, and the true letter named as a choice or a number within 1 % of the true one."""
+        leaks = super().leaks(rationale, record, frame, prompt)
+        truth = number_of(record.annotation) if isinstance(record.annotation, str | int | float) else None
+        if truth is None:
+            letter = ClassNames([_letter(record.annotation)], {}) if isinstance(record.annotation, str) else None
+            return [*leaks, *(letter.find(rationale) if letter else [])]
+        text = visible(rationale).casefold()
+        for value, start, end, _ in numbers_in(text):
+            if abs(value - abs(truth)) <= NEAR * abs(truth):
+                return [*leaks, f"names the number ('{text[start:end]}')"]
+        return leaks
+
+    def draw(self, image: Image.Image, answers: Sequence[tuple[str, Any | None, str]]) -> Image.Image:
+        """The image above a strip with one line per answer."""
+        return draw_captions(image, [(f"{label}: {shown(value)}", colour) for label, value, colour in answers])
+
+    def check(self, annotation: Any, record: Record) -> str | None:
+        if isinstance(annotation, bool) or not isinstance(annotation, str | int | float):
+            return f"annotation must be a letter or a number, got {type(annotation).__name__}"
+        if isinstance(annotation, str) and not re.fullmatch(f"[{LETTERS}]", annotation):
+            value, problem = read_quantity(annotation, exact_forms=True)
+            if value is None:
+                return f"annotation must be a letter from A to E or a number: {problem}"
+        return None if (record.question or self.question) else "structure needs a question: add it to the row"
+
+
+def number_of(answer: Any) -> float | None:
+    """The number that an annotation or an answer is, or None for a letter."""
+    return _written(answer) if isinstance(answer, str) else answer
+
+
+@lru_cache(maxsize=65536)
+def _written(answer: str) -> float | None:
+    return None if _CHOICE.fullmatch(answer.strip()) else read_quantity(answer, exact_forms=True)[0]
+
+
+def _letter(answer: Any) -> str | None:
+    """A for ``A``, ``(a)`` and ``A.``; None for anything else."""
+    match = _CHOICE.fullmatch(str(answer).strip())
+    return match.group(1).upper() if match else None
