@@ -10,6 +10,7 @@ import pytest
 from rise_vlm.data.record import Record
 from rise_vlm.policy.frames import Thousand
 from rise_vlm.tasks.classification import Classification
+from rise_vlm.tasks.detection import Detection
 from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.tasks.grounding import Grounding
 
@@ -46,3 +47,8 @@ def things() -> Classification:
 @pytest.fixture(scope="session")
 def grounding() -> Grounding:
     return Grounding()
+
+
+@pytest.fixture(scope="session")
+def detection() -> Detection:
+    return Detection(["car", "traffic light", "dog"])

@@ -36,10 +36,11 @@ def test_the_new_task_of_the_docs_asks_reads_scores_and_draws(rating, record, fr
     assert rating.draw(Image.new("RGB", (500, 300)), [("truth", 4, "red")]).height > 300
 
 
-def test_every_task_and_metric_is_in_the_table(emotions, things, grounding):
+def test_every_task_and_metric_is_in_the_table(emotions, things, grounding, detection):
     page = PAGE.read_text(encoding="utf-8")
     annotations = {"distribution": {"joy": 1.0}, "classification": "dog", "grounding": [0, 0, 9, 9]}
-    for task in (emotions, things, grounding):
+    annotations["detection"] = [{"label": "dog", "box": [0, 0, 9, 9]}]
+    for task in (emotions, things, grounding, detection):
         line = next(line for line in page.splitlines() if line.startswith(f"| `{task.name}`"))
         truth = annotations[task.name]
         for metric in task.metrics([(truth, truth)]).keys() - {"score", "parsed"}:

@@ -16,12 +16,13 @@ def card(task, classes=("joy", "fear"), **more):
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_is_made_from_a_card(name):
     task = make_task(card(name, question="Which?", synonyms={"joy": ["bliss"]}))
+    annotation = {"detection": [{"label": "joy", "box": [0, 0, 9, 9]}]}.get(name, [0, 0, 9, 9])
     assert task.name == name
     assert task.classes == ("joy", "fear")
     assert task.question == "Which?"
     assert (
         "bliss"
-        in task.leaks("bliss", type("Row", (), {"annotation": [0, 0, 9, 9], "width": 9, "height": 9}), _frame())[0]
+        in task.leaks("bliss", type("Row", (), {"annotation": annotation, "width": 9, "height": 9}), _frame())[0]
     )
 
 
@@ -47,6 +48,7 @@ def test_the_direction_of_every_metric_is_the_one_in_which_right_answers_lie():
         ("classification", "joy", "fear"),
         ("distribution", {"joy": 1.0}, {"fear": 1.0}),
         ("grounding", [0, 0, 10, 10], [20, 20, 30, 30]),
+        ("detection", [{"label": "joy", "box": [0, 0, 10, 10]}], [{"label": "fear", "box": [0, 0, 10, 10]}]),
     ):
         task = make_task(card(name))
         best, worst = task.metrics([(truth, truth)]), task.metrics([(truth, wrong)])
@@ -55,9 +57,10 @@ def test_the_direction_of_every_metric_is_the_one_in_which_right_answers_lie():
             assert (best[metric] > worst[metric]) is higher_is_better(metric), metric
 
 
-def test_only_grounding_is_reconstructed_with_the_image():
+def test_only_boxes_are_reconstructed_with_the_image():
     assert {name: task.sees_image for name, task in TASKS.items()} == {
         "classification": False,
+        "detection": True,
         "distribution": False,
         "grounding": True,
     }

@@ -106,5 +106,6 @@ def judge(
     """``{"n", "metrics", "intervals"}`` of predictions."""
     pairs = [(record.annotation, row["value"]) for record, row in zip(records, rows, strict=True)]
     found = intervals(material.task.metrics, pairs, resamples=resamples, seed=seed)
-    metrics = {name: round(float(value), 6) for name, value in material.task.metrics(pairs).items()}
+    whole = material.task.metrics(pairs) | material.task.split_metrics(pairs)
+    metrics = {name: round(float(value), 6) for name, value in whole.items()}
     return {"n": len(pairs), "metrics": metrics, "intervals": found}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.tasks.base import Task
 from rise_vlm.tasks.classification import Classification
+from rise_vlm.tasks.detection import Detection
 from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.tasks.grounding import Grounding
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,
+    "detection": Detection,
     "distribution": Distribution,
     "grounding": Grounding,
 }

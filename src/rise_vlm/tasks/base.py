@@ -131,6 +131,12 @@ class Task(ABC):
         there are no pairs.
         """
 
+    def split_metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
+        """Further metrics of a whole split that are too dear to be resampled: they get no interval. Most tasks have
+        none.
+        """
+        return {}
+
     @abstractmethod
     def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
         """Mean scores that answers reach without looking at the picture; what is constant is learned from ``train``
