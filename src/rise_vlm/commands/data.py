@@ -1,4 +1,4 @@
-"""``rise data``: make a world's dataset, import a foreign one, check one."""
+"""``rise data``: make a world's dataset, import a foreign one, export one, check one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rise_vlm.errors import UserError, nearest
 SHOWN = 20
 """Problems that ``check`` prints; ``--json`` and ``quarantine.jsonl`` have them all."""
 
-app = typer.Typer(no_args_is_help=True, help="Make, import and check datasets.")
+app = typer.Typer(no_args_is_help=True, help="Make, import, export and check datasets.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the dataset that is there.")]
@@ -47,18 +47,17 @@ def make(
 
 @app.command("import", no_args_is_help=True)
 def import_(
-    format: Annotated[str, typer.Argument(help="folders, csv, voc or coco.")],
-    source: Annotated[Path, typer.Argument(help="The folder or file to import.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="[FORMAT] SOURCE", help="The format, else it is guessed; the folder or file.")
+    ],
     out: Annotated[Path, typer.Option(help="The new dataset's folder.")],
-    task: Annotated[str | None, typer.Option(help="classification or grounding (voc, coco).")] = None,
+    task: Annotated[str | None, typer.Option(help="detection, grounding, classification, distribution ...")] = None,
     val: Annotated[float | None, typer.Option(help="Share of images for val. Default 0.1 if no splits.")] = None,
     test: Annotated[float | None, typer.Option(help="Share of images for test. Default 0.2 if no splits.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images, if elsewhere (csv, voc, coco).")] = None,
-    columns: Annotated[str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv).")] = None,
-    question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (voc, coco).")] = None,
-    boxes: Annotated[
-        str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored (voc, coco).")
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, if they are elsewhere.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet).")] = None,
+    question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (grounding).")] = None,
+    boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     force: Force = False,
     as_json: Json = False,
@@ -66,11 +65,13 @@ def import_(
     """Import labelled images. They are copied as they are; bad rows go to quarantine.jsonl with the reason.
 
     Without splits in the source, 20 % of the images become test and 10 % val, chosen by a hash of their names.
+    docs/formats.md lists the formats.
     """
     from rise_vlm.data.formats import find_format
     from rise_vlm.data.formats.base import Options
     from rise_vlm.data.importing import import_dataset
 
+    format, source, seen = _format_and_source(words)
     form = find_format(format)
     given = {"images": images, "columns": columns, "question": question, "boxes": boxes}
     given = {name: value for name, value in given.items() if value is not None}
@@ -86,12 +87,40 @@ def import_(
     outcome = import_dataset(
         form, source, out, Options(task=task, **given), shares=_shares(val, test), force=force, strict=strict
     )
-    lines = [f"{split}: {number} records" for split, number in outcome.splits.items()]
+    lines = [f"Taken for '{format}': {seen}. Task: {task}."] if seen else []
+    lines += [f"{split}: {number} records" for split, number in outcome.splits.items()]
     if outcome.dealt:
         lines.append(f"Splits: {outcome.dealt}.")
     lines.append(_quarantined(outcome.quarantined))
     lines += [f"Skipped: {number} x {reason}" for reason, number in outcome.skipped.most_common()]
-    _tell({"dataset": str(out), "task": task} | outcome.to_dict(), as_json, f"Imported {source} into {out}.", *lines)
+    lines += [f"Note: {note}" for note in outcome.notes]
+    result = {"dataset": str(out), "format": format, "seen": seen, "task": task} | outcome.to_dict()
+    _tell(result, as_json, f"Imported {source} into {out}.", *lines)
+
+
+@app.command("export", no_args_is_help=True)
+def export(
+    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    format: Annotated[str, typer.Argument(help="The format to write; docs/formats.md lists them.")],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Write the annotation files only.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in a foreign format. What the format cannot keep is counted and told."""
+    from rise_vlm.data.dataset import Dataset
+    from rise_vlm.data.exporting import export_dataset
+    from rise_vlm.data.formats import find_format
+
+    form = find_format(format)
+    opened = Dataset.open(dataset)
+    exported = export_dataset(format, form, opened, out, splits=split or (), images=not no_images)
+    lines = [f"{name}: {number} records" for name, number in exported.splits.items()]
+    if exported.bad:
+        lines.append(f"Passed over: {exported.bad} bad rows; 'rise data check {dataset}' lists them.")
+    lines += [f"Not kept by '{format}': {what} ({number})" for what, number in exported.lost.items()]
+    result = {"out": str(out), "format": format} | exported.to_dict()
+    _tell(result, as_json, f"Exported {dataset} to {out}.", *lines)
 
 
 @app.command()
@@ -128,6 +157,17 @@ def check(
     _tell(result, as_json, *lines, *report.notes)
     if report.problems:
         raise typer.Exit(1)
+
+
+def _format_and_source(words: list[str]) -> tuple[str, Path, str]:
+    """The format, the source, and what shows that it is of that format where it was guessed."""
+    if len(words) == 2:
+        return words[0], Path(words[1]), ""
+    if len(words) != 1:
+        raise UserError(f"import takes a format and a source, or a source alone, not {len(words)} words.")
+    from rise_vlm.data.formats.guessing import guess
+
+    return (found := guess(Path(words[0])))[0], Path(words[0]), found[1]
 
 
 def _two_columns(columns: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from rise_vlm.console import progress
 from rise_vlm.data.card import Card
 from rise_vlm.data.checking import BadRow, Counts, Problem, need_file
 from rise_vlm.data.formats import Format
-from rise_vlm.data.formats.base import Found, Item, Options, Skip
+from rise_vlm.data.formats.base import Classes, Found, Item, Note, Options, Skip
 from rise_vlm.data.images import ImageSize, read_size, turn_box
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
 from rise_vlm.errors import DataError, UserError
@@ -36,6 +36,7 @@ class Outcome:
     splits: dict[str, int] = field(default_factory=dict)
     quarantined: Counts = field(default_factory=Counts)
     skipped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
     dealt: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,15 +46,19 @@ class Outcome:
             "quarantined": self.quarantined.quarantined,
             "kinds": dict(self.quarantined.kinds),
             "skipped": dict(self.skipped),
+            "notes": self.notes,
             "dealt": self.dealt,
         }
 
 
 @dataclass
 class Survey:
-    """What the first pass found: classes, the source's own splits, hashes of the images that may be dealt to splits."""
+    """What the first pass found: classes (declared ones first), the source's own splits, hashes of the images that may
+    be dealt to splits.
+    """
 
-    classes: set[str] = field(default_factory=set)
+    classes: dict[str, None] = field(default_factory=dict)
+    found: set[str] = field(default_factory=set)
     splits: set[str] = field(default_factory=set)
     groups: set[int] = field(default_factory=set)
     items: int = 0
@@ -77,20 +82,22 @@ def import_dataset(
     imported and, with ``strict``, at the first bad row; then nothing is left behind.
     """
     refuse_existing(out, force)
-    importer = form.load()
-    survey = _survey(importer.read(source, options))
+    reader = form.load_reader()
+    try:
+        survey = _survey(reader.read(source, options))
+    except OSError as error:  # a folder that may not be entered, a disk that fails
+        raise DataError(f"{source} cannot be read: {error}.", exit_code=1) from error
     if not survey.items:
         raise DataError(_nothing(source, survey.outcome), exit_code=1)
-    outcome = Outcome()
+    outcome = Outcome(notes=survey.outcome.notes)
     deal = _dealer(survey, shares, outcome)
-    classes = [] if options.task == "grounding" else sorted(survey.classes)
-    card = Card(name=out.name, task=options.task, classes=classes, source=str(source))
+    card = Card(name=out.name, task=options.task, classes=_class_list(survey, options.task), source=str(source))
     judge = make_task(card).check  # refuses class names that it cannot tell apart, before any image is copied
     with (
         DatasetWriter(out, card, judge=judge, force=force) as writer,
         progress(f"Importing {source.name}", survey.items) as bar,
     ):
-        for found in importer.read(source, options):
+        for found in reader.read(source, options):
             problem = _take(found, writer, deal, options, outcome)
             if problem is not None and strict:
                 raise DataError(f"{source}: {problem}.", exit_code=1)
@@ -107,6 +114,7 @@ def _take(
     """Make ``found`` a record, or put it aside, or count that it is skipped; the problem, if it is one."""
     if isinstance(found, Skip):
         outcome.skipped[found.reason] += 1
+    if isinstance(found, Skip | Note | Classes):
         return None
     problem = found if isinstance(found, Problem) else _copy(found, writer, deal(found), options)
     if problem is not None:
@@ -122,15 +130,39 @@ def _survey(findings: Iterator[Found]) -> Survey:
             survey.outcome.skipped[found.reason] += 1
         elif isinstance(found, Problem):
             survey.outcome.quarantined.add(found)
+        elif isinstance(found, Note):
+            survey.outcome.notes.append(found.text)
+        elif isinstance(found, Classes):
+            survey.classes |= dict.fromkeys(found.names)
         else:
             survey.items += 1
             if found.split is not None:
                 survey.splits.add(found.split)
             if found.split in (None, "train") and os.path.isfile(found.image):  # noqa: PTH113 (never raises)
                 survey.groups.add(_hash(found.group))
-            if isinstance(found.annotation, str):
-                survey.classes.add(found.annotation)
+            survey.found |= _classes_in(found.annotation)
     return survey
+
+
+def _classes_in(annotation: Any) -> set[str]:
+    """The classes that an annotation names: a class, a distribution's, those of its boxes."""
+    if isinstance(annotation, str):
+        return {annotation}
+    if isinstance(annotation, dict):
+        return {name for name in annotation if isinstance(name, str)}
+    things = annotation if isinstance(annotation, list) else []
+    return {thing["label"] for thing in things if isinstance(thing, dict) and isinstance(thing.get("label"), str)}
+
+
+def _class_list(survey: Survey, task: str) -> list[str]:
+    """The classes of the dataset: for detection and distributions those that the source declares, in its order, and
+    any others that occur; for classification those that occur, sorted; for all other tasks none.
+    """
+    if task == "classification":
+        return sorted(survey.found)
+    if task not in ("detection", "distribution"):
+        return []
+    return [*survey.classes, *sorted(survey.found - survey.classes.keys())]
 
 
 def _hash(group: str) -> int:
@@ -164,15 +196,40 @@ def _copy(item: Item, writer: DatasetWriter, split: str, options: Options) -> Pr
     """Make ``item`` a record, or tell why it cannot be one."""
     try:
         need_file(item.image, str(item.image))
-        annotation = item.annotation
-        if item.is_box:
-            annotation = upright_box(annotation, item.stated_size, read_size(item.image), options.boxes)
-        writer.add(split, id=item.id, image=item.image, annotation=annotation, question=item.question, meta=item.meta)
+        writer.add(
+            split,
+            id=item.id,
+            image=item.image,
+            annotation=upright(item, options) if item.is_box else item.annotation,
+            question=item.question,
+            rationale=item.rationale,
+            meta=item.meta,
+        )
     except BadRow as bad:
         return replace(bad.at(item.file, item.row), id=item.id)
     except DataError as error:
         return BadRow("image", str(error), item.id).at(item.file, item.row)
     return None
+
+
+def upright(item: Item, options: Options) -> Any:
+    """The item's annotation with every box in pixels of the upright picture. Opens the image for its size."""
+    annotation = item.annotation
+    if not annotation:
+        return annotation
+    size = read_size(item.image)
+
+    def place(box: list[float]) -> list[float]:
+        if item.unit is not None:
+            stored = size.stored_width, size.stored_height
+            width, height = item.stated_size or (stored if options.boxes == "stored" else size.upright)
+            scale = width / item.unit, height / item.unit
+            box = [box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1]]
+        return upright_box(box, item.stated_size, size, options.boxes)
+
+    if options.task == "detection":
+        return [thing | {"box": place(thing["box"])} for thing in annotation]
+    return place(annotation)
 
 
 def upright_box(box: list[float], stated: tuple[int, int] | None, size: ImageSize, rule: str) -> list[float]:

@@ -1,56 +1,202 @@
-"""Importers of foreign formats: one file each, and one line in ``FORMATS``.
+"""Foreign formats: one file each, and one line in ``FORMATS``.
 
-An importer is a module with ``read(source, options)``, a generator of what it finds (see ``base``): items, problems and
-things left out on purpose. It opens annotation files only; images are opened by ``data.importing``.
+A format module may read, with ``read(source, options)``, a generator of what it finds (see ``base``): items, problems
+and things left out on purpose. It opens annotation files only; images are opened by ``data.importing``. It may write,
+with ``write_file(entries, path, target)`` or ``write(entries, out, target)``; images are copied by ``data.exporting``.
+``sees(glimpse)`` says what makes it think that a source is of its format (see ``guessing``).
 """
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from types import ModuleType
 from typing import cast
 
-from rise_vlm.data.formats.base import Importer
+from rise_vlm.data.formats.base import FileWriter, FolderWriter, Reader
 from rise_vlm.errors import UserError, nearest
+
+FEATURES = {
+    "id": "record ids",
+    "split": "splits",
+    "classes": "classes without a box",
+    "empty": "images without a box",
+    "question": "questions",
+    "rationale": "rationales",
+    "score": "scores",
+    "meta": "meta",
+}
+"""What a written file may keep beside the annotation; what a format does not keep is counted and said."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """An importer's module, the tasks it can serve (the first by default) and the options that mean something to it."""
+    """A format's module, the tasks it reads and writes (the first is the default), the import options that mean
+    something to it, what it looks like, and which of FEATURES it keeps when it is written and read again.
+    """
 
     module: str
     tasks: tuple[str, ...]
     options: frozenset[str] = frozenset()
     reads: str = ""
+    writes: tuple[str, ...] = ()
+    keeps: frozenset[str] = frozenset()
+    beware: str = ""
 
-    def load(self) -> Importer:
-        """The importer's module."""
-        return cast(Importer, importlib.import_module(self.module))
+    def load(self) -> ModuleType:
+        """The format's module."""
+        return importlib.import_module(f"rise_vlm.data.formats.{self.module}")
 
+    def load_reader(self) -> Reader:
+        """The format's module, which reads."""
+        return cast(Reader, self.load())
+
+    def load_writer(self) -> FileWriter | FolderWriter:
+        """The format's module, which writes."""
+        return cast("FileWriter | FolderWriter", self.load())
+
+
+TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure")
+BOXES = ("grounding", "classification", "detection")
+PHOTOS = frozenset({"images"})
+QUESTION = frozenset({"images", "question", "boxes"})
 
 FORMATS = {
     "folders": Format(
-        "rise_vlm.data.formats.folders",
+        "folders",
         ("classification",),
         reads="a folder per class, with or without train, val and test above",
+        writes=("classification",),
+        keeps=frozenset({"split"}),
     ),
     "csv": Format(
-        "rise_vlm.data.formats.csv",
-        ("classification",),
-        frozenset({"images", "columns"}),
-        reads="a table with the columns image and label",
+        "csv",
+        ("classification", "detection", "grounding", "distribution"),
+        frozenset({"images", "columns", "question", "boxes"}),
+        reads="a table with the columns image and label; boxes in more columns, or one column per class",
+        writes=("classification", "detection", "grounding", "distribution"),
+        keeps=frozenset({"id", "split", "empty", "question", "rationale", "score"}),
     ),
     "voc": Format(
-        "rise_vlm.data.formats.voc",
-        ("grounding", "classification"),
-        frozenset({"images", "question", "boxes"}),
-        reads="a folder of Pascal VOC XML files",
+        "voc",
+        BOXES,
+        QUESTION,
+        reads="a folder of Pascal VOC (or ImageNet) XML files",
+        writes=("detection",),
+        keeps=frozenset({"split", "empty"}),
+        beware="coordinates count from 0 and are not rounded",
     ),
     "coco": Format(
-        "rise_vlm.data.formats.coco",
-        ("grounding", "classification"),
-        frozenset({"images", "question", "boxes"}),
-        reads="a COCO JSON file of instances",
+        "coco",
+        BOXES,
+        QUESTION,
+        reads="a COCO JSON file of instances, or a folder of them",
+        writes=("detection",),
+        keeps=frozenset({"split", "classes", "empty", "score"}),
+        beware="masks, keypoints and captions are left out; crowds are skipped",
+    ),
+    "yolo": Format(
+        "yolo",
+        BOXES,
+        QUESTION,
+        reads="label files beside or parallel to the images, names from data.yaml, obj.names or classes.txt",
+        writes=("detection",),
+        keeps=frozenset({"split", "classes", "empty"}),
+        beware="segments become the box around them; rotated boxes are refused",
+    ),
+    "labelstudio": Format(
+        "labelstudio",
+        ("detection", "grounding", "classification", "distribution"),
+        QUESTION,
+        reads="Label Studio JSON: tasks with annotations, or else predictions",
+        writes=("detection", "grounding", "classification", "distribution"),
+        keeps=frozenset({"id", "split", "empty", "question", "rationale", "score"}),
+        beware="rotated rectangles become the box around them; what a person cancelled is skipped",
+    ),
+    "cvat": Format(
+        "cvat",
+        BOXES,
+        QUESTION,
+        reads="CVAT XML 1.1 for images or for videos",
+        writes=("detection", "classification"),
+        keeps=frozenset({"split", "classes", "empty"}),
+        beware="polygons and rotated boxes become the box around them; other shapes are skipped",
+    ),
+    "labelme": Format(
+        "labelme",
+        BOXES,
+        QUESTION,
+        reads="a LabelMe JSON file per image",
+        writes=("detection",),
+        keeps=frozenset({"split", "empty"}),
+        beware="polygons and circles become the box around them; an image inside of the JSON is not used",
+    ),
+    "openimages": Format(
+        "openimages",
+        BOXES,
+        QUESTION,
+        reads="Open Images box CSV, with class descriptions",
+        writes=("detection",),
+        keeps=frozenset({"split", "score"}),
+        beware="groups (IsGroupOf) are skipped; decimal commas are read too",
+    ),
+    "reasonrft": Format(
+        "reasonrft",
+        TEXTS,
+        PHOTOS,
+        reads="Reason-RFT or Visual-RFT JSON: image, problem, solution or answer, cot",
+        writes=TEXTS,
+        keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
+        beware="boxes are taken as pixels",
+    ),
+    "sharegpt": Format(
+        "sharegpt",
+        TEXTS,
+        PHOTOS,
+        reads="ShareGPT or LLaMA-Factory messages with images; the reply holds the answer, after <think> if it reasons",
+        writes=TEXTS,
+        keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
+        beware="boxes are taken as pixels; of several turns the first counts",
+    ),
+    "swift": Format(
+        "swift",
+        ("detection", "grounding"),
+        QUESTION,
+        reads="ms-swift JSON lines with objects (ref, bbox, bbox_type)",
+        writes=("detection", "grounding"),
+        keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
+    ),
+    "reasonseg": Format(
+        "reasonseg",
+        ("grounding",),
+        frozenset({"images", "boxes"}),
+        reads="ReasonSeg (LISA) JSON per image: the box around all target polygons, once per text",
+        writes=("grounding",),
+        keeps=frozenset({"split", "question"}),
+        beware="shapes called ignore or flag are left out",
+    ),
+    "emotion6": Format(
+        "emotion6",
+        ("distribution",),
+        PHOTOS,
+        reads="Emotion6's ground_truth.txt: seven probabilities per image",
+        beware="valence and arousal go to meta",
+    ),
+    "fiftyone": Format(
+        "fiftyone",
+        ("detection", "grounding", "classification"),
+        QUESTION,
+        reads="FiftyOne JSON: samples.json, or labels.json of an image dataset",
+        writes=("detection", "classification"),
+        keeps=frozenset({"split", "classes", "empty", "score"}),
+    ),
+    "parquet": Format(
+        "parquet",
+        ("classification", "detection", "grounding", "distribution"),
+        frozenset({"images", "columns", "question", "boxes"}),
+        reads="Parquet with an image column, as hub datasets have it: label, objects, or our annotation",
+        writes=("classification", "detection", "grounding", "distribution"),
+        keeps=frozenset({"id", "split", "classes", "empty", "question", "rationale", "score", "meta"}),
     ),
 }
 

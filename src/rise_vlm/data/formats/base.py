@@ -1,40 +1,24 @@
-"""What every importer yields and takes, and the rules that several of them share."""
+"""What every reader yields, what every writer takes, and how the boxes of an image become records of a task."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from rise_vlm.data.checking import Problem
-from rise_vlm.data.images import safe_join
-from rise_vlm.errors import DataError
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Names that a split goes by in the wild -> ours."""
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
-)
 
 
 @dataclass(frozen=True)
 class Item:
     """A record to be: an image file and its annotation, found in ``row`` of ``file``.
 
-    ``group`` names the image within the source; all items of a group go to one split. A box is given in the frame that
-    the source uses; ``stated_size`` is the width and height that the source gives for the image, if it gives any.
+    ``group`` names the image within the source; all items of a group go to one split. The annotation may hold boxes:
+    one (grounding) or several with labels (detection). They are given in the frame that the source uses:
+    ``stated_size`` is the width and height that the source gives for the image, if it gives any; ``unit`` is None for
+    pixels, otherwise the number that stands for the whole width and height (1, 100 or 1000).
     """
 
     file: str
@@ -48,6 +32,8 @@ class Item:
     is_box: bool = False
     stated_size: tuple[int, int] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    unit: float | None = None
+    rationale: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,21 @@ class Skip:
     reason: str
 
 
-Found = Item | Problem | Skip
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should know about how the source was read; it is told once."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that the source declares, in its order, whether or not they occur."""
+
+    names: tuple[str, ...]
+
+
+Found = Item | Problem | Skip | Note | Classes
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Options:
     boxes: str = "auto"
 
 
-class Importer(Protocol):
-    """The interface of an importer module."""
+class Reader(Protocol):
+    """The interface of a format module that reads."""
 
     def read(self, source: Path, options: Options) -> Iterator[Found]:
         """Yield what is in ``source``, always in the same order. Raises DataError where it cannot be read at all."""
@@ -92,89 +92,126 @@ class Box:
     crowd: bool = False
     file: str | None = None
     row: int | None = None
+    score: float | None = None
 
 
-def by_class(template: Item, boxes: list[Box], options: Options) -> Iterator[Found]:
+def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator[Found]:
     """The items of one image's boxes: ``template`` with id, annotation and question filled in.
 
-    Grounding makes one item for each class that has exactly one box in the image, since a question about a class has
-    one answer only then. Classification makes one item where all boxes are of one class.
+    Detection makes one item of all boxes, none included; one broken box breaks it. Grounding makes one item for each
+    class that has exactly one box in the image, since a question about a class has one answer only then; a template
+    that has a question of its own and one box makes one item with that. Classification makes one item where all boxes
+    are of one class.
     """
     names = Counter(box.name for box in boxes)
-    if not names:
+    if options.task == "detection":
+        yield from _detection(template, boxes)
+    elif not names:
         yield Skip("no box in the image")
     elif options.task == "classification":
-        yield replace(template, annotation=boxes[0].name) if len(names) == 1 else Skip("several classes in the image")
+        score = {"score": boxes[0].score} if len(boxes) == 1 and boxes[0].score is not None else {}
+        one = replace(template, annotation=boxes[0].name, meta=template.meta | score)
+        yield one if len(names) == 1 else Skip("several classes in the image")
+    elif template.question is not None and len(boxes) == 1:
+        yield _grounding(template, boxes[0], template.id, template.question)
     else:
         for box in boxes:
             if names[box.name] == 1:
-                yield _grounding(template, box, options)
+                question = options.question.replace("{class}", box.name)
+                yield _grounding(template, box, f"{template.id}#{box.name}", question)
         for number in names.values():
             if number > 1:
                 yield Skip(f"{number} boxes of the class")
 
 
-def _grounding(template: Item, box: Box, options: Options) -> Found:
-    file, row, id_ = box.file or template.file, box.row or template.row, f"{template.id}#{box.name}"
+def _detection(template: Item, boxes: Sequence[Box]) -> Iterator[Found]:
+    whole = [box for box in boxes if not box.crowd]
+    broken = [box for box in whole if box.corners is None]
+    for box in broken:
+        place = box.file or template.file, box.row or template.row
+        yield Problem(*place, "annotation", f"{box.fault}; its image is left out", template.id)
+    for _ in range(len(boxes) - len(whole)):
+        yield Skip("a crowd (iscrowd), not one thing")
+    if not broken:
+        annotation = [{"label": box.name, "box": box.corners} for box in whole]
+        scores = [box.score for box in whole]
+        meta = template.meta | ({"scores": scores} if any(score is not None for score in scores) else {})
+        yield replace(template, annotation=annotation, is_box=True, meta=meta)
+
+
+def _grounding(template: Item, box: Box, id_: str, question: str) -> Found:
+    file, row = box.file or template.file, box.row or template.row
     if box.crowd:
         return Skip("a crowd (iscrowd), not one thing")
     if box.corners is None:
         return Problem(file, row, "annotation", box.fault, id_)
-    question = options.question.replace("{class}", box.name)
-    meta = template.meta | {"class": box.name}
+    meta = template.meta | ({"class": box.name} if box.name else {})
     return replace(
         template, file=file, row=row, id=id_, annotation=box.corners, question=question, is_box=True, meta=meta
     )
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder``, hidden ones left out, in the order of their paths; links to folders not followed."""
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            yield from files_below(entry)
-        elif not entry.is_dir():
-            yield entry
+@dataclass(frozen=True)
+class Entry:
+    """One annotated image to be written: a record, or a model's answer to one.
+
+    ``name`` is the image's file name, unique in the export, and ``image`` its path within it; ``file`` is where its bytes
+    are now. Boxes are pixels of the upright picture, whose size is ``width`` x ``height``. ``score`` is the confidence
+    in the whole answer, ``scores`` that in each box; ``model`` names the model that answered, and is None for the truth.
+    """
+
+    id: str
+    split: str
+    name: str
+    image: str
+    width: int
+    height: int
+    annotation: Any
+    question: str | None = None
+    rationale: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    score: float | None = None
+    scores: tuple[float | None, ...] | None = None
+    model: str | None = None
+    file: Path | None = None
+
+    def boxes(self) -> list[tuple[str, list[float], float | None]]:
+        """Label, corners and score of every box of a detection or grounding annotation."""
+        if isinstance(self.annotation, list) and self.annotation and not isinstance(self.annotation[0], dict):
+            return [(str(self.meta.get("class", "region")), list(self.annotation), self.score)]
+        scores = self.scores or (self.score,) * len(self.annotation)
+        pairs = zip(self.annotation, scores, strict=True)
+        return [(thing["label"], list(thing["box"]), score) for thing, score in pairs]
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """The folders in ``folder``, hidden ones left out, sorted."""
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+@dataclass(frozen=True)
+class Target:
+    """What the written files are about. ``question`` is asked of every record that has none of its own."""
+
+    task: str
+    classes: tuple[str, ...]
+    name: str = "rise-vlm"
+    question: str = ""
 
 
-def split_level(folders: Sequence[Path]) -> dict[Path, str] | None:
-    """Folder -> split where the folders are splits: all of them, or at least one that is for training."""
-    splits = {
-        folder: SPLIT_NAMES[folder.name.casefold()] for folder in folders if folder.name.casefold() in SPLIT_NAMES
-    }
-    return splits if splits and ("train" in splits.values() or len(splits) == len(folders)) else None
+class FileWriter(Protocol):
+    """The interface of a format module that writes one file per split, or one of all splits where its ``FILE`` does not
+    hold ``{split}``. ``IMAGES`` says where images go by ``{split}``, ``{name}`` and ``{class}``; empty if nowhere.
+    """
+
+    FILE: str
+    IMAGES: str
+
+    def write_file(self, entries: Iterable[Entry], path: Path, target: Target) -> None:
+        """Write the entries of one split to ``path``."""
+        ...
 
 
-def need_folder(source: Path, format: str) -> None:
-    """Raise DataError unless ``source`` is a folder."""
-    if not source.is_dir():
-        raise DataError(f"{source} is {'a file' if source.exists() else 'missing'}; '{format}' reads a folder.")
+class FolderWriter(Protocol):
+    """The interface of a format module that writes many files. ``IMAGES`` is as in FileWriter."""
 
+    IMAGES: str
 
-class ImageFinder:
-    """Finds images by name below one folder, whatever the case of their names and suffixes."""
-
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise DataError(f"There is no folder of images {folder}.")
-        self.folder = folder
-        self._by_name: dict[str, Path] = {}
-        self._by_stem: dict[str, Path] = {}
-        for entry in sorted(folder.iterdir()):
-            if entry.is_file() and entry.suffix.casefold() != ".xml":
-                self._by_name.setdefault(entry.name.casefold(), entry)
-                if entry.suffix.casefold() in IMAGE_SUFFIXES:
-                    self._by_stem.setdefault(entry.stem.casefold(), entry)
-
-    def find(self, name: str, stem: str | None = None) -> Path | None:
-        """The image called ``name`` or, failing that, the one whose name without suffix is ``stem``."""
-        found = self._by_name.get(name.casefold()) or self._by_stem.get((stem or name).casefold())
-        if found is not None:
-            safe_join(self.folder, found.name)
-        return found
+    def write(self, entries: Iterable[Entry], out: Path, target: Target) -> None:
+        """Write the entries, split after split, below the folder ``out``."""
+        ...

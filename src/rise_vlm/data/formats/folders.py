@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rise_vlm.data.checking import Problem
-from rise_vlm.data.formats.base import Found, Item, Options, Skip, files_below, folders_in, need_folder, split_level
+from rise_vlm.data.formats.base import Entry, Found, Item, Options, Skip, Target
+from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.places import files_below, folders_in, need_folder, split_level
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
@@ -14,6 +16,15 @@ NO_IMAGES = frozenset(
     {".txt", ".md", ".json", ".jsonl", ".csv", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".py"}
 )
 """Suffixes that are no images for sure; a file with any other suffix, or none, is tried."""
+
+IMAGES = "{split}/{class}/{name}"
+
+
+def sees(glimpse: Glimpse) -> str | None:
+    """Folders with images and nothing that could be an annotation."""
+    if glimpse.folders and glimpse.images > 1 and not {path.suffix.casefold() for path in glimpse.files} & NO_IMAGES:
+        return f"images in {len(glimpse.folders)} folders and no annotation files"
+    return None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
@@ -57,3 +68,9 @@ def _class_folder(source: Path, folder: Path, split: str | None) -> Iterator[Fou
         yield Item(name, None, name, name, path, folder.name, split)
     if empty:
         yield Skip(f"the folder '{folder.name}' without images")
+
+
+def write(entries: Iterable[Entry], out: Path, target: Target) -> None:
+    """Nothing to write: the images, which are put into a folder per split and class, say it all."""
+    for _ in entries:
+        pass

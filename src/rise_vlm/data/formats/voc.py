@@ -2,33 +2,41 @@
 
 Splits come from folders (``train``, ``val``, ``test``) or from ``ImageSets/Main``. Coordinates are taken as they stand:
 today's tools count pixels from 0, and the half pixel that VOC's own count from 1 makes is within every tolerance.
-Left out: segmentation masks and the boxes of body parts.
+ImageNet's XML is the same. Left out: segmentation masks and the boxes of body parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PureWindowsPath
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree
 
 from rise_vlm.data.checking import BadRow
-from rise_vlm.data.formats.base import (
+from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Skip, Target, by_class
+from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.places import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
-    Box,
-    Found,
     ImageFinder,
-    Item,
-    Options,
-    Skip,
-    by_class,
     folders_in,
     need_folder,
     split_level,
+    subfolder,
 )
+from rise_vlm.data.formats.reading import number, read_text, read_xml, size_of
+from rise_vlm.data.formats.writing import element, tidy, write_text, write_xml
+from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+IMAGES = "JPEGImages/{name}"
+
+
+def sees(glimpse: Glimpse) -> str | None:
+    """XML files that begin with <annotation> and know boxes."""
+    if glimpse.is_folder and glimpse.tag == "annotation" and "<polygon>" not in glimpse.head(".xml"):
+        return "XML files that begin with <annotation>"
+    return None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
@@ -43,8 +51,8 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def _folder(source: Path, folder: Path, split: str | None, options: Options) -> Iterator[Found]:
-    annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
-    photos = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else annotations
+    annotations = subfolder(folder, "Annotations") or folder
+    photos = subfolder(folder, "JPEGImages", "images") or annotations
     finder = ImageFinder(options.images or photos)
     files = sorted(path for path in annotations.iterdir() if path.suffix.casefold() == ".xml")
     if not files:
@@ -67,9 +75,10 @@ def _annotation(source: Path, path: Path, finder: ImageFinder, split: str | None
     """One XML file as an item without annotation, and its boxes."""
     name = path.relative_to(source).as_posix()
     try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
-        raise BadRow("row", f"the file is no XML: {error}", name) from error
+        safe_join(source, name)
+        root = read_xml(path)
+    except DataError as error:
+        raise BadRow("row", str(error), name) from error
     if root.tag != "annotation":
         raise BadRow("row", f"the file is no Pascal VOC annotation: it begins with <{root.tag[:40]}>", name)
     stated = PureWindowsPath(_text(root, "filename")).name  # some tools write a path, Windows' or not
@@ -93,23 +102,13 @@ def _box(thing: ElementTree.Element) -> Box:
         return Box(name, None, f"the {name} has no bndbox")
     texts = [_text(box, corner) for corner in CORNERS]
     try:
-        return Box(name, [_number(text) for text in texts])
+        return Box(name, [number(text) for text in texts])
     except ValueError:
         return Box(name, None, f"the box of the {name} is not of four numbers: {', '.join(texts)}")
 
 
-def _number(text: str) -> float:
-    value = float(text)
-    return int(value) if value.is_integer() else value
-
-
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """The stated width and height; None where they are missing, no numbers or 0, as some tools write."""
-    try:
-        width, height = int(_text(root, "size/width")), int(_text(root, "size/height"))
-    except ValueError:
-        return None
-    return (width, height) if width > 0 and height > 0 else None
+    return size_of(_text(root, "size/width"), _text(root, "size/height"))
 
 
 def _text(element: ElementTree.Element, path: str) -> str:
@@ -121,7 +120,28 @@ def _image_sets(folder: Path) -> dict[str, str]:
     listed: dict[str, str] = {}
     for file in sorted((folder / "ImageSets" / "Main").glob("*.txt")):
         if file.stem in SPLIT_NAMES:
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in read_text(file, else_encoding="latin-1").splitlines():
                 if line.strip():
                     listed[line.split()[0]] = SPLIT_NAMES[file.stem]
     return listed
+
+
+def write(entries: Iterable[Entry], out: Path, target: Target) -> None:
+    """Write ``Annotations``, one file per image, and ``ImageSets/Main`` with the splits."""
+    lists: dict[str, list[str]] = {}
+    for entry in entries:
+        stem = PurePosixPath(entry.name).stem
+        lists.setdefault(entry.split, []).append(stem)
+        root = element("annotation")
+        size = element("size")
+        for tag, value in (("width", entry.width), ("height", entry.height), ("depth", 3)):
+            size.append(element(tag, value))
+        root.extend([element("folder", "JPEGImages"), element("filename", entry.name), size, element("segmented", 0)])
+        for label, corners, _ in entry.boxes():
+            thing, box = element("object"), element("bndbox")
+            box.extend([element(tag, tidy(value)) for tag, value in zip(CORNERS, corners, strict=True)])
+            thing.extend([element("name", label), element("truncated", 0), element("difficult", 0), box])
+            root.append(thing)
+        write_xml(out / "Annotations" / f"{stem}.xml", root)
+    for split, stems in lists.items():
+        write_text(out / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))

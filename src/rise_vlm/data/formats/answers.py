@@ -1,0 +1,179 @@
+"""Answers as text, for the formats that hold conversations: annotation to text and back, by task.
+
+Boxes are absolute pixels of the upright picture, detections a JSON list of ``{"label", "box"}``, a distribution
+``joy: 0.6, fear: 0.4`` or a JSON object. An answer may stand in ``<answer>`` and after ``<think>``. Left out: the frame
+of a model family, which only ``policy`` knows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rise_vlm.data.checking import BadRow, Problem
+from rise_vlm.data.formats.base import Entry, Item, Target
+from rise_vlm.data.formats.places import Images, annotation_files
+from rise_vlm.data.formats.reading import four_numbers, number, parse_json, read_rows, text_of
+from rise_vlm.data.formats.writing import tidy
+from rise_vlm.errors import DataError
+
+BOX_KEYS = ("box", "bbox", "bbox_2d", "Position")
+SUFFIXES = (".json", ".jsonl")
+
+Row = tuple[str, int, dict[str, Any], str | None]
+
+
+def rows_of(source: Path, format: str) -> Iterator[Row | Problem]:
+    """File, number, row and split of every row of a JSON list or JSON lines file, or of those in a folder."""
+    for path, name, split in annotation_files(source, format, SUFFIXES):
+        if path.name == "dataset_info.json":
+            continue
+        for row, values in read_rows(path):
+            if isinstance(values, dict):
+                yield name, row, values, split
+            else:
+                bad = values if isinstance(values, BadRow) else BadRow("row", "a row must be an object with keys")
+                yield bad.at(name, row)
+
+
+def one_image(row: dict[str, Any], images: Images, id_: str | None) -> Path:
+    """The image of a row that names it in ``image`` or ``images``. Raises BadRow unless it is exactly one."""
+    named = row.get("images", row.get("image"))
+    named = named if isinstance(named, list) else [named]
+    if len(named) != 1:
+        raise BadRow("row", f"the row has {len(named)} images; records of one image are read", id_)
+    name = named[0].get("path") if isinstance(named[0], dict) else named[0]
+    if not text_of(name):
+        raise BadRow("missing image", "the row names no image", id_)
+    return images.find(name.strip().removeprefix("file://"), (), id_)
+
+
+def item_of(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images) -> Item:
+    """The row as an item with image and id, without annotation."""
+    given = row.get("id")
+    id_ = str(given) if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else None
+    path = one_image(row, images, id_)
+    group = images.group(path)
+    return Item(*place, id_ or f"{group}#{place[1]}", group, path, None, split)
+
+
+def turns(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Role (system, user, assistant) and text of every message. Raises BadRow."""
+    messages = row.get("messages", row.get("conversations"))
+    if not isinstance(messages, list) or not messages:
+        raise BadRow("row", "the row has no messages")
+    found: list[tuple[str, str]] = []
+    for message in messages:
+        role = text_of(message.get("role", message.get("from"))) if isinstance(message, dict) else ""
+        content = message.get("content", message.get("value")) if role else None
+        if isinstance(content, list):
+            parts = [text_of(part.get("text")) for part in content if isinstance(part, dict)]
+            content = "\n".join(part for part in parts if part)
+        if not isinstance(content, str):
+            raise BadRow("row", "a message has no role or no text")
+        found.append(({"human": "user", "gpt": "assistant"}.get(role, role), content))
+    return found
+
+
+def asked_and_told(row: dict[str, Any]) -> tuple[str, str, int]:
+    """The first question, without image marks, the first reply, and the number of turns after it. Raises BadRow."""
+    said = [turn for turn in turns(row) if turn[0] != "system"]
+    if [role for role, _ in said[:2]] != ["user", "assistant"]:
+        raise BadRow("row", "the messages do not begin with a user's and an assistant's")
+    return re.sub(r"<(image|img)>", "", said[0][1]).strip(), said[1][1], (len(said) - 2) // 2
+
+
+def reasoned(text: str) -> tuple[str | None, str]:
+    """The rationale in ``<think>``, if any, and the answer: what is in ``<answer>``, else what follows."""
+    thought = re.search(r"<think>(.*?)</think>", text, re.DOTALL)
+    answer = re.search(r"<answer>(.*?)</answer>", text, re.DOTALL)
+    rest = text[thought.end() :] if thought else text
+    return (thought[1].strip() or None if thought else None), (answer[1] if answer else rest).strip()
+
+
+def from_text(text: str, task: str) -> Any:
+    """The annotation that ``text`` writes. Raises BadRow."""
+    text = re.sub(r"^```(json)?\s*|\s*```$", "", text.strip())
+    if not text:
+        raise BadRow("annotation", "the answer is empty")
+    if task in ("classification", "structure"):
+        return text
+    if task == "counting":
+        return _whole(text)
+    if task == "distribution" and not text.startswith("{"):
+        return _listed(text)
+    try:
+        value = parse_json(text, "the answer")
+    except DataError as error:
+        raise BadRow("annotation", str(error)) from error
+    if task == "distribution":
+        if not isinstance(value, dict):
+            raise BadRow("annotation", "the answer is no distribution")
+        return value
+    if task == "detection":
+        if not isinstance(value, list):
+            raise BadRow("annotation", "the answer is no list of labelled boxes")
+        return [_thing(each) for each in value]
+    return _region(value)
+
+
+def _whole(text: str) -> int:
+    try:
+        value = number(text)
+    except ValueError as error:
+        raise BadRow("annotation", f"the answer is no number: {error}") from error
+    if not isinstance(value, int):
+        raise BadRow("annotation", f"the answer is no whole number: {text[:40]}")
+    return value
+
+
+def _listed(text: str) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.rpartition(":")
+        try:
+            shares[name.strip()] = number(share)
+        except ValueError as error:
+            raise BadRow("annotation", f"the answer is no distribution: {error}") from error
+    return shares
+
+
+def _thing(value: Any) -> dict[str, Any]:
+    label = text_of(value.get("label")) if isinstance(value, dict) else ""
+    if not label:
+        raise BadRow("annotation", "a box of the answer has no label")
+    return {"label": label, "box": _region(value)}
+
+
+def _region(value: Any) -> list[float]:
+    if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], int | float):
+        value = value[0]
+    if isinstance(value, dict):
+        value = next((value[key] for key in BOX_KEYS if key in value), None)
+    box = four_numbers(value)
+    if box is None:
+        raise BadRow("annotation", "the answer has no box of four numbers")
+    return box
+
+
+def to_text(entry: Entry, target: Target) -> str:
+    """The annotation of an entry as an answer."""
+    if target.task in ("classification", "structure", "counting"):
+        return str(entry.annotation)
+    if target.task == "distribution":
+        ranked = sorted(entry.annotation.items(), key=lambda pair: -pair[1])
+        if any(re.search("[,:{]", name) for name in entry.annotation):
+            return json.dumps(dict(ranked), ensure_ascii=False, allow_nan=False)
+        return ", ".join(f"{name}: {tidy(share, 6):g}" for name, share in ranked if share)
+    if target.task == "grounding":
+        return str([tidy(value) for value in entry.annotation])
+    things = [{"label": label, "box": [tidy(value) for value in corners]} for label, corners, _ in entry.boxes()]
+    return json.dumps(things, ensure_ascii=False, allow_nan=False)
+
+
+def reply(entry: Entry, answer: str) -> str:
+    """The assistant's text: bare, or with the rationale before it."""
+    return f"<think>{entry.rationale}</think><answer>{answer}</answer>" if entry.rationale else answer

@@ -1,0 +1,58 @@
+"""Emotion6: ``ground_truth.txt``, a line per image: file, valence, arousal, and the shares of seven emotions.
+
+The order of the seven is that of the file's own head: anger, disgust, fear, joy, sadness, surprise, neutral. Valence
+and arousal go to meta. Images are below ``images`` beside the file, or in ``--images``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rise_vlm.data.checking import BadRow
+from rise_vlm.data.formats.base import Classes, Found, Item, Options
+from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.places import Images
+from rise_vlm.data.formats.reading import number, read_text
+from rise_vlm.errors import DataError
+
+NAME = "ground_truth.txt"
+EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
+
+
+def sees(glimpse: Glimpse) -> str | None:
+    """The file ground_truth.txt, lines of a file and nine numbers."""
+    if NAME not in glimpse.names:
+        return None
+    words = glimpse.head(".txt").splitlines()[-1:] and glimpse.head(".txt").splitlines()[0].split()
+    return f"{NAME} with ten columns" if len(words) >= 10 else None
+
+
+def read(source: Path, options: Options) -> Iterator[Found]:
+    """Yield an item for every line."""
+    table = source / NAME if source.is_dir() else source
+    if not table.is_file():
+        raise DataError(f"{source} is {'a folder' if source.is_dir() else 'missing'}; 'emotion6' reads {NAME}.")
+    images = Images.of(table, options.images, table.parent / "images")
+    yield Classes(EMOTIONS)
+    for row, line in enumerate(read_text(table).splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("["):
+            continue
+        try:
+            yield _item(table.name, row, line, images)
+        except BadRow as bad:
+            yield bad.at(table.name, row)
+
+
+def _item(file: str, row: int, line: str, images: Images) -> Item:
+    cells = [cell for cell in line.split("\t") if cell.strip()] if "\t" in line else line.split()
+    if len(cells) != 3 + len(EMOTIONS):
+        raise BadRow("row", f"the line has {len(cells)} columns, not {3 + len(EMOTIONS)}")
+    name = cells[0].strip()
+    try:
+        valence, arousal, *shares = (number(cell) for cell in cells[1:])
+    except ValueError as error:
+        raise BadRow("annotation", str(error), name) from error
+    path = images.find(name, (), name)
+    annotation = {emotion: share for emotion, share in zip(EMOTIONS, shares, strict=True) if share}
+    return Item(file, row, name, name, path, annotation, meta={"valence": valence, "arousal": arousal})

@@ -1,0 +1,142 @@
+"""FiftyOne JSON: ``samples.json`` of a FiftyOneDataset, or ``labels.json`` of its image datasets with ``data``.
+
+Boxes are ``[x, y, width, height]`` as shares of the image. Of several label fields ``ground_truth`` counts, else the
+first that fits the task. Left out: masks, polylines, keypoints, videos, and all other fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rise_vlm.data.checking import BadRow
+from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class
+from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
+from rise_vlm.data.formats.reading import four_numbers, is_number, read_json, size_of, text_of
+from rise_vlm.data.formats.writing import write_json
+from rise_vlm.errors import DataError
+
+FILE = "{split}/labels.json"
+IMAGES = "{split}/data/{name}"
+
+
+def sees(glimpse: Glimpse) -> str | None:
+    """A JSON object of samples, or of labels and classes."""
+    content = glimpse.json
+    if isinstance(content, dict) and isinstance(content.get("samples"), list):
+        return "JSON with samples"
+    labels = isinstance(content, dict) and isinstance(content.get("labels"), dict)
+    return "JSON with labels and classes" if labels and "classes" in content else None
+
+
+def read(source: Path, options: Options) -> Iterator[Found]:
+    """Yield the items of every sample."""
+    images = Images.of(source, options.images, source.parent / "data")
+    read_any = False
+    for path, name, split in annotation_files(source, "fiftyone", [".json"]):
+        if source.is_dir() and path.name not in ("labels.json", "samples.json"):
+            continue
+        read_any = True
+        content = read_json(path)
+        samples = content.get("samples") if isinstance(content, dict) else None
+        labels = content.get("labels") if isinstance(content, dict) else None
+        if isinstance(samples, list):
+            yield from _samples(name, samples, split, images, options)
+        elif isinstance(labels, dict):
+            yield from _labels(name, content, labels, split, images, options)
+        else:
+            raise DataError(f"{path} is no FiftyOne file: it has neither samples nor labels.")
+    if not read_any:
+        raise DataError(f"{source} is a folder; 'fiftyone' finds neither samples.json nor labels.json in it.")
+
+
+def _samples(file: str, samples: list[Any], split: str | None, images: Images, options: Options) -> Iterator[Found]:
+    for row, sample in enumerate(samples, start=1):
+        try:
+            name = text_of(sample.get("filepath")) if isinstance(sample, dict) else ""
+            if not name:
+                raise BadRow("row", "a sample must be an object with a filepath")
+            path = images.find(name, (), name)
+            tags = sample.get("tags") if isinstance(sample.get("tags"), list) else []
+            own = next((SPLIT_NAMES[tag] for tag in tags if isinstance(tag, str) and tag in SPLIT_NAMES), split)
+            metadata = sample.get("metadata") if isinstance(sample.get("metadata"), dict) else {}
+            size = size_of(metadata.get("width"), metadata.get("height"))
+            group = images.group(path)
+            item = Item(file, row, group, group, path, None, own, stated_size=size, unit=1)
+            yield from by_class(item, _fields(sample, options, name), options)
+        except BadRow as bad:
+            yield bad.at(file, row)
+
+
+def _fields(sample: dict[str, Any], options: Options, id_: str) -> list[Box]:
+    """The boxes of a sample, or its class as a box without corners."""
+    fields = {key: value for key, value in sample.items() if isinstance(value, dict) and "_cls" in value}
+    order = sorted(fields, key=lambda key: key != "ground_truth")
+    wanted = ("Classification", "Detections") if options.task == "classification" else ("Detections", "Detection")
+    for cls in wanted:
+        for key in order:
+            if fields[key]["_cls"] == cls and cls == "Detections" and isinstance(fields[key].get("detections"), list):
+                return [_box(each, [], id_) for each in fields[key]["detections"]]
+            if fields[key]["_cls"] == cls and cls != "Detections":
+                return [_box(fields[key], [], id_)]
+    return []
+
+
+def _labels(
+    file: str, content: dict[str, Any], labels: dict[str, Any], split: str | None, images: Images, options: Options
+) -> Iterator[Found]:
+    classes = content.get("classes")
+    classes = [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
+    yield Classes(tuple(dict.fromkeys(classes)))
+    near = PurePosixPath(file).parent.parts
+    for row, (stem, label) in enumerate(labels.items(), start=1):
+        try:
+            if label is None and options.task != "detection":
+                yield Skip("an image without a label")
+                continue
+            path = images.stem(PurePosixPath(stem).name, near, stem)
+            things = label if isinstance(label, list) else [] if label is None else [label]
+            boxes = [_box(each, classes, stem) for each in things]
+            group = images.group(path)
+            yield from by_class(Item(file, row, group, group, path, None, split, unit=1), boxes, options)
+        except BadRow as bad:
+            yield bad.at(file, row)
+
+
+def _box(value: Any, classes: list[str], id_: str) -> Box:
+    """A label with its box, where it has one; a class may stand by its number."""
+    content = value if isinstance(value, dict) else {"label": value}
+    label = content.get("label")
+    if type(label) is int and 0 <= label < len(classes):
+        label = classes[label]
+    if not text_of(label):
+        raise BadRow("annotation", f"the label {label!r} is no class"[:100], id_)
+    numbers, score = four_numbers(content.get("bounding_box")), content.get("confidence")
+    score = score if is_number(score) else None
+    if numbers is None:
+        fault = f"the bounding_box of the {label} is not of four numbers"[:120]
+        return Box(label.strip(), None, fault, score=score)
+    x, y, width, height = numbers
+    return Box(label.strip(), [x, y, x + width, y + height], score=score)
+
+
+def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
+    """Write the labels of a FiftyOneImageDetectionDataset, or of a FiftyOneImageClassificationDataset."""
+    labels: dict[str, Any] = {}
+    for entry in entries:
+        score = {} if entry.score is None else {"confidence": entry.score}
+        stem = PurePosixPath(entry.name).stem
+        if target.task == "classification":
+            labels[stem] = {"label": entry.annotation} | score if score else entry.annotation
+        else:
+            labels[stem] = [_written(entry, *found) for found in entry.boxes()]
+    write_json(path, {"classes": list(target.classes), "labels": labels})
+
+
+def _written(entry: Entry, label: str, corners: list[float], score: float | None) -> dict[str, Any]:
+    x1, y1, x2, y2 = corners
+    box = [x1 / entry.width, y1 / entry.height, (x2 - x1) / entry.width, (y2 - y1) / entry.height]
+    found = {"label": label, "bounding_box": [round(share, 10) for share in box]}
+    return found if score is None else found | {"confidence": score}

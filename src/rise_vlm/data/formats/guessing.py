@@ -1,0 +1,156 @@
+"""Telling which format a source is of, from a look at its files: their names, the first keys, the first tag.
+
+Each format says in ``sees(glimpse)`` what it recognises. Nothing but the head of a few files is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rise_vlm.data.formats.places import IMAGE_SUFFIXES, files_below, folders_in
+from rise_vlm.errors import DataError, UserError
+
+MOST_FILES = 5000
+HEAD = 1 << 16
+WHOLE = 64 << 20
+"""Bytes of a JSON file that is parsed whole; of a larger one only the keys in its head are looked for."""
+
+
+class Glimpse:
+    """A quick look at a source, taken once and lazily. ``files`` are its first MOST_FILES files, images left out."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.is_folder = source.is_dir()
+
+    @cached_property
+    def _all(self) -> list[Path]:
+        return list(islice(files_below(self.source), MOST_FILES)) if self.is_folder else [self.source]
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The files that are no images."""
+        return [path for path in self._all if path.suffix.casefold() not in IMAGE_SUFFIXES]
+
+    @cached_property
+    def images(self) -> int:
+        """The number of images."""
+        return len(self._all) - len(self.files)
+
+    @cached_property
+    def names(self) -> set[str]:
+        """The names of the files, case folded."""
+        return {path.name.casefold() for path in self.files}
+
+    @cached_property
+    def suffixes(self) -> Counter[str]:
+        """How many files have each suffix, case folded."""
+        return Counter(path.suffix.casefold() for path in self.files)
+
+    @cached_property
+    def folders(self) -> list[Path]:
+        """The folders in the source."""
+        return folders_in(self.source) if self.is_folder else []
+
+    def first(self, *suffixes: str) -> Path | None:
+        """The first file with one of the suffixes."""
+        return next((path for path in self.files if path.suffix.casefold() in suffixes), None)
+
+    @cached_property
+    def json(self) -> Any:
+        """The first JSON document (of JSON lines, the first row); None where there is none or it cannot be read."""
+        path = self.first(".json", ".jsonl")
+        if path is None or not path.is_file() or path.stat().st_size > WHOLE:
+            return None
+        try:
+            with path.open("rb") as file:
+                return json.loads(file.readline() if path.suffix.casefold() == ".jsonl" else file.read())
+        except (ValueError, RecursionError, OSError):
+            return None
+
+    @cached_property
+    def keys(self) -> set[str]:
+        """The keys of the first JSON document, if it is an object; those in its head where it is too large."""
+        if isinstance(self.json, dict):
+            return set(self.json)
+        path = self.first(".json")
+        if self.json is None and path is not None and path.is_file() and path.stat().st_size > WHOLE:
+            with path.open("rb") as file:
+                head = file.read(HEAD)
+                file.seek(-HEAD, 2)
+                head += file.read(HEAD)
+            return set(re.findall(r'"(\w+)": ?[\[{]', head.decode("utf-8", "replace")))
+        return set()
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """The first row of the first JSON document: of its list, or of its lines."""
+        first = self.json[0] if isinstance(self.json, list) and self.json else self.json
+        return first if isinstance(first, dict) else {}
+
+    @cached_property
+    def tag(self) -> str:
+        """The first tag of the first XML file."""
+        found = re.search(r"<([A-Za-z][\w.-]*)", self.head(".xml"))
+        return found[1] if found else ""
+
+    @cached_property
+    def header(self) -> list[str]:
+        """The first row of the first CSV file, cells stripped."""
+        lines = self.head(".csv").splitlines()
+        if not lines:
+            return []
+        delimiter = max(",;\t", key=lines[0].count)
+        return [cell.strip() for cell in next(csv.reader(io.StringIO(lines[0]), delimiter=delimiter), [])]
+
+    def head(self, *suffixes: str) -> str:
+        """The beginning of the first file with one of the suffixes."""
+        path = self.first(*suffixes)
+        if path is None or not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return file.read(HEAD).decode("utf-8-sig", "replace")
+
+
+def guess(source: Path) -> tuple[str, str]:
+    """The name of the format that ``source`` is in, and what shows it. Raises DataError or UserError where none or
+    several fit.
+    """
+    from rise_vlm.data.formats import FORMATS
+
+    if not source.exists():
+        raise DataError(f"{source} is missing.")
+    if (source / "dataset.yaml").is_file():
+        raise UserError(f"{source} is a dataset already; nothing needs to be imported.")
+    glimpse = Glimpse(source)
+    try:
+        seen = {name: why for name, form in FORMATS.items() if (why := form.load().sees(glimpse))}
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error}.", exit_code=1) from error
+    if len(seen) > 1:
+        told = "; ".join(f"{name} ({why})" for name, why in seen.items())
+        raise UserError(f"{source} may be of several formats: {told}. Name one: rise data import FORMAT {source}.")
+    if not seen:
+        raise UserError(f"{source} is of no known format (seen: {_told(glimpse)}). Known: {', '.join(FORMATS)}.")
+    return next(iter(seen.items()))
+
+
+def _told(glimpse: Glimpse) -> str:
+    parts = [f"{number} {suffix or 'without suffix'}" for suffix, number in glimpse.suffixes.most_common(4)]
+    if glimpse.images:
+        parts.append(f"{glimpse.images} images")
+    if glimpse.keys:
+        parts.append("JSON with " + ", ".join(sorted(str(key)[:30] for key in glimpse.keys)[:6]))
+    if glimpse.tag:
+        parts.append(f"XML beginning with <{glimpse.tag[:40]}>")
+    if glimpse.header:
+        parts.append("a table with " + ", ".join(glimpse.header[:6])[:120])
+    return "; ".join(parts) or "no files"

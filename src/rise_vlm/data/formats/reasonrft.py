@@ -1,0 +1,72 @@
+"""Reason-RFT and Visual-RFT JSON: ``id, image, problem`` and ``solution`` or ``answer``, in training data also ``cot``.
+
+The solution is bare or in ``<answer>``. Boxes are taken as pixels of the picture. Left out: records of several images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rise_vlm.data.checking import BadRow, Problem
+from rise_vlm.data.formats.answers import from_text, item_of, reasoned, rows_of, to_text
+from rise_vlm.data.formats.base import Entry, Found, Item, Options, Target
+from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.places import Images
+from rise_vlm.data.formats.reading import text_of
+from rise_vlm.data.formats.writing import write_json_list
+
+FILE = "{split}.json"
+IMAGES = "images/{split}/{name}"
+SHARES_IMAGES = True
+
+
+def sees(glimpse: Glimpse) -> str | None:
+    """Rows with problem and solution."""
+    row = glimpse.row
+    return "JSON rows with problem and solution" if "problem" in row and {"solution", "answer"} & row.keys() else None
+
+
+def read(source: Path, options: Options) -> Iterator[Found]:
+    """Yield an item for every row."""
+    images = Images.of(source, options.images)
+    for found in rows_of(source, "reasonrft"):
+        if isinstance(found, Problem):
+            yield found
+            continue
+        file, number, row, split = found
+        try:
+            yield _item((file, number), row, split, images, options)
+        except BadRow as bad:
+            yield bad.at(file, number)
+
+
+def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options) -> Item:
+    item = item_of(place, row, split, images)
+    solution = row.get("solution", row.get("answer"))
+    question = text_of(row.get("problem")).replace("<image>", "").strip()
+    if not question or solution is None:
+        raise BadRow("row", f"the row has no {'solution' if question else 'problem'}", item.id)
+    thought, answer = reasoned(str(solution))
+    cot = text_of(row.get("cot"))
+    rationale = (reasoned(cot)[0] or cot) if cot else thought
+    return replace(
+        item,
+        annotation=from_text(answer, options.task),
+        question=question,
+        rationale=rationale or None,
+        is_box=options.task in ("grounding", "detection"),
+    )
+
+
+def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
+    """Write a JSON list of rows."""
+    write_json_list(path, (_written(entry, target) for entry in entries))
+
+
+def _written(entry: Entry, target: Target) -> dict[str, Any]:
+    row = {"id": entry.id, "image": entry.image, "problem": entry.question or target.question}
+    row |= {"cot": entry.rationale} if entry.rationale else {}
+    return row | {"solution": to_text(entry, target)}

@@ -1,0 +1,61 @@
+"""Messages with images, as ShareGPT, LLaMA-Factory and TRL have them: ``messages`` or ``conversations``, ``images``.
+
+The first question and the first reply make a record; the reply holds the answer, in ``<answer>`` and after ``<think>``
+if it reasons. Boxes are taken as pixels of the picture. Left out: later turns, system messages, several images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rise_vlm.data.checking import BadRow, Problem
+from rise_vlm.data.formats.answers import asked_and_told, from_text, item_of, reasoned, reply, rows_of, to_text
+from rise_vlm.data.formats.base import Entry, Found, Options, Skip, Target
+from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.places import Images
+from rise_vlm.data.formats.writing import write_json_list
+
+FILE = "{split}.json"
+IMAGES = "images/{split}/{name}"
+SHARES_IMAGES = True
+
+
+def sees(glimpse: Glimpse) -> str | None:
+    """Rows with messages and no objects."""
+    row = glimpse.row
+    return "JSON rows with messages" if {"messages", "conversations"} & row.keys() and "objects" not in row else None
+
+
+def read(source: Path, options: Options) -> Iterator[Found]:
+    """Yield an item for every row."""
+    images = Images.of(source, options.images)
+    for found in rows_of(source, "sharegpt"):
+        if isinstance(found, Problem):
+            yield found
+            continue
+        file, number, row, split = found
+        try:
+            item = item_of((file, number), row, split, images)
+            question, told, later = asked_and_told(row)
+            rationale, answer = reasoned(told)
+            boxed = options.task in ("grounding", "detection")
+            annotation = from_text(answer, options.task)
+            yield replace(item, annotation=annotation, question=question or None, rationale=rationale, is_box=boxed)
+            for _ in range(later):
+                yield Skip("a later turn of a conversation")
+        except BadRow as bad:
+            yield bad.at(file, number)
+
+
+def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
+    """Write a JSON list of rows in LLaMA-Factory's form."""
+    write_json_list(path, (_written(entry, target) for entry in entries))
+
+
+def _written(entry: Entry, target: Target) -> dict[str, Any]:
+    asked = {"role": "user", "content": f"<image>\n{entry.question or target.question}"}
+    told = {"role": "assistant", "content": reply(entry, to_text(entry, target))}
+    return {"id": entry.id, "messages": [asked, told], "images": [entry.image]}
