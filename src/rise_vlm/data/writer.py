@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -102,21 +102,24 @@ class DatasetWriter:
         *,
         id: str,
         image: Image.Image | Path,
+        more: Sequence[Image.Image] = (),
         annotation: Any,
         question: str | None = None,
         rationale: str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Record:
         """Add one record. An image in memory is saved as PNG; a file is copied byte for byte, once per split.
+        ``more`` are the record's further images, saved beside the first.
 
         Raises DataError for a duplicate id, an annotation that the judge refuses and an image that cannot be read.
         """
         known = self._copied.get((split, image)) if isinstance(image, Path) else None
         relative, (width, height) = known or self._place(split, image, id)
+        further = [self._relative(split, f"{id}-{k}.png") for k in range(2, len(more) + 2)]
         try:
             record = Record(
                 id=id,
-                images=(relative,),
+                images=(relative, *further),
                 annotation=annotation,
                 question=question,
                 rationale=rationale,
@@ -134,6 +137,8 @@ class DatasetWriter:
             self._store(image, relative)
             if isinstance(image, Path):
                 self._copied[split, image] = relative, (width, height)
+        for other, place in zip(more, further, strict=True):
+            self._store(other, place)
         self._ids.add(id)
         row = record.model_dump(exclude_defaults=True)
         self._files[split].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")

@@ -19,6 +19,10 @@ from rise_vlm.errors import UserError, nearest
 WORLDS = {
     "affect": "rise_vlm.worlds.affect",
     "errand": "rise_vlm.worlds.errand",
+    "icons": "rise_vlm.worlds.icons",
+    "street": "rise_vlm.worlds.street",
+    "blocks": "rise_vlm.worlds.blocks",
+    "moves": "rise_vlm.worlds.moves",
 }
 
 

@@ -1,0 +1,196 @@
+"""moves: two pictures of ten things, before and after; which functions turn the first into the second?
+
+Stands for TRANCE. The first picture is taken from the centre; the second too in train, val and test, but from the left
+in `ood_left` and from the right in `ood_right` (TRANCE-L and -R). Scenes and rules are in `moves_scene`, the simulator
+in `rewards.states`, the drawing is that of blocks. Left out: TVR's basic and event settings.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from rise_vlm.rewards.sequences import partial_credit
+from rise_vlm.rewards.states import UNIT, Call
+from rise_vlm.worlds.blocks_solids import Part, View
+from rise_vlm.worlds.blocks_things import solid
+from rise_vlm.worlds.blocks_words import Seen, article, caption, phrase, stated_in, true_of
+from rise_vlm.worlds.moves_scene import SPLITS, Scene, State, camera, options, sample_scene
+
+__all__ = [
+    "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors", "functions",
+    "make", "options", "pictures", "question", "rationale", "sample_scene", "seen", "stated_facts", "true_facts",
+]  # fmt: skip
+
+NAME = "moves"
+TASK = "transformation"
+CLASSES: tuple[str, ...] = ()
+QUESTION: str | None = None
+
+WAYS = {
+    "front": "away from the viewer", "behind": "towards the viewer", "left": "to the left", "right": "to the right",
+    "front_left": "away from the viewer and to the left", "front_right": "away from the viewer and to the right",
+    "behind_left": "towards the viewer and to the left", "behind_right": "towards the viewer and to the right",
+}  # fmt: skip
+
+
+def picture(state: State, scene: Scene, view: str, size: int = 336, supersample: int = 2) -> Image.Image:
+    """A state of the scene as one of the three cameras sees it, `size` x `size` RGB."""
+    canvas = View(camera(view, scene.shift), size * supersample)
+    canvas.paint(parts(state, scene), square=True, shine=1.16)
+    return canvas.image(size)
+
+
+def parts(state: State, scene: Scene) -> list[Part]:
+    """The parts of the things in sight; `owner` is the index of the thing."""
+    built: list[Part] = []
+    for owner, (thing, turn) in enumerate(zip(state, scene.turns, strict=True)):
+        if thing.visible:
+            at = (thing.x * UNIT, thing.y * UNIT)
+            built += solid(thing.shape, thing.radius, at, turn, thing.color, thing.material, owner)
+    return built
+
+
+def draw(scene: Scene, size: int = 336, supersample: int = 2) -> Image.Image:
+    """The first picture; the same scene gives the same picture."""
+    return picture(scene.initial, scene, "center", size, supersample)
+
+
+def pictures(scene: Scene, size: int = 336, supersample: int = 2) -> tuple[Image.Image, Image.Image]:
+    """The first picture and the second."""
+    return draw(scene, size, supersample), picture(scene.final, scene, scene.view, size, supersample)
+
+
+def seen(state: State, scene: Scene, view: str = "center") -> list[Seen]:
+    """The things in sight as words know them."""
+    found: list[Seen] = []
+    for thing in state:
+        if thing.visible:
+            u = camera(view, scene.shift).project(thing.x * UNIT, thing.y * UNIT, 0.3)[0]
+            place = "left" if u < 0.38 else "right" if u > 0.62 else "middle"
+            found.append(Seen(thing.size, thing.color, thing.material, thing.shape, place))
+    return found
+
+
+def describe(scene: Scene, rng: random.Random, facts: int | None = None) -> str:
+    """A true caption of the first picture, without digits and without a word on what changes."""
+    return caption(seen(scene.initial, scene), ("cube", "sphere", "cylinder"), rng, facts)
+
+
+def true_facts(scene: Scene) -> frozenset[str]:
+    """All that may be said of one of the pictures, or of the scene between two functions."""
+    facts = frozenset[str]().union(*(true_of(seen(state, scene)) for state in scene.states()))
+    return facts | true_of(seen(scene.final, scene, scene.view))
+
+
+def stated_facts(text: str) -> frozenset[str]:
+    """The facts a text states, such as `exists=small red glass cube`; see `blocks_words`."""
+    return stated_in(text)
+
+
+def functions(scene: Scene) -> str:
+    """The answer in Reason-RFT's grammar, which names no steps."""
+    return ", ".join(str(call._replace(steps=None)) for call in scene.calls)
+
+
+def annotation(scene: Scene) -> dict[str, Any]:
+    """The answer with both states, so that final states can be compared."""
+    return {"functions": functions(scene), "objects": [thing.to_dict() for thing in scene.initial],
+            "final": [thing.to_dict() for thing in scene.final]}  # fmt: skip
+
+
+def question(scene: Scene) -> str:
+    """The table of all ten things, and what is asked."""
+    table = ", ".join(
+        f"({k}, {thing.shape}, {thing.size}, {thing.color}, {thing.material})" for k, thing in enumerate(scene.initial)
+    )
+    return (
+        f"Objects (number, shape, size, color, material) before the change, some out of sight: {table}.\n"
+        "Which functions turn the scene of the first picture into that of the second?"
+    )
+
+
+def rationale(scene: Scene) -> str:
+    """What differs between the pictures, thing by thing, and by which change; right by construction."""
+    rng = random.Random(f"reasons {scene.seed}")
+    begin = {"center": "Both pictures are taken from the same place."}.get(
+        scene.view, f"The second picture is taken from the {scene.view}, so places look turned."
+    )
+    text = [begin]
+    for index in dict.fromkeys(call.object for call in scene.calls):
+        mine = [call for call in scene.calls if call.object == index]
+        text.append(_changes(scene, index, mine, rng))
+    return " ".join(text)
+
+
+def _changes(scene: Scene, index: int, calls: list[Call], rng: random.Random) -> str:
+    """The sentences about one thing."""
+    thing, last = scene.initial[index], scene.final[index]
+    name = phrase((thing.size, thing.color, thing.material, thing.shape))
+    start = f"Object {index} is {article(name)} {name}"
+    if not thing.visible:
+        start += ", out of sight in the first picture"
+    told: list[str] = []
+    for call in calls:
+        if call.function != "change_position":
+            kind = call.function.removeprefix("change_")
+            told.append(rng.choice((f"its {kind} is {call.value} now", f"its {kind} has become {call.value}")))
+        elif not last.visible:
+            told.append(rng.choice(("it is gone, moved out of sight", "it has left the picture")) + f" {_way(call)}")
+        elif not thing.visible:
+            told.append(f"it has come in {_way(call)}")
+        else:
+            told.append(rng.choice(("it has moved", "it stands further")) + f" {_way(call)}")
+    joined = " and ".join(told) if len(told) < 3 else ", ".join(told[:-1]) + " and " + told[-1]
+    return f"{start}. {rng.choice(('In the second picture', 'Afterwards', 'Then'))} {joined}."
+
+
+def _way(call: Call) -> str:
+    return WAYS[call.value]
+
+
+def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
+    """Mean partial credit of: `majority`, the most frequent training answer; `other`, the answer to another record."""
+    if not train or not asked:
+        return {}
+
+    def triples(scene: Scene) -> list[tuple[str, int, str]]:
+        return [call[:3] for call in scene.calls]
+
+    common = Counter(tuple(triples(scene)) for scene in train).most_common(1)[0][0]
+    majority = [partial_credit(triples(scene), common) for scene in asked]
+    other = [partial_credit(triples(scene), triples(train[i % len(train)])) for i, scene in enumerate(asked)]
+    return {"majority": sum(majority) / len(asked), "other": sum(other) / len(asked)}
+
+
+def make(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, Any]:
+    """Write a dataset with the splits train, val, test, ood_left and ood_right (`test` records each of the last three);
+    every record has two pictures and a rationale. The scenes of the three tests differ in more than the view.
+
+    The same seed gives the same bytes, and a larger split begins with the records of a smaller one. Returns the counts,
+    and `floors` and `best` for the test split and, under `ood_left` and `ood_right`, for the others.
+    """
+    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
+
+    sizes = {"train": train, "val": val, "test": test, "ood_left": test, "ood_right": test}
+    card = Card(name=NAME, task=TASK, source=f"Drawn by rise-vlm, world moves, seed {seed}", licence="CC0-1.0",
+                world=NAME)  # fmt: skip
+    drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
+    with DatasetWriter(out, card) as writer:
+        for split, count in sizes.items():
+            writer.split(split)
+            for i in range(count):
+                scene = sample_scene(random.Random(f"moves {seed} {split} {i}"), split)
+                drawn[split].append(scene)
+                first, second = pictures(scene)
+                writer.add(split, id=f"{split}-{i:05d}", image=first, more=(second,), annotation=annotation(scene),
+                           question=question(scene), rationale=rationale(scene),
+                           meta={"scene": scene.to_dict(), "options": options(scene), "level": len(scene.calls),
+                                 "view": scene.view})  # fmt: skip
+    names = ("test", "ood_left", "ood_right")
+    tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in names}
+    return {"records": sizes, **tests.pop("test"), **tests}
