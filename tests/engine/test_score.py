@@ -233,6 +233,19 @@ def test_what_cannot_be_scored_is_refused(folders: dict[str, Path]) -> None:
         Group(group.prompt, [torch.tensor([], dtype=torch.long)])
 
 
+def test_what_does_not_fit_the_context_is_refused_before_any_work(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = load(folders["qwen2_vl"])
+    monkeypatch.setattr(policy, "hidden", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr(policy, "image_features", lambda *_, **__: pytest.fail("work was done"))
+    short = Group(policy.encode("a"), [torch.tensor([30])])
+    long = Group(policy.encode("x" * 900, PICTURES[:1]), [torch.tensor([30]), torch.full((200,), 30)])
+    for plain in (False, True):
+        with pytest.raises(UserError, match=r"'xxx.* a completion of 200 are over the model's 1024"):
+            completion_logprobs(policy, [short, long], grad=True, plain=plain)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 20), st.lists(st.integers(1, 9), max_size=5)), max_size=12),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import picture, save_tiny
+from tiny_models import picture
 
 from rise_vlm.errors import UserError
 from rise_vlm.policy import LoraSettings, Policy
@@ -105,12 +105,6 @@ def test_a_hub_id_without_network_is_one_clear_message(monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"model nobody/nothing-at-all: it cannot be found \(.+\)\.$"):
         Policy.load("nobody/nothing-at-all")
-
-
-def test_a_sliding_window_is_refused(tmp_path: Path) -> None:
-    save_tiny(tmp_path / "m", use_sliding_window=True, sliding_window=8, max_window_layers=1)
-    with pytest.raises(UserError, match="window of 8 tokens"):
-        Policy.load(str(tmp_path / "m"))
 
 
 def test_loading_says_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Prompts: what the processor and the model of transformers make of the same text and pictures."""
+"""Prompts: text and pictures in one row of ids, nothing cut, nothing smuggled in; positions by the paper's rule."""
 
 from __future__ import annotations
 
@@ -17,20 +17,32 @@ from rise_vlm.policy import Policy, Prompt
 IMAGE = "<|image_pad|>"
 
 
-def rope_index(policy: Policy, prompt: Prompt) -> Any:
-    """transformers' own M-RoPE positions (3, P) and the offset of what follows."""
-    is_image = (prompt.input_ids == policy.family.image_token_id).int()[None]
-    grids = torch.stack([image.grid for image in prompt.images]) if prompt.images else None
-    positions, delta = policy.base.model.get_rope_index(prompt.input_ids[None], is_image, image_grid_thw=grids)
-    return positions[:, 0], int(delta)
+def by_the_paper(policy: Policy, prompt: Prompt) -> tuple[torch.Tensor, int]:
+    """M-RoPE positions (3, P) and the next one, by the rule of Qwen2-VL (arXiv 2409.12191, section 2.1).
+
+    Text counts on all three axes alike; a picture spans one time step and its merged rows and columns, and the text
+    after it goes on from the larger of the two.
+    """
+    pieces: list[tuple[int, int, int]] = []
+    here, waiting = 0, list(prompt.images)
+    ids = prompt.input_ids.tolist()
+    while len(pieces) < len(ids):
+        if ids[len(pieces)] != policy.family.image_token_id:
+            pieces.append((here, here, here))
+            here += 1
+            continue
+        rows, columns = (waiting.pop(0).grid[1:] // 2).tolist()
+        pieces += [(here, here + row, here + column) for row in range(rows) for column in range(columns)]
+        here += max(rows, columns)
+    return torch.tensor(pieces).T, here
 
 
 @pytest.mark.parametrize("sizes", [[], [(56, 56)], [(84, 56), (28, 84)], [(56, 56), (28, 28), (112, 56)]])
-def test_positions_are_those_of_transformers(policy: Policy, sizes: list[tuple[int, int]]) -> None:
+def test_positions_are_those_of_the_paper(policy: Policy, sizes: list[tuple[int, int]]) -> None:
     prompt = policy.encode("What is it?", [picture(i, *size) for i, size in enumerate(sizes)])
-    positions, delta = rope_index(policy, prompt)
+    positions, following = by_the_paper(policy, prompt)
     assert torch.equal(prompt.positions, positions)
-    assert prompt.next_position == len(prompt) + delta
+    assert prompt.next_position == following
 
 
 def test_pictures_come_first_and_take_one_id_per_feature(policy: Policy) -> None:
@@ -99,6 +111,17 @@ def test_a_prompt_that_fills_the_context_is_refused(policy: Policy) -> None:
     with pytest.raises(UserError, match="too long: the model takes 1024"):
         policy.encode("x" * 1024)
     assert len(policy.encode("x" * 900)) < 1024
+
+
+def test_pictures_that_fill_the_context_are_refused_and_never_cut(policy: Policy) -> None:
+    policy.base.config.get_text_config().max_position_embeddings = 64
+    pictures = [picture(i, 84, 84) for i in range(5)]
+    for count in (5, 4):
+        with pytest.raises(UserError, match="too long: the model takes 64.*lower max_pixels"):
+            policy.encode("?", pictures[:count])
+    kept = policy.encode("?", pictures[:2])
+    assert len(kept) < 64
+    assert (kept.input_ids == policy.family.image_token_id).sum() == 18
 
 
 def test_preprocessed_pictures_serve_as_pictures(policy: Policy) -> None:

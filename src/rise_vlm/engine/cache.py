@@ -3,7 +3,7 @@
 ``DecodeCache`` keeps a prompt once for all its sequences and is the plan by which they attend to it.
 ``SlotCache`` serves models that take no plan: each sequence has a row of its own, with a copy of its prompt.
 In both a sequence is a slot, slots ``[0, active)`` are in use, and a finished sequence's slot is taken by the last one.
-Left out: paging, sliding windows.
+Left out: paging; dropping what a sliding window no longer sees.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ class DecodeCache:
         self.owner = torch.zeros(0, dtype=torch.long, device=device)
         self.mask = torch.zeros(1, 1, 1, 1, device=device)
         self._prompt_mask = self.mask
+        self._windowed: dict[int, Tensor] = {}
 
     @property
     def room(self) -> tuple[int, int]:
@@ -185,11 +186,27 @@ class DecodeCache:
         future = torch.arange(self._width, device=lengths.device) > lengths[:, None]
         own = torch.zeros(future.shape, device=lengths.device).masked_fill_(future, -torch.inf)
         self.mask = torch.cat([self._prompt_mask, own], dim=1)[:, None, None]
+        self._windowed.clear()
         hidden = policy.hidden(embeds, positions, None, plan=self)
         lengths += 1
         return hidden
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def _seen(self, window: int | None) -> Tensor:
+        """The mask (S, 1, 1, keys) of this step in layers with such a window."""
+        if window is None or window >= self.mask.shape[-1]:
+            return self.mask
+        if window not in self._windowed:
+            rows = len(self.owner)
+            far = torch.arange(self._deep, device=self.owner.device).expand(rows, -1)
+            ends = self.prompts.lengths[self.owner][:, None]
+            at = torch.cat([far, ends + torch.arange(self._width, device=far.device)], dim=1)
+            beyond = ends + self.own.lengths[:rows, None] - at >= window
+            self._windowed[window] = self.mask.masked_fill(beyond[:, None, None], -torch.inf)
+        return self._windowed[window]
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, window: int | None
+    ) -> Tensor:
         """See ``AttentionPlan``: one query (S, heads, 1, D) of each sequence."""
         rows, heads, _, size = query.shape
         kv_heads, count, across = key.shape[1], self.prompts.active, self._across
@@ -211,7 +228,7 @@ class DecodeCache:
 
         far = from_grid(to_grid(per_head) @ prompt_keys.transpose(2, 3))
         near = per_head @ own_keys.transpose(2, 3)
-        share = torch.cat([far, near], dim=-1).float().add_(self.mask).softmax(-1).to(own_keys.dtype)
+        share = torch.cat([far, near], dim=-1).float().add_(self._seen(window)).softmax(-1).to(own_keys.dtype)
         seen = from_grid(to_grid(share[..., : self._deep]) @ prompt_values)
         seen = seen + share[..., self._deep :] @ own_values
         return seen.to(query.dtype).view(rows, 1, heads, size)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rise_vlm.engine.cache import CatchCache, DecodeCache, SlotCache
 from rise_vlm.errors import UserError
+from rise_vlm.policy.attention import PaddedRows
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
 
@@ -258,7 +259,8 @@ class _Decoder:
         embeds = policy.embed(ids, self._pictures(prompts))
         caught = CatchCache(self._layers)
         # Padding is on the right, so the causal rule alone keeps it out of sight.
-        hidden = policy.hidden(embeds, positions, None, caught)
+        plan = PaddedRows.of([prompt.blocks for prompt in prompts], ids.shape[1], policy.device)
+        hidden = policy.hidden(embeds, positions, None, caught, plan=plan)
         rows = torch.arange(len(prompts), device=policy.device)
         return caught, rows, policy.logits(hidden[rows, lengths - 1])
 

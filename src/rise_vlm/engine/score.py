@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
-from rise_vlm.policy.attention import SharedPrompts
+from rise_vlm.policy.attention import PaddedRows, SharedPrompts
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
 
@@ -82,10 +82,12 @@ def scores(
     through the model at once; with it, the caller bounds the memory (``pack_by_tokens``).
 
     Raises:
-        UserError: the temperature is not above 0.
+        UserError: the temperature is not above 0, or a prompt and a completion do not fit the model's context.
     """
     if not temperature > 0:
         raise UserError(f"temperature: {temperature} is not above 0, so completions have no log-probs.")
+    for group in groups:
+        _check_length(policy, group)
     if not policy.packs and not plain:
         plain = True
         _say_once(f"{policy.family.model_type}: this family cannot share a prompt, so it is repeated per completion.")
@@ -104,6 +106,15 @@ def scores(
             found.update(zip(batch, made, strict=True))
     flat = iter([pair for i in range(len(rows)) for pair in found[i]])
     return [_padded([next(flat) for _ in group.completions], policy.device) for group in groups]
+
+
+def _check_length(policy: Policy, group: Group) -> None:
+    longest = max((len(completion) for completion in group.completions), default=0)
+    if len(group.prompt) + longest > policy.context:
+        raise UserError(
+            f"a prompt of {len(group.prompt)} tokens ('{group.prompt.text[:60]}...') and a completion of {longest} are "
+            f"over the model's {policy.context}. Lower max_pixels or shorten one of them."
+        )
 
 
 def pack_by_tokens(groups: Sequence[Group], budget: int) -> list[list[Group]]:
@@ -138,13 +149,14 @@ def _score_rows(
     pictures = [features[image.key] for row in rows for image in row.prompt.images]
     ids, positions, source, targets = (_plain_layout if plain else _shared_layout)(rows, policy.device)
     embeds = policy.embed(ids, [pictures])
+    blocks = [row.prompt.blocks for row in rows]
     if plain:
         width = torch.tensor([row.tokens for row in rows], device=policy.device)
         valid = (torch.arange(ids.shape[1], device=policy.device) < width[:, None]).long()
-        hidden = policy.hidden(embeds, positions, valid)
+        hidden = policy.hidden(embeds, positions, valid, plan=PaddedRows.of(blocks, ids.shape[1], policy.device))
     else:
         lengths = [[len(c) - 1 for c in row.completions] for row in rows]
-        plan = SharedPrompts.of([len(row.prompt) for row in rows], lengths, policy.device, embeds.dtype)
+        plan = SharedPrompts.of([len(row.prompt) for row in rows], lengths, policy.device, embeds.dtype, blocks)
         hidden = policy.hidden(embeds, positions, None, plan=plan)
     at = hidden.flatten(0, 1).index_select(0, source)
     logprobs, entropies = _OutputLayer.apply(at, policy.head.weight, policy, targets, temperature, entropy)

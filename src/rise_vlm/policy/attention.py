@@ -1,7 +1,8 @@
 """Attention over groups that share a prompt, as an attention function of transformers.
 
 Registered under ``NAME``, it attends as transformers does unless a forward pass brings a plan: ``SharedPrompts`` here
-for scoring and training, ``DecodeCache`` of the engine for sampling.
+for scoring and training, ``PaddedRows`` for rows in which pictures see both ways, ``DecodeCache`` of the engine for
+sampling. A layer with a window lets a token see only the last so many, itself among them.
 
 For ``SharedPrompts`` all tokens of a batch of groups lie in one row without padding, ``[prompt, c1 .. cG, next prompt,
 ...]``. A completion sees its prompt and its own past. That equals a dense mask over the row and costs far less:
@@ -12,7 +13,7 @@ Left out: kernels that read the shared prompt's keys without copying them to eac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +26,8 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "rise_shared_prompt"
 """The attention implementation's name in transformers' registry."""
+UNKNOWN = ("softcap", "s_aux", "position_bias")
+"""Arguments of transformers' attention functions that change the result in ways no plan computes."""
 
 
 class AttentionPlan(Protocol):
@@ -38,9 +41,53 @@ class AttentionPlan(Protocol):
         """See above."""
         ...
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, window: int | None
+    ) -> Tensor:
         """Outputs (R, L, heads, D) from queries (R, heads, L, D) and keys and values (R, key heads, L, D)."""
         ...
+
+
+@dataclass(frozen=True)
+class PaddedRows:
+    """Rows (R, L) padded on the right; a token sees those before it, and all of its own block (-1: none)."""
+
+    blocks: Tensor  # (R, L) int64
+    _masks: dict[int | None, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, blocks: Sequence[Tensor | None], width: int, device: torch.device) -> PaddedRows | None:
+        """For rows of ``width`` that begin with these blocks; None where all sight is causal."""
+        if all(row is None for row in blocks):
+            return None
+        padded = torch.full((len(blocks), width), -1)
+        for row, own in zip(padded, blocks, strict=True):
+            if own is not None:
+                row[: len(own)] = own
+        return cls(padded.to(device))
+
+    @property
+    def mask(self) -> Tensor:
+        """See ``AttentionPlan``."""
+        return self.seen(None)
+
+    def seen(self, window: int | None) -> Tensor:
+        """Which tokens each one sees (R, 1, L, L)."""
+        if window not in self._masks:
+            place = torch.arange(self.blocks.shape[1], device=self.blocks.device)
+            behind = place[:, None] - place[None, :]
+            same = (self.blocks[:, :, None] == self.blocks[:, None, :]) & (self.blocks >= 0)[:, :, None]
+            made = (behind >= 0) | same
+            self._masks[window] = (made if window is None else made & (behind < window))[:, None]
+        return self._masks[window]
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, window: int | None
+    ) -> Tensor:
+        """See ``AttentionPlan``."""
+        groups = query.shape[1] // key.shape[1]
+        key, value = _repeat(key, groups), _repeat(value, groups)
+        return scaled_dot_product_attention(query, key, value, self.seen(window), scale=scaling).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -56,6 +103,10 @@ class SharedPrompts:
     owner: Tensor  # (S,) int64, the prompt of each completion
     back: Tensor  # (N,) int64
     mask: Tensor  # (S, 1, C, P + C), additive
+    ends: Tensor  # (S,) int64, the length of each completion's prompt
+    rows: PaddedRows  # the prompts
+    causal: bool  # no picture in them sees both ways
+    _masks: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -64,8 +115,12 @@ class SharedPrompts:
         completions_of: Sequence[Sequence[int]],
         device: torch.device,
         dtype: torch.dtype,
+        blocks: Sequence[Tensor | None] = (),
     ) -> SharedPrompts:
-        """The layout of rows ``[prompt, its completions, ...]`` of these lengths; empty completions take no room."""
+        """The layout of rows ``[prompt, its completions, ...]`` of these lengths; empty completions take no room.
+
+        ``blocks`` are the prompts' (see ``Prompt``).
+        """
         prompts: list[Tensor] = []
         completions: list[Tensor] = []
         owner: list[int] = []
@@ -89,9 +144,29 @@ class SharedPrompts:
         sees_own = (place[:, None] >= place[None, :]) & (place < own_length[:, None])[:, None]
         seen = torch.cat([sees_prompt, sees_own], dim=-1)
         mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)[:, None]
-        return cls(*(t.to(device) for t in (padded, tails, owners, back, mask)))
+        ends = (padded < here).sum(1)[owners]
+        both_ways = PaddedRows.of(blocks, padded.shape[1], device)
+        tensors = [t.to(device) for t in (padded, tails, owners, back, mask, ends)]
+        return cls(*tensors, both_ways or PaddedRows(torch.full_like(tensors[0], -1)), both_ways is None)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def _seen(self, window: int | None) -> tuple[Tensor | None, Tensor]:
+        """The masks of prompts, None for all that comes before, and of completions, additive."""
+        if window is None or window >= self.mask.shape[-1]:
+            return None if self.causal else self.rows.mask, self.mask
+        if window not in self._masks:
+            wide, long = self.prompts.shape[1], self.completions.shape[1]
+            place = torch.arange(wide + long, device=self.ends.device)
+            at = torch.where(place < wide, place, self.ends[:, None] + place - wide)
+            beyond = at[:, wide:, None] - at[:, None, :] >= window
+            made = self.mask.masked_fill(beyond[:, None], -torch.inf)
+            # Each sees itself, padding too: a row that sees nothing would be NaN.
+            made[:, :, place[:long], place[wide:]] = 0
+            self._masks[window] = made
+        return self.rows.seen(window), self._masks[window]
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float, window: int | None
+    ) -> Tensor:
         """See ``AttentionPlan``; the single row holds all N tokens."""
         index = torch.cat([self.prompts.flatten(), self.completions.flatten()])
 
@@ -105,14 +180,15 @@ class SharedPrompts:
 
         (query_p, query_c), (key_p, key_c), (value_p, value_c) = parts(query), parts(key), parts(value)
         groups = query.shape[1] // key.shape[1]
+        seen_p, seen_c = self._seen(window)
         of_prompts = scaled_dot_product_attention(
-            query_p, _repeat(key_p, groups), _repeat(value_p, groups), is_causal=True, scale=scaling
+            query_p, _repeat(key_p, groups), _repeat(value_p, groups), seen_p, is_causal=seen_p is None, scale=scaling
         )
         done = [of_prompts]
         if len(self.owner):
             key_c = _repeat(torch.cat([key_p.index_select(0, self.owner), key_c], dim=2), groups)
             value_c = _repeat(torch.cat([value_p.index_select(0, self.owner), value_c], dim=2), groups)
-            done.append(scaled_dot_product_attention(query_c, key_c, value_c, self.mask, scale=scaling))
+            done.append(scaled_dot_product_attention(query_c, key_c, value_c, seen_c, scale=scaling))
         places = torch.cat([part.transpose(1, 2).flatten(0, 1) for part in done])
         tokens = _Gather.apply(places.flatten(1), index, self.back)
         return tokens.unflatten(-1, (query.shape[1], -1))[None]
@@ -167,7 +243,10 @@ def attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
-    return plan.attend(int(module.layer_idx), query, key, value, scaling), None  # type: ignore[arg-type]
+    if any(kwargs.get(name) is not None for name in UNKNOWN):
+        raise ValueError(f"no plan knows how to attend with {', '.join(UNKNOWN)}")
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    return plan.attend(layer, query, key, value, scaling, kwargs.get("sliding_window")), None
 
 
 def _repeat(tensor: Tensor, groups: int) -> Tensor:

@@ -1,15 +1,16 @@
-"""What differs between model families: preprocessing, image tokens, rope positions, box frame.
+"""What differs between model families: preprocessing, image tokens, rope positions, sight inside a picture, box frame.
 
-``QwenFamily`` is written out and proven by tests; ``OtherFamily`` covers models whose decoder takes features in place
-of image tokens and counts positions one by one. Whether a model is such a one is checked at load (``probe``).
-Left out: families whose features reach deeper layers (Qwen3-VL) or whose image tokens see each other both ways.
+Nearly all of it is read off the model and its processor; what cannot be is a row of ``Traits`` in ``FAMILIES``. A model
+of any other family gets the default traits, and is compared with its own forward pass at load (``probe``).
+Left out: videos, families whose pictures reach the decoder otherwise than as embeddings (cross-attention).
 """
 
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -26,58 +27,187 @@ TOWER_ROWS = 1 << 14
 """Rows of pixel values that go through the tower at once."""
 
 
-class Family(ABC):
-    """How one kind of model takes pictures and positions.
+@dataclass(frozen=True)
+class Traits:
+    """What cannot be read off a checkpoint.
 
-    ``packs``: completions may share a row with their prompt. ``proven``: by this project's tests, so no probe at load.
-    ``placeholder_id`` is what the chat template writes for a picture, ``image_token_id`` what a feature replaces.
+    ``patches``: the image processor makes rows of patches, and pictures of any sizes share one tower pass (Qwen).
+    ``both_ways``: tokens of one picture see each other, later ones too.
+    ``finer_alone``: a picture that is alone in its prompt is cut into tiles, one of several is not.
+    ``processor``: a class to use in place of the family's own, which needs packages that serve videos only.
     """
 
-    packs: bool
-    proven: bool
-    placeholder_id: int
-    image_token_id: int
+    patches: bool = False
+    both_ways: bool = False
+    finer_alone: bool = False
+    processor: str | None = None
+
+
+FAMILIES: dict[str, Traits] = {
+    "qwen2_vl": Traits(patches=True),
+    "qwen2_5_vl": Traits(patches=True),
+    "qwen3_vl": Traits(patches=True),
+    "smolvlm": Traits(processor="Idefics3Processor"),
+    "idefics3": Traits(),
+    "internvl": Traits(),
+    "llava": Traits(),
+    "llava_onevision": Traits(finer_alone=True),
+    "gemma3": Traits(both_ways=True),
+}
+"""``model_type`` of a configuration -> traits, for the families that tests prove."""
+
+
+def traits_of(model_type: str) -> Traits:
+    """The traits of a family; the default ones where nobody wrote them down."""
+    return FAMILIES.get(model_type, Traits())
+
+
+def family_of(config: Any, tokenizer: Any, processor: Any) -> Family:
+    """The family of a model with this configuration.
+
+    Raises:
+        UserError: its pictures are not written as one kind of token.
+    """
+    kind = PatchFamily if traits_of(config.model_type).patches else Family
+    return kind(config, tokenizer, processor)
+
+
+class Family:
+    """How one kind of model takes pictures and positions, through the model's own processor and methods.
+
+    ``proven``: by this project's tests, so no probe at load. ``marker`` is what the chat template writes for a picture,
+    ``image_token_id`` what a feature replaces.
+    """
 
     def __init__(self, config: Any, tokenizer: Any, processor: Any) -> None:
         self.model_type: str = config.model_type
-        self.tokenizer, self.processor = tokenizer, processor
+        self.traits = traits_of(self.model_type)
+        self.proven = self.model_type in FAMILIES
+        self.config, self.tokenizer, self.processor = config, tokenizer, processor
+        self.image_token_id: int = getattr(config, "image_token_id", None)  # type: ignore[assignment]
+        marker = self._marker()
+        if self.image_token_id is None or marker is None:
+            raise UserError(f"models of architecture '{self.model_type}' have no single image token; not supported.")
+        self.marker = str(marker)
+
+    def _marker(self) -> str | None:
+        return getattr(self.processor, "boi_token", None) or getattr(self.processor, "image_token", None)
 
     @property
-    @abstractmethod
     def frame(self) -> Any:
         """The box frame that the family was trained to write."""
+        return frame_for(self.model_type)
 
-    @abstractmethod
-    def prepare(self, image: Image.Image, where: str) -> ImageInput:
-        """Preprocess one RGB picture; ``where`` names it in a UserError."""
+    def inputs(self, text: str, images: Sequence[Image.Image]) -> dict[str, Tensor]:
+        """What the model's own processor makes of a text with pictures."""
+        # The chat template writes a begin token where there is one.
+        made = self.processor(text=[text], images=[list(images)], return_tensors="pt", add_special_tokens=False)
+        return dict(made)
 
-    @abstractmethod
-    def positions(self, input_ids: Tensor, images: Sequence[ImageInput]) -> tuple[Tensor, int]:
+    def prepare(self, image: Image.Image, where: str, alone: bool = True) -> ImageInput:
+        """Preprocess one RGB picture, ``alone`` in its prompt or one of several; ``where`` names it in a UserError."""
+        # Two of it, of which one is taken, where the processor does otherwise with several.
+        count = 2 if self.traits.finer_alone and not alone else 1
+        try:
+            made = self.inputs(self.marker * count, [image] * count)
+        except Exception as error:
+            size = f"{image.width} x {image.height} pixels"
+            raise UserError(f"{where} ({size}): the model's processor refuses it ({error}).") from None
+        ids = made["input_ids"][0].tolist()
+        if count == 2:
+            ids, made = ids[: len(ids) // 2], {name: tensor[:1] for name, tensor in made.items()}
+        text = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "pixel_values"}
+        extras = {name: tensor for name, tensor in made.items() if name not in text}
+        return ImageInput.of(made["pixel_values"], extras, *self._written(ids))
+
+    def _written(self, ids: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+        """The text that stands for a picture, each run of image tokens as one, and how long the runs are."""
+        runs = [(token, len(list(same))) for token, same in groupby(ids)]
+        short = [i for token, count in runs for i in ([token] if token == self.image_token_id else [token] * count)]
+        text = self.tokenizer.decode(short, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text, tuple(count for token, count in runs if token == self.image_token_id)
+
+    def markup_ids(self, special: frozenset[str]) -> set[int]:
+        """Ids of the special tokens in and around a picture: nothing that a completion may hold."""
+        names = ("image", "video", "vision_start", "vision_end", "boi", "eoi")
+        found = {getattr(self.config, f"{name}_token_id", None) for name in names}
+        sample = self.prepare(Image.new("RGB", (64, 64), "grey"), "a sample picture")
+        written = {self.tokenizer.convert_tokens_to_ids(token) for token in special if token in sample.text}
+        return {i for i in found | written if i is not None}
+
+    def positions(self, base: Any, input_ids: Tensor, images: Sequence[ImageInput]) -> tuple[Tensor, int]:
         """Rope positions (axes, P) of a prompt and the position that follows it."""
+        rope_index = getattr(base.model, "get_rope_index", None)
+        if rope_index is None:
+            return torch.arange(len(input_ids))[None], len(input_ids)
+        grids = torch.cat([image.extras["image_grid_thw"] for image in images]) if images else None
+        is_image = (input_ids == self.image_token_id).int()
+        positions, delta = rope_index(input_ids=input_ids[None], mm_token_type_ids=is_image[None], image_grid_thw=grids)
+        return positions[:, 0], len(input_ids) + int(delta)
 
-    @abstractmethod
-    def tower(self, base: Any) -> nn.Module:
-        """All that turns pixels into features."""
-
-    @abstractmethod
-    def features(self, base: Any, images: Sequence[ImageInput], device: torch.device) -> list[Tensor]:
-        """One (tokens, H) tensor for each picture."""
+    def blocks(self, input_ids: Tensor) -> Tensor | None:
+        """The number (P,) of the picture that each token belongs to, -1 for text; None where sight is causal."""
+        if not self.traits.both_ways:
+            return None
+        is_image = input_ids == self.image_token_id
+        starts = is_image & ~nn.functional.pad(is_image, (1, -1))
+        return torch.where(is_image, starts.cumsum(0) - 1, -1)
 
     def language_model(self, base: Any) -> nn.Module:
         """The decoder: embeddings in, hidden states out."""
-        return base.model.language_model
+        return base.model.get_decoder()
+
+    def packs(self, base: Any) -> bool:
+        """Whether the decoder attends by a registered function, so that completions can share a row with a prompt."""
+        return bool(getattr(self.language_model(base), "_supports_attention_backend", False))
+
+    def tower(self, base: Any) -> nn.Module:
+        """All that turns pixels into features: tower, projector, and whatever lies between."""
+        decoder = self.language_model(base)
+        parts = [child for child in base.model.children() if child is not decoder]
+        loose = list(base.model.named_parameters(recurse=False))
+        if len(parts) == 1 and not loose:
+            return parts[0]
+        tower = nn.ModuleList(parts)
+        for name, weight in loose:
+            tower.register_parameter(name, weight)
+        return tower
+
+    def features(self, base: Any, images: Sequence[ImageInput], device: torch.device) -> list[Tensor]:
+        """One (tokens, H) tensor for each picture; (tokens, H + depth x H) where features reach deeper layers too."""
+        known = inspect.signature(base.model.get_image_features).parameters
+        found: list[Tensor] = []
+        for batch in self._batches(images):
+            pixels = torch.cat([image.pixel_values for image in batch]).to(device)
+            names = [name for name in batch[0].extras if name in known]
+            extras = {name: torch.cat([image.extras[name] for image in batch]).to(device) for name in names}
+            made = base.model.get_image_features(pixels, return_dict=True, **extras)
+            parts = [part.flatten(0, -2) for part in made.pooler_output]
+            parts = parts if len(parts) == len(batch) else [torch.cat(parts)]
+            if deeper := getattr(made, "deepstack_features", None):
+                parts = [torch.cat([part, *(layer[i] for layer in deeper)], -1) for i, part in enumerate(parts)]
+            found += parts
+        return found
+
+    def _batches(self, images: Sequence[ImageInput]) -> list[list[ImageInput]]:
+        return [[image] for image in images]
+
+    def deeper(self, added: Tensor, width: int) -> dict[str, Any]:
+        """The decoder's arguments for (R, L, depth x ``width``) that its first layers add to their hidden states."""
+        everywhere = torch.ones(added.shape[:2], dtype=torch.bool, device=added.device)
+        layers = [layer.flatten(0, 1) for layer in added.split(width, dim=-1)]
+        return {"visual_pos_masks": everywhere, "deepstack_visual_embeds": layers}
 
 
-class QwenFamily(Family):
-    """Qwen2-VL and Qwen2.5-VL: patches merged 2 x 2, M-RoPE with a time, a height and a width axis."""
-
-    packs = True
-    proven = True
+class PatchFamily(Family):
+    """Qwen-VL: rows of patches, merged 2 x 2, from the image processor alone."""
 
     def __init__(self, config: Any, tokenizer: Any, processor: Any) -> None:
         super().__init__(config, tokenizer, processor)
-        self.image_token_id = self.placeholder_id = config.image_token_id
         self.merge: int = config.vision_config.spatial_merge_size
+
+    def _marker(self) -> str | None:
+        return self.tokenizer.convert_ids_to_tokens(self.image_token_id)
 
     @property
     def frame(self) -> Any:
@@ -89,7 +219,7 @@ class QwenFamily(Family):
             max_pixels=size["longest_edge"],
         )
 
-    def prepare(self, image: Image.Image, where: str) -> ImageInput:
+    def prepare(self, image: Image.Image, where: str, alone: bool = True) -> ImageInput:
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise UserError(
                 f"{where} is {image.width} x {image.height} pixels: the model takes no picture with one side more than "
@@ -97,100 +227,16 @@ class QwenFamily(Family):
             )
         made = self.processor(images=[image], return_tensors="pt", input_data_format="channels_last")
         grid = made["image_grid_thw"]
-        ids = torch.full((int(grid.prod()) // self.merge**2,), self.image_token_id)
-        return ImageInput.of(made["pixel_values"], {"image_grid_thw": grid}, ids, self.image_token_id)
+        count = int(grid.prod()) // self.merge**2
+        return ImageInput.of(made["pixel_values"], {"image_grid_thw": grid}, self.marker, (count,))
 
-    def positions(self, input_ids: Tensor, images: Sequence[ImageInput]) -> tuple[Tensor, int]:
-        """Text counts on all three axes alike; a picture spans one time step and its merged rows and columns, and the
-        text after it goes on from the larger of the two (Qwen2-VL, arXiv 2409.12191, section 2.1).
-        """
-        places = (input_ids == self.image_token_id).nonzero().flatten().tolist()
-        pieces: list[Tensor] = []
-        done, here, used = 0, 0, 0
+    def _batches(self, images: Sequence[ImageInput]) -> list[list[ImageInput]]:
+        batches: list[list[ImageInput]] = []
+        rows = 0
         for image in images:
-            before = places[used] - done
-            pieces.append(torch.arange(here, here + before).expand(3, -1))
-            here += before
-            sizes = (image.grid // torch.tensor([1, self.merge, self.merge])).tolist()
-            axes = torch.meshgrid(*(torch.arange(size) for size in sizes), indexing="ij")
-            pieces.append(torch.stack(axes).reshape(3, -1) + here)
-            here += max(sizes[1:])
-            done = places[used] + image.tokens
-            used += image.tokens
-        rest = len(input_ids) - done
-        pieces.append(torch.arange(here, here + rest).expand(3, -1))
-        return torch.cat(pieces, dim=1), here + rest
-
-    def tower(self, base: Any) -> nn.Module:
-        return base.model.visual
-
-    def features(self, base: Any, images: Sequence[ImageInput], device: torch.device) -> list[Tensor]:
-        found: list[Tensor] = []
-        waiting = list(images)
-        while waiting:
-            rows, count = 0, 0
-            while count < len(waiting) and (count == 0 or rows + len(waiting[count].pixel_values) <= TOWER_ROWS):
-                rows += len(waiting[count].pixel_values)
-                count += 1
-            batch, waiting = waiting[:count], waiting[count:]
-            pixels = torch.cat([image.pixel_values for image in batch]).to(device)
-            grids = torch.cat([image.extras["image_grid_thw"] for image in batch]).to(device)
-            found += base.model.get_image_features(pixels, grids, return_dict=True).pooler_output
-        return found
-
-
-class OtherFamily(Family):
-    """Any model with ``get_image_features``, one image token per feature, and positions that count tokens."""
-
-    packs = False
-    proven = False
-
-    def __init__(self, config: Any, tokenizer: Any, processor: Any) -> None:
-        super().__init__(config, tokenizer, processor)
-        marker = getattr(processor, "boi_token", None) or getattr(processor, "image_token", None)
-        self.image_token_id = getattr(config, "image_token_id", None)  # type: ignore[assignment]
-        if self.image_token_id is None or marker is None:
-            raise UserError(f"models of architecture '{config.model_type}' have no single image token; not supported.")
-        self.marker: str = str(marker)
-        self.placeholder_id = tokenizer.convert_tokens_to_ids(self.marker)
-
-    @property
-    def frame(self) -> Any:
-        return frame_for(self.model_type)
-
-    def inputs(self, text: str, image: Image.Image) -> dict[str, Tensor]:
-        """What the model's own processor makes of a text with one picture."""
-        # The chat template writes a begin token where there is one.
-        return dict(self.processor(text=[text], images=[image], return_tensors="pt", add_special_tokens=False))
-
-    def prepare(self, image: Image.Image, where: str) -> ImageInput:
-        try:
-            made = self.inputs(self.marker, image)
-        except Exception as error:
-            size = f"{image.width} x {image.height} pixels"
-            raise UserError(f"{where} ({size}): the model's processor refuses it ({error}).") from None
-        text = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "pixel_values"}
-        extras = {name: tensor for name, tensor in made.items() if name not in text}
-        return ImageInput.of(made["pixel_values"], extras, made["input_ids"][0], self.image_token_id)
-
-    def positions(self, input_ids: Tensor, images: Sequence[ImageInput]) -> tuple[Tensor, int]:
-        return torch.arange(len(input_ids))[None], len(input_ids)
-
-    def tower(self, base: Any) -> nn.Module:
-        # All but the decoder: tower, projector, and whatever lies between.
-        return nn.ModuleList([child for name, child in base.model.named_children() if name != "language_model"])
-
-    def features(self, base: Any, images: Sequence[ImageInput], device: torch.device) -> list[Tensor]:
-        known = inspect.signature(base.model.get_image_features).parameters
-        found: list[Tensor] = []
-        for image in images:
-            extras = {name: tensor.to(device) for name, tensor in image.extras.items() if name in known}
-            made = base.model.get_image_features(
-                image.pixel_values.to(device), return_dict=True, **extras
-            ).pooler_output
-            found.append(torch.cat([part.flatten(0, -2) for part in made]))
-        return found
-
-
-FAMILIES: dict[str, type[Family]] = {"qwen2_vl": QwenFamily, "qwen2_5_vl": QwenFamily}
-"""``model_type`` of a configuration -> family; what is not named here is an ``OtherFamily``."""
+            if not batches or rows + len(image.pixel_values) > TOWER_ROWS:
+                batches.append([])
+                rows = 0
+            batches[-1].append(image)
+            rows += len(image.pixel_values)
+        return batches

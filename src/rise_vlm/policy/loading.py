@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import transformers
 from torch import nn
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.policy.families import FAMILIES, Family, OtherFamily, QwenFamily
+from rise_vlm.policy.families import Family, family_of, traits_of
 
 BUILT_IN = Path(__file__).parent / "tiny" / "model"
 QUIET_BELOW = 1 << 30
@@ -80,16 +81,14 @@ def load_checkpoint(name: str, *, dtype: torch.dtype, max_pixels: int | None) ->
     source, local = resolve(name)
     with _quiet(source, local):
         config = _config(name, source, local)
-        family_class = FAMILIES.get(config.model_type, OtherFamily)
         tokenizer = _tokenizer(name, source, local)
-        kind = "AutoImageProcessor" if issubclass(family_class, QwenFamily) else "AutoProcessor"
-        processor = _processor(name, source, local, kind)
+        processor = _processor(name, source, local, config.model_type, tokenizer)
         tokenizer.chat_template = _chat_template(name, source, tokenizer, processor)
         if max_pixels is not None:
             _bound(processor, max_pixels, config.model_type)
         model = _model(name, source, local, config, dtype)
     _check_decoder(name, model)
-    return Loaded(model, tokenizer, family_class(config, tokenizer, processor))
+    return Loaded(model, tokenizer, family_of(config, tokenizer, processor))
 
 
 @contextmanager
@@ -152,12 +151,23 @@ def _chat_template(name: str, source: str, tokenizer: Any, processor: Any) -> st
     return stated
 
 
-def _processor(name: str, source: str, local: bool, kind: str) -> Any:
-    import transformers
+def _processor(name: str, source: str, local: bool, model_type: str, tokenizer: Any) -> Any:
+    """The image processor where that suffices, else the family's processor without the part for videos."""
+    from transformers import AutoImageProcessor
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
+    traits = traits_of(model_type)
     try:
         # The PIL backend: the other one needs torchvision, and resizes a little differently.
-        return getattr(transformers, kind).from_pretrained(source, local_files_only=local, backend="pil")
+        images = AutoImageProcessor.from_pretrained(source, local_files_only=local, backend="pil")
+        if traits.patches:
+            return images
+        own = PROCESSOR_MAPPING_NAMES[model_type]
+        kind = getattr(transformers, traits.processor or own)
+        # Processors of videos need torchvision, and no processor asks for its own before it meets a video.
+        stills = type(own, (kind,), {"get_attributes": classmethod(lambda _: ["image_processor", "tokenizer"])})
+        settings, _ = kind.get_processor_dict(source, local_files_only=local)
+        return stills.from_args_and_dict([images, tokenizer], settings)  # type: ignore[attr-defined]
     except Exception as error:
         raise UserError(f"model {name}: its image processor cannot be read ({_short(error)}).") from None
 
@@ -166,7 +176,7 @@ def _bound(processor: Any, max_pixels: int, model_type: str) -> None:
     """Scale pictures down to at most ``max_pixels``."""
     if max_pixels < 1:
         raise UserError(f"max_pixels: {max_pixels} is no number of pixels.")
-    size = getattr(processor, "size", None)
+    size = getattr(processor, "size", None)  # of processors that scale by the number of pixels
     if size is None or "longest_edge" not in size or "shortest_edge" not in size:
         raise UserError(f"max_pixels: models of architecture '{model_type}' have no such setting. Leave it out.")
     processor.size = {"shortest_edge": min(size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
@@ -197,7 +207,24 @@ def _model(name: str, source: str, local: bool, config: Any, dtype: torch.dtype)
 
 
 def _check_decoder(name: str, model: Any) -> None:
-    """Refuse what the engine would compute wrongly: sliding windows, output layers that are not one matrix."""
+    """Refuse what the engine would compute wrongly: layers with a state, output layers that are not one matrix."""
+    text = model.config.get_text_config()
+    others = set(getattr(text, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if others:
+        raise UserError(
+            f"model {name}: its decoder has layers of kind {', '.join(sorted(others))}; rise-vlm needs full attention."
+        )
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or head.bias is not None or getattr(text, "final_logit_softcapping", None):
+        raise UserError(f"model {name}: its output layer is not a single matrix; rise-vlm cannot train it.")
+
+
+def refuse_windows(name: str, model: Any) -> None:
+    """Refuse decoders that see only a window, which takes a family that shares its prompts.
+
+    Raises:
+        UserError: some layers of the decoder do.
+    """
     text = model.config.get_text_config()
     window = getattr(text, "sliding_window", None)
     sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ["sliding_attention"])
@@ -205,9 +232,6 @@ def _check_decoder(name: str, model: Any) -> None:
         raise UserError(
             f"model {name}: its decoder sees only a window of {window} tokens; rise-vlm needs full attention."
         )
-    head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear) or head.bias is not None or getattr(text, "final_logit_softcapping", None):
-        raise UserError(f"model {name}: its output layer is not a single matrix; rise-vlm cannot train it.")
 
 
 def _short(error: Exception) -> str:

@@ -21,7 +21,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.attention import NAME, AttentionPlan
 from rise_vlm.policy.families import Family
 from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
-from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype
+from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype, refuse_windows
 from rise_vlm.policy.lora import LoraSettings, adapter_base, add_lora, load_adapter, merged_state
 from rise_vlm.policy.probe import probe
 from rise_vlm.policy.prompt import ImageInput, Prompt, special_tokens, user_turn
@@ -31,7 +31,7 @@ class Policy:
     """One model with its tokenizer and processor.
 
     ``stop_ids`` end a completion; ``banned_ids`` (image, video, padding and unused ids) have probability zero in
-    sampling and in scoring alike; ``packs`` says whether completions can share one row with their prompt; ``frame`` is
+    sampling and scoring alike; ``packs`` says whether completions can share one row with their prompt; ``frame`` is
     how the model writes boxes.
     """
 
@@ -39,12 +39,12 @@ class Policy:
         self.model, self.tokenizer, self.family = model, tokenizer, family
         self.device, self.name = device, name
         self.processor = family.processor
-        self.packs = family.packs
+        self.packs = family.packs(self.base)
         self.frame = family.frame
         self.stop_ids = _stop_ids(self.base, tokenizer)
-        self.banned_ids = _banned_ids(self.base, tokenizer, self.stop_ids).to(device)
         self.feature_cache = SHARED_CACHE
         self._special = special_tokens(tokenizer)
+        self.banned_ids = self._banned_ids().to(device)
         self._fingerprints: dict[int, TowerFingerprint] = {}
         self._frozen_copy: Any = None
 
@@ -78,8 +78,8 @@ class Policy:
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
         model = loaded.model.to(place).eval()
         fast_patch_embedding(loaded.family.tower(model))
-        if loaded.family.packs:
-            decoder: Any = loaded.family.language_model(model)
+        decoder: Any = loaded.family.language_model(model)
+        if loaded.family.packs(model):
             decoder.config._attn_implementation = NAME
         if base_name is not None:
             model = load_adapter(model, name)
@@ -89,13 +89,22 @@ class Policy:
                 if name == "tiny" or not Path(name).expanduser().is_dir()
                 else str(Path(name).expanduser().resolve())
             )
-            model = add_lora(model, loaded.family.language_model(model), lora, own)
+            model = add_lora(model, decoder, lora, own)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
         policy.tower.requires_grad_(not freeze_tower)
         if keep_reference and policy.adapts is False:
             policy._frozen_copy = copy.deepcopy(model).requires_grad_(False)
         probe(policy)
+        if not policy.packs:
+            refuse_windows(name, policy.base)
         return policy
+
+    def _banned_ids(self) -> Tensor:
+        banned = self.family.markup_ids(self._special) | {self.tokenizer.pad_token_id, self.tokenizer.bos_token_id}
+        # Rows of the output layer beyond the tokenizer: they stand for no text.
+        banned |= set(range(len(self.tokenizer), self.head.weight.shape[0]))
+        kept = sorted(i for i in banned if i is not None and i not in self.stop_ids)
+        return torch.tensor(kept, dtype=torch.long)
 
     @property
     def adapts(self) -> bool:
@@ -138,13 +147,15 @@ class Policy:
         return int(self.base.config.get_text_config().max_position_embeddings)
 
     def preprocess(self, images: Sequence[Image.Image | ImageInput]) -> tuple[ImageInput, ...]:
-        """Pictures as the tower takes them; what is preprocessed already stays as it is.
+        """The pictures of one prompt as the tower takes them; what is preprocessed already stays as it is.
 
         Raises:
             UserError: a picture that the model cannot take.
         """
         return tuple(
-            image if isinstance(image, ImageInput) else self.family.prepare(image, f"picture {number}")
+            image
+            if isinstance(image, ImageInput)
+            else self.family.prepare(image, f"picture {number}", alone=len(images) == 1)
             for number, image in enumerate(images, start=1)
         )
 
@@ -154,17 +165,17 @@ class Policy:
         Raises:
             UserError: a picture that the model cannot take, or a prompt that leaves no room in its context.
         """
-        inputs = self.preprocess(images)
-        ids = user_turn(self.tokenizer, text, inputs, self.family.placeholder_id, self._special)
+        inputs, family = self.preprocess(images), self.family
+        ids = user_turn(self.tokenizer, text, inputs, family.marker, family.image_token_id, self._special)
         if len(ids) >= self.context:
             raise UserError(
                 f"a prompt of {len(ids)} tokens ('{text[:60]}...') is too long: the model takes {self.context}, with "
                 "the completion. Shorten the question or lower max_pixels."
             )
-        return Prompt(ids, *self.family.positions(ids, inputs), inputs, text)
+        return Prompt(ids, *family.positions(self.base, ids, inputs), inputs, text, family.blocks(ids))
 
     def image_features(self, prompts: Sequence[Prompt], *, grad: bool) -> dict[str, Tensor]:
-        """Features (tokens, H) of each distinct picture of ``prompts``, by picture key.
+        """Features of each distinct picture of ``prompts``, by picture key (see ``Family.features``).
 
         With a frozen tower they come without gradient and are cached across calls; with a training tower each distinct
         picture is encoded once in this call, with gradient if ``grad``.
@@ -192,12 +203,17 @@ class Policy:
         return self._fingerprints.setdefault(id(self.model), TowerFingerprint(tower))()
 
     def embed(self, input_ids: Tensor, features_per_row: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Embeddings (R, L, H) of ids (R, L), with each row's features, in order, in place of its image tokens."""
+        """Embeddings (R, L, H) of ids (R, L), with each row's features, in order, in place of its image tokens.
+
+        Features that reach deeper layers too make all rows as wide as they are, with zeros for text: ``hidden`` adds
+        what is beyond H where it belongs.
+        """
         embeds = self.base.get_input_embeddings()(input_ids)
         features = [feature for row in features_per_row for feature in row]
         if not features:
             return embeds
         mask = (input_ids == self.family.image_token_id).unsqueeze(-1)
+        embeds = nn.functional.pad(embeds, (0, features[0].shape[-1] - embeds.shape[-1]))
         return embeds.masked_scatter(mask, torch.cat(features).to(embeds.dtype))
 
     def hidden(
@@ -208,7 +224,7 @@ class Policy:
         cache: Any = None,
         plan: AttentionPlan | None = None,
     ) -> Tensor:
-        """Last hidden states (R, L, H) of embeddings (R, L, H) at rope positions (3 or 1, R, L).
+        """Last hidden states (R, L, H) of embeddings (R, L, H or more, see ``embed``) at rope positions (3 or 1, R, L).
 
         ``mask`` is additive (R, 1, L, keys), or (R, L) with 0 for padding, or None: each token sees those before it.
         ``plan`` attends in place of all that; only models that pack take one.
@@ -217,6 +233,10 @@ class Policy:
         if plan is not None:
             # Any 4-D mask stops transformers from making its own, which would be L x L.
             mask, more = plan.mask, {"plan": plan}
+        width = self.head.in_features
+        if inputs_embeds.shape[-1] > width:
+            inputs_embeds, added = inputs_embeds[..., :width], inputs_embeds[..., width:]
+            more |= self.family.deeper(added, width)
         return self.language_model(
             inputs_embeds=inputs_embeds,
             position_ids=positions if positions.shape[0] == 3 else positions[0],
@@ -280,12 +300,3 @@ def _stop_ids(base: Any, tokenizer: Any) -> tuple[int, ...]:
     for stated in (tokenizer.eos_token_id, base.generation_config.eos_token_id):
         stops.update([stated] if isinstance(stated, int) else stated or [])
     return tuple(sorted(stops))
-
-
-def _banned_ids(base: Any, tokenizer: Any, stop_ids: Sequence[int]) -> Tensor:
-    config = base.config
-    names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-    banned = {getattr(config, name, None) for name in names} | {tokenizer.pad_token_id, tokenizer.bos_token_id}
-    # Rows of the output layer beyond the tokenizer: they stand for no text.
-    banned |= set(range(len(tokenizer), base.get_output_embeddings().weight.shape[0]))
-    return torch.tensor(sorted(i for i in banned if i is not None and i not in stop_ids), dtype=torch.long)

@@ -23,24 +23,29 @@ class ImageInput:
     """One preprocessed picture.
 
     ``pixel_values`` is what the family's tower takes (Qwen: (patches, D) float32), ``extras`` its other inputs (Qwen:
-    ``image_grid_thw`` (1, 3)); ``ids`` (K,) stand for the picture in a prompt, and ``tokens`` of them take a feature.
-    ``key`` hashes pixels and extras: equal keys, equal features.
+    ``image_grid_thw`` (1, 3)). ``text`` stands for the picture in a prompt; each image token in it becomes as many as
+    ``runs`` says, and each of those takes a feature. ``key`` hashes pixels and extras: equal keys, equal features.
     """
 
     key: str
     pixel_values: Tensor
     extras: Mapping[str, Tensor]
-    ids: Tensor
-    tokens: int
+    text: str
+    runs: tuple[int, ...]
 
     @classmethod
-    def of(cls, pixel_values: Tensor, extras: Mapping[str, Tensor], ids: Tensor, image_token_id: int) -> ImageInput:
+    def of(cls, pixel_values: Tensor, extras: Mapping[str, Tensor], text: str, runs: tuple[int, ...]) -> ImageInput:
         """Build one and hash its content."""
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in {"pixel_values": pixel_values, **extras}.items():
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-        return cls(digest.hexdigest(), pixel_values, dict(extras), ids, int((ids == image_token_id).sum()))
+        return cls(digest.hexdigest(), pixel_values, dict(extras), text, runs)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of a prompt take a feature of the picture."""
+        return sum(self.runs)
 
     @property
     def grid(self) -> Tensor:
@@ -54,6 +59,8 @@ class Prompt:
 
     ``input_ids`` (P,) int64; ``positions`` (3, P) int64 for families with M-RoPE and (1, P) otherwise;
     ``next_position`` is the position of the first completion token on every axis; ``text`` is the user's turn.
+    ``blocks`` (P,) int64 numbers the picture each token belongs to, -1 for text, where the tokens of a picture see each
+    other both ways; None where every token sees those before it.
     """
 
     input_ids: Tensor
@@ -61,6 +68,7 @@ class Prompt:
     next_position: int
     images: tuple[ImageInput, ...]
     text: str
+    blocks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -78,32 +86,43 @@ def special_tokens(tokenizer: Any) -> frozenset[str]:
 
 
 def user_turn(
-    tokenizer: Any, text: str, images: Sequence[ImageInput], placeholder_id: int, special: Collection[str]
+    tokenizer: Any,
+    text: str,
+    images: Sequence[ImageInput],
+    marker: str,
+    image_token_id: int,
+    special: Collection[str],
 ) -> Tensor:
     """Token ids (P,) of one user turn, pictures first, and the opening of the assistant's turn.
 
-    Tokens of ``special`` spelled out in ``text`` (``<|image_pad|>``) are read as plain text: a question cannot smuggle
-    in a picture or end its turn.
+    ``marker`` is what the chat template writes for a picture. Tokens of ``special`` spelled out in ``text``
+    (``<|image_pad|>``) are read as plain text: a question cannot smuggle in a picture or end its turn.
 
     Raises:
-        UserError: the chat template does not write one place for each picture.
+        UserError: the chat template does not write one place for each picture, or the text makes up more.
     """
     content = [{"type": "image"} for _ in images] + [{"type": "text", "text": _MARK}]
     turns = [{"role": "user", "content": content}]
     rendered = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    *between, last = rendered.split(marker)
+    if len(between) != len(images):
+        raise UserError(
+            f"the model's chat template writes {len(between)} places for {len(images)} pictures; "
+            "rise-vlm needs one for each."
+        )
+    # As text and not as ids, since what surrounds a picture may merge with what the template writes beside it.
+    rendered = "".join(before + image.text for before, image in zip(between, images, strict=True)) + last
     if any(token in text for token in special):
         head, tail = rendered.split(_MARK)
         plain = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         ids = _ids(tokenizer, head) + plain + _ids(tokenizer, tail)
     else:
         ids = _ids(tokenizer, rendered.replace(_MARK, text))
-    if ids.count(placeholder_id) != len(images):
-        raise UserError(
-            f"the model's chat template writes {ids.count(placeholder_id)} places for {len(images)} pictures; "
-            "rise-vlm needs one for each."
-        )
-    waiting = iter(images)
-    pieces = [next(waiting).ids.tolist() if i == placeholder_id else [i] for i in ids]
+    runs = [run for image in images for run in image.runs]
+    if ids.count(image_token_id) != len(runs):
+        raise UserError(f"the prompt '{text[:60]}...' makes up pictures. Leave the model's image token out of it.")
+    waiting = iter(runs)
+    pieces = [[i] * next(waiting) if i == image_token_id else [i] for i in ids]
     return torch.tensor([i for piece in pieces for i in piece], dtype=torch.long)
 
 
