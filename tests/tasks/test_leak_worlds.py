@@ -15,7 +15,8 @@ from rise_vlm.worlds import WORLDS, load_world
 def test_no_caption_leaks(name, record):
     world = load_world(name)
     task = TASKS[world.TASK](world.CLASSES, world.QUESTION, getattr(world, "SYNONYMS", {}))
-    row = record([100, 80, 400, 300], "Which one?")
+    box = [100, 80, 400, 300]
+    row = record([{"label": world.CLASSES[0], "box": box}] if world.TASK == "detection" else box, "Which one?")
     rng = random.Random(0)
     for _ in range(300):
         caption = world.describe(world.sample_scene(rng, "any"), rng)
