@@ -40,7 +40,9 @@ def test_every_task_and_metric_is_in_the_table(emotions, things, grounding, dete
     page = PAGE.read_text(encoding="utf-8")
     annotations = {"distribution": {"joy": 1.0}, "classification": "dog", "grounding": [0, 0, 9, 9]}
     annotations["detection"] = [{"label": "dog", "box": [0, 0, 9, 9]}]
-    for task in (emotions, things, grounding, detection):
+    annotations |= {"counting": 3, "structure": "B", "transformation": "change_shape(0, cube)"}
+    new = [TASKS[name]() for name in ("counting", "structure", "transformation")]
+    for task in (emotions, things, grounding, detection, *new):
         line = next(line for line in page.splitlines() if line.startswith(f"| `{task.name}`"))
         truth = annotations[task.name]
         for metric in task.metrics([(truth, truth)]).keys() - {"score", "parsed"}:

@@ -8,6 +8,12 @@ from rise_vlm.data.card import Card
 from rise_vlm.errors import UserError
 from rise_vlm.tasks import TASKS, higher_is_better, make_task
 
+_THING = {"shape": "cube", "size": "small", "color": "red", "material": "metal", "position": [0, 0]}
+MOVED = (
+    {"functions": "change_color(0, blue)", "objects": [_THING], "final": [_THING | {"color": "blue"}]},
+    "change_size(0, large)",
+)
+
 
 def card(task, classes=("joy", "fear"), **more):
     return Card(name="set", task=task, classes=list(classes), **more)
@@ -48,10 +54,15 @@ def test_the_direction_of_every_metric_is_the_one_in_which_right_answers_lie():
         ("classification", "joy", "fear"),
         ("distribution", {"joy": 1.0}, {"fear": 1.0}),
         ("grounding", [0, 0, 10, 10], [20, 20, 30, 30]),
+        ("counting", 2, 5),
+        ("structure", "A", "B"),
+        ("structure", 2, 5),
+        ("transformation", *MOVED),
         ("detection", [{"label": "joy", "box": [0, 0, 10, 10]}], [{"label": "fear", "box": [0, 0, 10, 10]}]),
     ):
         task = make_task(card(name))
-        best, worst = task.metrics([(truth, truth)]), task.metrics([(truth, wrong)])
+        right = task.render(truth, None, _frame()) if name == "transformation" else truth
+        best, worst = task.metrics([(truth, right)]), task.metrics([(truth, wrong)])
         assert {"score", "parsed"} <= best.keys() == worst.keys()
         for metric in best.keys() - {"parsed"}:
             assert (best[metric] > worst[metric]) is higher_is_better(metric), metric
@@ -63,4 +74,7 @@ def test_only_boxes_are_reconstructed_with_the_image():
         "detection": True,
         "distribution": False,
         "grounding": True,
+        "counting": False,
+        "structure": False,
+        "transformation": False,
     }

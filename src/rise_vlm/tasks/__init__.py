@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.tasks.base import Task
 from rise_vlm.tasks.classification import Classification
+from rise_vlm.tasks.counting import Counting
 from rise_vlm.tasks.detection import Detection
 from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.tasks.grounding import Grounding
+from rise_vlm.tasks.structure import Structure
+from rise_vlm.tasks.transformation import Transformation
 
 if TYPE_CHECKING:
     from rise_vlm.data.card import Card
@@ -19,6 +22,9 @@ TASKS: dict[str, type[Task]] = {
     "detection": Detection,
     "distribution": Distribution,
     "grounding": Grounding,
+    "counting": Counting,
+    "structure": Structure,
+    "transformation": Transformation,
 }
 
 

@@ -22,6 +22,7 @@ WORLDS = {
     "icons": "rise_vlm.worlds.icons",
     "street": "rise_vlm.worlds.street",
     "blocks": "rise_vlm.worlds.blocks",
+    "figures": "rise_vlm.worlds.figures",
     "moves": "rise_vlm.worlds.moves",
 }
 
