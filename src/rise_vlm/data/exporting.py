@@ -73,6 +73,8 @@ def export_dataset(
         if "classes" not in form.keeps and target.task == "detection":
             exported.lost["classes"] += len(set(target.classes) - source.labels)
     exported.lost = Counter({FEATURES[key]: number for key, number in exported.lost.items() if number})
+    if dataset.card.synonyms:
+        exported.lost["synonyms of classes"] = len(dataset.card.synonyms)
     return exported
 
 
@@ -154,7 +156,7 @@ class _Source:
             record.width,
             record.height,
             record.annotation,
-            record.question,
+            record.question or self.dataset.card.question,
             record.rationale,
             record.meta if "meta" in self.form.keeps else meta,
             score if isinstance(score, int | float) else None,
@@ -170,7 +172,7 @@ class _Source:
             "id": True,
             "split": True,
             "empty": record.annotation == [],
-            "question": record.question is not None,
+            "question": bool(record.question or self.dataset.card.question),
             "rationale": record.rationale is not None,
             "score": bool(scored),
             "meta": bool(record.meta.keys() - scored - {"class"}),

@@ -155,9 +155,10 @@ def _grounding(template: Item, box: Box, id_: str, question: str) -> Found:
 class Entry:
     """One annotated image to be written: a record, or a model's answer to one.
 
-    ``name`` is the image's file name, unique in the export, and ``image`` its path within it; ``file`` is where its bytes
-    are now. Boxes are pixels of the upright picture, whose size is ``width`` x ``height``. ``score`` is the confidence
-    in the whole answer, ``scores`` that in each box; ``model`` names the model that answered, and is None for the truth.
+    ``name`` is the image's file name, unique in the export, and ``image`` its path within it; ``file`` is where its
+    bytes are now. Boxes are pixels of the upright picture, whose size is ``width`` x ``height``. ``score`` is the
+    confidence in the whole answer, ``scores`` that in each box; ``model`` names the model that answered, and is None
+    for the truth.
     """
 
     id: str

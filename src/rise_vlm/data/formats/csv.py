@@ -21,6 +21,7 @@ from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images
 from rise_vlm.data.formats.reading import number, size_of
 from rise_vlm.data.formats.writing import tidy
+from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError, nearest
 
 IMAGE = ("image", "image_name", "filename")
@@ -68,7 +69,7 @@ def _table(source: Path) -> Path:
     tables = sorted(source.glob("*.csv")) if source.is_dir() else []
     if len(tables) != 1 or not tables[0].is_file():
         raise DataError(f"{source} is {'a folder' if source.is_dir() else 'missing'}; 'csv' reads a table in a file.")
-    return tables[0]
+    return safe_join(source, tables[0].name)
 
 
 def _rows(table: Path, options: Options) -> Iterator[Row | tuple[int, Row] | Problem]:

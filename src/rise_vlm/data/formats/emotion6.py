@@ -14,6 +14,7 @@ from rise_vlm.data.formats.base import Classes, Found, Item, Options
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images
 from rise_vlm.data.formats.reading import number, read_text
+from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
 NAME = "ground_truth.txt"
@@ -24,13 +25,13 @@ def sees(glimpse: Glimpse) -> str | None:
     """The file ground_truth.txt, lines of a file and nine numbers."""
     if NAME not in glimpse.names:
         return None
-    words = glimpse.head(".txt").splitlines()[-1:] and glimpse.head(".txt").splitlines()[0].split()
-    return f"{NAME} with ten columns" if len(words) >= 10 else None
+    lines = glimpse.head(".txt").splitlines()[:2]
+    return f"{NAME} with ten columns" if lines and len(lines[-1].split()) >= 10 else None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every line."""
-    table = source / NAME if source.is_dir() else source
+    table = safe_join(source, NAME) if source.is_dir() else source
     if not table.is_file():
         raise DataError(f"{source} is {'a folder' if source.is_dir() else 'missing'}; 'emotion6' reads {NAME}.")
     images = Images.of(table, options.images, table.parent / "images")

@@ -14,14 +14,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
-from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
+from rise_vlm.data.formats.places import IMAGE_SUFFIXES, SPLIT_NAMES, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, hull, is_number, read_json, size_of, text_of
 from rise_vlm.data.formats.writing import write_json_list
 from rise_vlm.errors import DataError
@@ -58,7 +58,9 @@ def _task(file: str, row: int, task: Any, split: str | None, images: Images, opt
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         raise BadRow("row", "a task must be an object with data")
-    address = next((data[key] for key in ("image", "img", "captioning", "ocr") if text_of(data.get(key))), None)
+    named = [key for key in ("image", "img", *data) if text_of(data.get(key))]
+    pictures = (data[key] for key in named if key in ("image", "img") or _is_picture(data[key]))
+    address = next(pictures, None)
     if address is None:
         raise BadRow("missing image", "the task's data names no image")
     path = _picture(address, images, split)
@@ -113,6 +115,10 @@ def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, float |
                 score = each.get("score") if is_number(each.get("score")) else None
                 return results, score, text_of(each.get("model_version")) or None
     return None, None, None
+
+
+def _is_picture(address: str) -> bool:
+    return PurePosixPath(address.split("?")[0]).suffix.casefold() in IMAGE_SUFFIXES
 
 
 def _picture(address: str, images: Images, split: str | None) -> Path:

@@ -131,14 +131,16 @@ class Images:
     def __init__(self, source: Path, roots: Sequence[Path], *, named: bool = False, deep: bool = True) -> None:
         self.source, self.named, self.deep = source, named, deep
         self.roots = list(dict.fromkeys(roots))
+        self._inside: set[Path] = set()
 
     @classmethod
     def of(cls, source: Path, images: Path | None, *more: Path) -> Images:
-        """Those of a source that is a file or a folder: in ``images`` if the user named it, else beside, else ``more``."""
+        """Those of a source that is a file or a folder: in ``images`` if the user named it, else beside or ``more``."""
         folder = source if source.is_dir() else source.parent
         if images is not None and not images.is_dir():
             raise DataError(f"There is no folder of images {images}.")
         named = images is not None
+        more = () if source.is_dir() else more
         return cls(
             images or folder, [images] if images else [folder, *more], named=named, deep=named or source.is_dir()
         )
@@ -201,7 +203,7 @@ class Images:
         """The file below a root that has the path ``name``. Raises BadRow where the path leads out of the root."""
         for root in self.roots:
             try:
-                path = safe_join(root, name)
+                path = self._safe(root, name)
                 if path.is_file():
                     return path
             except DataError as error:
@@ -225,6 +227,24 @@ class Images:
             )
         root = next(root for root in self.roots if best[0].is_relative_to(root))
         try:
-            return safe_join(root, best[0].relative_to(root).as_posix())
+            return self._safe(root, best[0].relative_to(root).as_posix())
         except DataError as error:
             raise BadRow("path", str(error), id_) from error
+
+    def _root_is_inside(self, root: Path) -> bool:
+        """Whether the root, looked at once, lies in the source, or is elsewhere because the user said so."""
+        if root not in self._inside:
+            if root.is_relative_to(self.source):
+                safe_join(self.source, root.relative_to(self.source).as_posix())
+            self._inside.add(root)
+        return True
+
+    def _safe(self, root: Path, name: str) -> Path:
+        """``root / name``, which may not leave the source, or the root where that is elsewhere."""
+        if re.fullmatch(r"[^/\\:\0]+", name) and name not in (".", "..") and self._root_is_inside(root):
+            path = root / name
+            if not path.is_symlink():
+                return path  # a plain name of a plain file: there is nothing to resolve
+        if root.is_relative_to(self.source):
+            return safe_join(self.source, (root.relative_to(self.source) / name).as_posix())
+        return safe_join(root, name)

@@ -84,6 +84,8 @@ def _annotation(source: Path, path: Path, finder: ImageFinder, split: str | None
     stated = PureWindowsPath(_text(root, "filename")).name  # some tools write a path, Windows' or not
     try:
         image = finder.find(stated, path.stem)
+        if image is not None and image.is_relative_to(source):
+            safe_join(source, image.relative_to(source).as_posix())
     except DataError as error:
         raise BadRow("path", str(error), name) from error
     if image is None:

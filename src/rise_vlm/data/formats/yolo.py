@@ -174,5 +174,5 @@ def write(entries: Iterable[Entry], out: Path, target: Target) -> None:
             shares = (*shares, (x2 - x1) / entry.width, (y2 - y1) / entry.height)
             lines.append(" ".join([str(numbers[label]), *(f"{share:.8f}" for share in shares)]) + "\n")
         write_text(out / "labels" / entry.split / f"{PurePosixPath(entry.name).stem}.txt", "".join(lines))
-    card = {"path": ".", **splits, "names": dict(enumerate(target.classes))}
+    card = {**splits, "names": dict(enumerate(target.classes))}
     write_text(out / "data.yaml", yaml.safe_dump(card, sort_keys=False, allow_unicode=True))
