@@ -151,6 +151,8 @@ def test_import_without_a_format_says_what_it_saw(
     assert code == 0 and "Taken for 'yolo': data.yaml and text files. Task: detection." in out
     code, _, err = rise(capsys, "data", "import", "a", "b", "c", "--out", tmp_path / "no")
     assert code == 2 and "not 3 words" in err
+    code, _, err = rise(capsys, "data", "import", "coco", "--out", tmp_path / "no")
+    assert code == 2 and "needs a source too" in err
 
 
 def test_the_question_of_the_dataset_goes_with_every_record(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

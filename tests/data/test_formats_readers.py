@@ -218,3 +218,13 @@ def test_sources_that_fit_no_format_or_several_are_told(tmp_path: Path) -> None:
     put_text(tmp_path / "dataset.yaml", "name: x")
     with pytest.raises(UserError, match="a dataset already"):
         guess(tmp_path)
+
+
+def test_a_large_coco_file_is_recognised_by_its_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    images = [{"id": number, "file_name": f"{number}.jpg"} for number in range(200)]
+    content = {"info": {}, "images": images, "annotations": [box] * 200, "categories": [{"id": 1, "name": "cat"}]}
+    file = put_text(tmp_path / "a.json", content)
+    monkeypatch.setattr("rise_vlm.data.formats.guessing.WHOLE", 1000)
+    monkeypatch.setattr("rise_vlm.data.formats.guessing.HEAD", 500)
+    assert guess(file)[0] == "coco"

@@ -165,9 +165,14 @@ def _format_and_source(words: list[str]) -> tuple[str, Path, str]:
         return words[0], Path(words[1]), ""
     if len(words) != 1:
         raise UserError(f"import takes a format and a source, or a source alone, not {len(words)} words.")
+    from rise_vlm.data.formats import FORMATS
     from rise_vlm.data.formats.guessing import guess
 
-    return (found := guess(Path(words[0])))[0], Path(words[0]), found[1]
+    source = Path(words[0])
+    if words[0] in FORMATS and not source.exists():
+        raise UserError(f"import needs a source too: rise data import {source} SOURCE --out DIR.")
+    format, seen = guess(source)
+    return format, source, seen
 
 
 def _two_columns(columns: str) -> tuple[str, str]:

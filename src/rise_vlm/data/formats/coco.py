@@ -27,8 +27,9 @@ IMAGES = "images/{split}/{name}"
 
 
 def sees(glimpse: Glimpse) -> str | None:
-    """A JSON object with the three lists of COCO."""
-    return "JSON with images, annotations and categories" if glimpse.keys >= set(LISTS) else None
+    """A JSON object with the three lists of COCO; of a large one the middle list shows by what is in it."""
+    lists = {"images", "categories"} <= glimpse.keys and {"annotations", "bbox"} & glimpse.keys
+    return "JSON with images, annotations and categories" if lists else None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
