@@ -154,12 +154,18 @@ class Probes:
 
 
 def _scaled(other: Record, record: Record) -> Any:
-    """``other``'s annotation; a box keeps its place and size as shares of the picture."""
-    box = other.annotation
-    if not isinstance(box, list | tuple):
-        return box
+    """``other``'s annotation; boxes keep their place and size as shares of the picture."""
     across, down = record.width / other.width, record.height / other.height
-    return [box[0] * across, box[1] * down, box[2] * across, box[3] * down]
+
+    def fit(box: Sequence[float]) -> list[float]:
+        return [box[0] * across, box[1] * down, box[2] * across, box[3] * down]
+
+    annotation = other.annotation
+    if not isinstance(annotation, list | tuple):
+        return annotation
+    if all(isinstance(one, dict) and "box" in one for one in annotation):  # a detection, of nothing perhaps
+        return [{**one, "box": fit(one["box"])} for one in annotation]
+    return fit(annotation)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -62,7 +62,7 @@ _ROWS: dict[str, tuple[float, float]] = {
     "near lane": (0.84, EDGE - 0.015),
     "near walk": (EDGE + 0.045, 0.985),
 }
-_HOME = {kind: ("far walk", "near walk") for kind in THINGS} | {
+_HOME = dict.fromkeys(THINGS, ("far walk", "near walk")) | {
     "car": ("far lane", "near lane"),
     "bus": ("far lane", "near lane"),
     "bicycle": ("far lane", "near lane", "near walk"),
