@@ -59,10 +59,10 @@ def write(
     processor: dict[str, Any],
     tokens: dict[str, str],
     picture: str,
-    plain_tokens: tuple[str, ...] = (),
+    other_tokens: tuple[str, ...] = (),
 ) -> None:
     """Model, tokenizer (with ``tokens`` as named special tokens), image processor and the processor's settings."""
-    tokenizer = tokenizer_of(tokens, plain_tokens)
+    tokenizer = tokenizer_of(tokens, other_tokens)
     tokenizer.chat_template = CHAT_TEMPLATE.replace(PICTURE, picture)
     torch.manual_seed(0)
     model = AutoModelForImageTextToText.from_config(config)
@@ -77,14 +77,14 @@ def write(
     (folder / "processor_config.json").write_text(json.dumps(processor), encoding="utf-8")
 
 
-def tokenizer_of(tokens: dict[str, str], plain_tokens: tuple[str, ...] = ()) -> Any:
-    """The byte tokenizer with more special tokens; ``tokens`` by the names that processors ask for."""
+def tokenizer_of(tokens: dict[str, str], other_tokens: tuple[str, ...] = ()) -> Any:
+    """The byte tokenizer with more tokens: special in angle brackets, ``tokens`` by the names processors ask for."""
     from transformers import PreTrainedTokenizerFast
 
     base = tiny_tokenizer()
-    base.add_special_tokens(
-        {"additional_special_tokens": [*tokens.values(), *plain_tokens]}, replace_extra_special_tokens=False
-    )
+    special = [*tokens.values(), *(token for token in other_tokens if token.startswith("<"))]
+    base.add_special_tokens({"additional_special_tokens": special}, replace_extra_special_tokens=False)
+    base.add_tokens([token for token in other_tokens if token not in special])
     return PreTrainedTokenizerFast(
         tokenizer_object=base._tokenizer,
         eos_token=base.eos_token,
@@ -94,9 +94,9 @@ def tokenizer_of(tokens: dict[str, str], plain_tokens: tuple[str, ...] = ()) -> 
     )
 
 
-def ids_of(tokens: dict[str, str], plain_tokens: tuple[str, ...] = ()) -> tuple[dict[str, int], int]:
+def ids_of(tokens: dict[str, str], other_tokens: tuple[str, ...] = ()) -> tuple[dict[str, int], int]:
     """The id of each named token, and the size of the vocabulary."""
-    tokenizer = tokenizer_of(tokens, plain_tokens)
+    tokenizer = tokenizer_of(tokens, other_tokens)
     return {name: tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}, len(tokenizer)
 
 
@@ -227,13 +227,89 @@ def save_llava(folder: Path, **text: Any) -> None:
     write(folder, config, image_processor, settings, tokens, "<image>")
 
 
+def save_glm4v(folder: Path) -> None:
+    """Patches and M-RoPE as in Qwen2-VL, in another tower and decoder."""
+    from transformers import Glm4vConfig
+    from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
+
+    names = ("image", "video", "begin_of_image", "end_of_image", "begin_of_video", "end_of_video")
+    tokens = {name: f"<|{name}|>" for name in names}
+    ids, size = ids_of(tokens)
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2], "partial_rotary_factor": 1.0}
+    config = Glm4vConfig(
+        text_config=text_config(size, rope_parameters=rope),
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "num_heads": 2,
+            "image_size": 84,
+            "out_hidden_size": 32,
+            "intermediate_size": 32,
+            "initializer_range": WIDTH,
+        },
+        image_token_id=ids["image"],
+        video_token_id=ids["video"],
+        image_start_token_id=ids["begin_of_image"],
+        image_end_token_id=ids["end_of_image"],
+        video_start_token_id=ids["begin_of_video"],
+        video_end_token_id=ids["end_of_video"],
+    )
+    image_processor = Glm4vImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 2 * 84 * 84})
+    settings = {"processor_class": "Glm4vProcessor"}
+    write(folder, config, image_processor, settings, tokens, "<|begin_of_image|><|image|><|end_of_image|>")
+
+
+def save_mistral3(folder: Path) -> None:
+    """A Pixtral tower, whose processor needs torchvision: no entry of ``SAVE``."""
+    from transformers import Mistral3Config
+    from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
+
+    tokens = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"}
+    ids, size = ids_of(tokens)
+    config = Mistral3Config(
+        text_config=text_config(size, model_type="mistral", head_dim=8, sliding_window=None),
+        vision_config=vision_config(model_type="pixtral", image_size=112, head_dim=8),
+        image_token_index=ids["image_token"],
+    )
+    image_processor = PixtralImageProcessorPil(size={"longest_edge": 84}, patch_size={"height": 28, "width": 28})
+    settings = {"processor_class": "PixtralProcessor", "patch_size": 14, "spatial_merge_size": 2, **tokens}
+    write(folder, config, image_processor, settings, tokens, "[IMG]")
+
+
+def save_llava_next(folder: Path) -> None:
+    """Every picture is cut into tiles, with a token after each row."""
+    from transformers import LlavaNextConfig
+    from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+
+    tokens = {"image_token": "<image>"}
+    ids, size = ids_of(tokens)
+    grid = [[28, 56], [56, 28], [56, 56]]
+    config = LlavaNextConfig(
+        text_config=text_config(size, model_type="mistral", sliding_window=None),
+        vision_config=vision_config(model_type="clip_vision_model", projection_dim=16),
+        image_token_index=ids["image_token"],
+        image_grid_pinpoints=grid,
+    )
+    sides = {"height": 28, "width": 28}
+    image_processor = LlavaNextImageProcessorPil(size={"shortest_edge": 28}, crop_size=sides, image_grid_pinpoints=grid)
+    settings = {
+        "processor_class": "LlavaNextProcessor",
+        "patch_size": 14,
+        "vision_feature_select_strategy": "default",
+        "num_additional_image_tokens": 1,
+    }
+    write(folder, config, image_processor, settings, tokens, "<image>")
+
+
 def save_gemma3(folder: Path) -> None:
     """Tokens of one picture see each other both ways; every other layer sees a window of 12 tokens."""
     from transformers import Gemma3Config
     from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
     tokens = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
-    ids, size = ids_of(tokens)
+    # As in the real vocabulary, the line ends before a picture and those of the template make one token.
+    merged = ("\n\n\n",)
+    ids, size = ids_of(tokens, merged)
     config = Gemma3Config(
         text_config=text_config(
             size,
@@ -250,7 +326,7 @@ def save_gemma3(folder: Path) -> None:
     )
     image_processor = Gemma3ImageProcessorPil(size={"height": 84, "width": 84})
     settings = {"processor_class": "Gemma3Processor", "image_seq_length": 9}
-    write(folder, config, image_processor, settings, tokens, "<start_of_image>")
+    write(folder, config, image_processor, settings, tokens, "<start_of_image>", merged)
 
 
 SAVE: dict[str, Callable[[Path], Any]] = {
@@ -265,6 +341,8 @@ SAVE: dict[str, Callable[[Path], Any]] = {
     "internvl": save_internvl,
     "llava_onevision": save_llava_onevision,
     "llava": save_llava,
+    "llava_next": save_llava_next,
+    "glm4v": save_glm4v,
     "gemma3": save_gemma3,
 }
 KINDS = tuple(SAVE)

@@ -28,6 +28,8 @@ TURNS = [
     ("Text only.", []),
 ]
 LOGPROB, GRADIENT = 1e-5, 1e-4
+OWN = 3e-5
+"""Against transformers, whose products have other shapes; log-probs here are as large as 20."""
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,10 @@ def own_inputs(policy: Policy, text: str, images: list[Image.Image]) -> dict[str
     made: dict[str, Tensor] = {}
     if images:
         made = dict(policy.processor(images=images, return_tensors="pt"))
+        token = policy.tokenizer.convert_ids_to_tokens(policy.base.config.image_token_id)
         for grid in made["image_grid_thw"]:
-            rendered = rendered.replace("<|image_pad|>", "<|PAD|>" * (int(grid.prod()) // 4), 1)
-        rendered = rendered.replace("<|PAD|>", "<|image_pad|>")
+            rendered = rendered.replace(token, "<|PAD|>" * (int(grid.prod()) // 4), 1)
+        rendered = rendered.replace("<|PAD|>", token)
     ids = policy.tokenizer(rendered, add_special_tokens=False, return_tensors="pt")["input_ids"]
     types = {"mm_token_type_ids": (ids == policy.family.image_token_id).int()} if made else {}
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **made, **types}
@@ -147,8 +150,8 @@ def test_both_are_what_transformers_computes(policy: Policy) -> None:
         rows = [own_logprobs(policy, inputs, completion, 0.7) for completion in group.completions]
         theirs.append(pad_sequence(rows, batch_first=True))
     for one, two, own in zip(shared, plain, theirs, strict=True):
-        assert float((one - own).abs().max()) <= LOGPROB
-        assert float((two - own).abs().max()) <= LOGPROB
+        assert float((one - own).detach().abs().max()) <= OWN
+        assert float((two - own).detach().abs().max()) <= OWN
     assert_same(mine, gradients(policy, theirs))
 
 

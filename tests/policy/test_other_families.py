@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_families import save_llava
+from tiny_families import save_llava, save_mistral3
 from tiny_models import picture
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -143,6 +144,13 @@ def test_windows_are_refused_where_prompts_are_repeated(llava: Path) -> None:
     policy.base.config.get_text_config().sliding_window = 8
     with pytest.raises(UserError, match="window of 8 tokens"):
         refuse_windows("m", policy.base)
+
+
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="with torchvision the processor can be read")
+def test_a_processor_that_needs_torchvision_is_refused_by_name(tmp_path: Path) -> None:
+    save_mistral3(tmp_path)
+    with pytest.raises(UserError, match="PixtralProcessor requires the Torchvision library"):
+        Policy.load(str(tmp_path))
 
 
 def test_max_pixels_is_refused_where_it_means_nothing(llava: Path) -> None:

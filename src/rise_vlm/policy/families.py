@@ -52,6 +52,8 @@ FAMILIES: dict[str, Traits] = {
     "internvl": Traits(),
     "llava": Traits(),
     "llava_onevision": Traits(finer_alone=True),
+    "llava_next": Traits(),
+    "glm4v": Traits(patches=True),
     "gemma3": Traits(both_ways=True),
 }
 """``model_type`` of a configuration -> traits, for the families that tests prove."""
@@ -129,7 +131,7 @@ class Family:
 
     def markup_ids(self, special: frozenset[str]) -> set[int]:
         """Ids of the special tokens in and around a picture: nothing that a completion may hold."""
-        names = ("image", "video", "vision_start", "vision_end", "boi", "eoi")
+        names = ("image", "video", "vision_start", "vision_end", "image_start", "image_end", "boi", "eoi")
         found = {getattr(self.config, f"{name}_token_id", None) for name in names}
         sample = self.prepare(Image.new("RGB", (64, 64), "grey"), "a sample picture")
         written = {self.tokenizer.convert_tokens_to_ids(token) for token in special if token in sample.text}
