@@ -1,0 +1,54 @@
+"""Rewards that read the form of a completion and not what it says: steps, length, repetition. Pure functions.
+
+Each can be earned without solving anything, which is why no recipe uses one alone. Lengths are whatever the caller
+counts (characters in the official code). Left out: tags, which are a task's business (``Task.parse_completion``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+_STEP = re.compile(r"Step \d+:|^\s{0,8}\d+\.|\n[-*]|\b(?:First|Second|Next|Finally),", re.MULTILINE)
+
+
+def reasoning_steps(text: str, wanted: int = 3) -> float:
+    """The share of ``wanted`` steps that a text marks (``Step 1:``, ``1.``, bullets, ``First,``), at most 1.
+
+    Source: Reason-RFT, ``reasoning_steps_reward``. Ten bare bullets earn all of it.
+    """
+    return min(1.0, len(_STEP.findall(text)) / wanted)
+
+
+def shorter_is_better(lengths: Sequence[int], right: Sequence[bool], weight: float = 0.05) -> list[float]:
+    """``weight`` x (0.5 to -0.5), from the shortest to the longest of a group; a wrong answer gains nothing by it.
+
+    Source: Kimi k1.5, and Reason-RFT's ``len_reward``, which compares over a whole batch of different questions; here
+    ``lengths`` are those of one group. Zero where all are equally long.
+    """
+    low, high = min(lengths, default=0), max(lengths, default=0)
+    if high == low:
+        return [0.0] * len(lengths)
+    shares = [0.5 - (length - low) / (high - low) for length in lengths]
+    return [weight * (share if good else min(0.0, share)) for share, good in zip(shares, right, strict=True)]
+
+
+def cosine_length(length: int, right: bool, longest: int = 1000) -> float:
+    """0.5 to 1 for a right answer, more the shorter; -1 to -0.5 for a wrong one, more the longer (think on).
+
+    Half a cosine between a length of 0 and ``longest``, beyond which nothing changes. Source: open-r1 and VLM-R1, where
+    the cosine turns back past ``longest``.
+    """
+    turn = 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, length / longest))))
+    return 0.5 + 0.5 * turn if right else -0.5 - 0.5 * turn
+
+
+def repetition(text: str, words: int = 6) -> float:
+    """0 for a text without a run of ``words`` words that comes twice, down to -1 for nothing else.
+
+    Source: VLM-R1, ``repetition_reward``: minus the share of runs that were seen before.
+    """
+    parts = text.casefold().split()
+    runs = [tuple(parts[i : i + words]) for i in range(len(parts) - words + 1)]
+    return len(set(runs)) / len(runs) - 1.0 if runs else 0.0

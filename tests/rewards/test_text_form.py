@@ -1,0 +1,58 @@
+"""Rewards of form: by hand, in their bounds, and what they can be made to pay."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rise_vlm.rewards.numbers import same_number, tolerant_number
+from rise_vlm.rewards.text_form import cosine_length, reasoning_steps, repetition, shorter_is_better
+
+
+def test_steps_are_counted_by_their_marks() -> None:
+    assert reasoning_steps("It is a cube.") == 0.0
+    assert reasoning_steps("Step 1: look.") == pytest.approx(1 / 3)
+    assert reasoning_steps("First, look. Next, count.\n- one") == 1.0
+    assert reasoning_steps("\n-" * 10) == 1.0  # empty bullets earn it all: never a reward on its own
+
+
+def test_the_shortest_right_answer_gains_and_a_wrong_one_never() -> None:
+    assert shorter_is_better([10, 20, 30], [True, True, True]) == pytest.approx([0.025, 0.0, -0.025])
+    assert shorter_is_better([10, 20, 30], [False, False, False]) == pytest.approx([0.0, 0.0, -0.025])
+    assert shorter_is_better([10, 10], [True, False]) == [0.0, 0.0]
+    assert shorter_is_better([], []) == []
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000))
+@settings(max_examples=50)
+def test_cosine_length_keeps_its_bounds_and_order(a: int, b: int) -> None:
+    short, long = sorted((a, b))
+    assert 0.5 <= cosine_length(long, True) <= cosine_length(short, True) <= 1.0
+    assert -1.0 <= cosine_length(short, False) <= cosine_length(long, False) <= -0.5
+
+
+def test_cosine_length_by_hand() -> None:
+    assert [cosine_length(n, True) for n in (0, 500, 1000, 2000)] == pytest.approx([1.0, 0.75, 0.5, 0.5])
+    assert [cosine_length(n, False) for n in (0, 500, 1000, 2000)] == pytest.approx([-1.0, -0.75, -0.5, -0.5])
+
+
+def test_repetition_is_the_share_of_runs_said_before() -> None:
+    assert repetition("") == repetition("a b c") == 0.0
+    assert repetition("one two three four five six seven eight") == 0.0
+    assert repetition("a a a a a a a a") == pytest.approx(1 / 3 - 1)
+    assert repetition("so it is a cube then " * 50) < -0.95
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=50)
+def test_every_text_has_a_finite_reward(text: str) -> None:
+    assert 0.0 <= reasoning_steps(text) <= 1.0
+    assert -1.0 < repetition(text) <= 0.0
+
+
+def test_numbers_by_hand() -> None:
+    assert same_number(8.7, 8.66, decimals=1) == 1.0
+    assert same_number(8.7, 8.8, decimals=1) == 0.0
+    assert same_number(1e6, 1e6 + 2) == 0.0
+    assert tolerant_number(-100, -112.5) == pytest.approx(0.5)
