@@ -42,24 +42,22 @@ class Batch:
 
 
 class Batches:
-    """Batch number ``step`` of a run: ``scenes`` scenes with ``rows`` rows each."""
+    """The batches of one ``phase`` of a run, by number."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, steps: int, scenes: int, rows: int, seed: int) -> None:
-        self.tokenizer, self.steps, self.scenes, self.rows, self.seed = tokenizer, steps, scenes, rows, seed
-
-    def __len__(self) -> int:
-        return self.steps
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, phase: corpus.Phase, seed: int) -> None:
+        self.tokenizer, self.phase, self.seed = tokenizer, phase, seed
 
     def __getitem__(self, step: int) -> Batch:
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(GRIDS)
-        stream = corpus.scenes(self.seed, start=step * self.scenes)
+        stream = corpus.scenes(self.seed, start=step * self.phase.scenes)
         images: list[np.ndarray] = []
         rows: list[tuple[int, corpus.Row]] = []
-        for index in range(self.scenes):
+        for index in range(self.phase.scenes):
             world, scene, rng = next(stream)
             picture = corpus.WORLDS[world].draw(scene, size=corpus.SIDE, supersample=1)
             images.append(np.asarray(picture.resize((wide * PATCH, high * PATCH), resample=3)))
-            rows += [(index, row) for row in corpus.rows(world, scene, self.rows, rng)]
+            drawn = corpus.rows(world, scene, self.phase.rows, rng, self.phase.mixture)
+            rows += [(index, row) for row in drawn]
         grid = (high // MERGE, wide // MERGE)
         encoded = [(index if row.sees_image else -1, *encode_row(self.tokenizer, row, grid)) for index, row in rows]
         encoded.sort(key=lambda row: len(row[1]))

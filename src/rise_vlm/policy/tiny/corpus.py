@@ -8,8 +8,9 @@ any class list can be copied. Never shown: the downstream annotations, their hid
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -26,79 +27,22 @@ FRAME = Thousand()
 SIDE = 336
 RATERS = 15
 
-PEOPLE = [
-    "Ada",
-    "Ben",
-    "Cleo",
-    "Dan",
-    "Eva",
-    "Finn",
-    "Gus",
-    "Hana",
-    "Ivan",
-    "June",
-    "Kai",
-    "Lena",
-    "Max",
-    "Nora",
-    "Olaf",
-    "Pia",
-    "Quinn",
-    "Rosa",
-    "Sam",
-    "Tess",
-    "Uma",
-    "Vera",
-    "Will",
-    "Xena",
-]
-LABELS = [
-    "amber",
-    "birch",
-    "cobalt",
-    "delta",
-    "ember",
-    "fern",
-    "granite",
-    "hazel",
-    "indigo",
-    "jade",
-    "kiwi",
-    "lotus",
-    "maple",
-    "nickel",
-    "olive",
-    "pearl",
-    "quartz",
-    "river",
-    "silver",
-    "topaz",
-    "umber",
-    "violet",
-    "willow",
-    "zinc",
-    "anchor",
-    "bridge",
-    "castle",
-    "desert",
-    "engine",
-    "forest",
-]
-LOT_WORDS = [
-    *LABELS,
-    *affect.CLASSES,
-    *PEOPLE,
-    "dress",
-    "hat",
-    "pants",
-    "shirt",
-    "shoes",
-    "skirt",
-    "ace",
-    "king",
-    "ten",
-]
+SYLLABLES = tuple(first + last for first in "bdfgklmnprstvz" for last in "aeiou")
+PEOPLE = (
+    "Ada Ben Cleo Dan Eva Finn Gus Hana Ivan June Kai Lena Max Nora Olaf Pia Quinn Rosa Sam Tess Uma Vera Will Xena"
+).split()
+LABELS = (
+    "amber birch cobalt delta ember fern granite hazel indigo jade kiwi lotus maple nickel olive pearl quartz river "
+    "silver topaz umber violet willow zinc anchor bridge castle desert engine forest"
+).split()
+LOT_WORDS = [*LABELS, *affect.CLASSES, *PEOPLE, *"dress hat pants shirt shoes skirt ace king ten".split()]
 """Words drawn by lot, the emotions among them: they teach copying from a class list, never what a picture evokes."""
+
+
+def made_up(rng: random.Random) -> str:
+    """A word of two or three syllables that means nothing."""
+    return "".join(rng.choices(SYLLABLES, k=rng.choice((2, 2, 3))))
+
 
 NUMBERS = ("one", "two", "three", "four", "five")
 
@@ -129,40 +73,47 @@ class Row:
 
 @dataclass(frozen=True)
 class Taste:
-    """An invented person's rule: which label each combination of the values of one or two fact families gets."""
+    """An invented person's rule: weights of the labels for each value of one to three fact families, to be summed."""
 
     person: str
-    families: tuple[str, ...]
     labels: tuple[str, ...]
-    table: dict[tuple[str, ...], tuple[float, ...]]
+    weights: dict[str, dict[str, tuple[float, ...]]]
+
+    def chances(self, facts: dict[str, str | tuple[str, ...]]) -> tuple[float, ...]:
+        """The probability of each label, the softmax of the sums; several values of one family share their weights."""
+        sums = [0.0] * len(self.labels)
+        for family, table in self.weights.items():
+            values = facts[family] if isinstance(facts[family], tuple) else (facts[family],)
+            for value in values:
+                sums = [s + w / len(values) for s, w in zip(sums, table[str(value)], strict=True)]
+        total = sum(math.exp(s) for s in sums)
+        return tuple(math.exp(s) / total for s in sums)
 
 
-def _tastes(world: ModuleType, families: tuple[str, ...], people: list[str], peaked: float) -> list[Taste]:
+def _tastes(people: list[str], spread: float) -> list[Taste]:
     """One fixed rule per person, from a generator seeded by the person's name."""
     tastes = []
     for person in people:
-        rng = random.Random(f"{world.NAME} {person}")
-        chosen = tuple(rng.sample(families, rng.choice((1, 2))))
-        labels = tuple(rng.sample(LABELS, rng.randint(3, 6)))
-        keys: list[tuple[str, ...]] = [()]
-        for family in chosen:
-            keys = [(*key, value) for key in keys for value in world.FACTS[family]]
-        table = {}
-        for key in keys:
-            weights = [rng.gammavariate(peaked, 1) for _ in labels]
-            table[key] = tuple(weight / sum(weights) for weight in weights)
-        tastes.append(Taste(person, chosen, labels, table))
+        rng = random.Random(f"taste of {person}")
+        labels = tuple(rng.sample(LABELS, rng.randint(3, 7)))
+        families = rng.sample(TASTE_FAMILIES, rng.choice((1, 2, 2, 3)))
+        weights = {
+            family: {value: tuple(rng.gauss(0, spread) for _ in labels) for value in affect.FACTS[family]}
+            for family in families
+        }
+        tastes.append(Taste(person, labels, weights))
     return tastes
 
 
-AFFECT_FAMILIES = ("face", "posture", "weather", "light", "setting", "shirt", "side")
-SORTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[:16], 0.3)
-VOTERS = _tastes(affect, AFFECT_FAMILIES, PEOPLE[16:], 0.25)
+TASTE_FAMILIES = ("face", "posture", "weather", "light", "setting", "shirt", "thing", "hat")
+_CROWD = [made_up(random.Random(f"person {i}")).capitalize() for i in range(48)]
+SORTERS = _tastes([*PEOPLE[:12], *_CROWD[:24]], 3.0)
+VOTERS = _tastes([*PEOPLE[12:], *_CROWD[24:]], 1.4)
 
 
-def rows(world: str, scene: object, count: int, rng: random.Random) -> list[Row]:
-    """``count`` rows about one scene of a world ("affect" or "errand")."""
-    makers = MAKERS[world]
+def rows(world: str, scene: object, count: int, rng: random.Random, mixture: Mixture | None = None) -> list[Row]:
+    """``count`` rows about one scene of a world ("affect" or "errand"), by default from the last mixture."""
+    makers = (mixture or CURRICULUM[-1].mixture)[world]
     chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
     return [maker(scene, rng) for maker in chosen]
 
@@ -274,37 +225,64 @@ def fact_row(world: ModuleType, families: tuple[str, ...]) -> Callable[[object, 
     return make
 
 
-def _votes(chances: tuple[float, ...], labels: tuple[str, ...], rng: random.Random) -> dict[str, float]:
-    drawn = rng.choices(labels, chances, k=RATERS)
-    return {label: drawn.count(label) / RATERS for label in labels}
+def _votes(chances: Sequence[float], labels: Sequence[str], raters: int, rng: random.Random) -> dict[str, float]:
+    drawn = rng.choices(labels, chances, k=raters)
+    return {label: drawn.count(label) / raters for label in labels}
 
 
 def taste_row(scene: object, rng: random.Random) -> Row:
-    """An invented person's rule over the facts, as one class or as a distribution of votes."""
+    """An invented person's rule over the facts, as one class or as a distribution of votes.
+
+    The labels come in any order and among others that nobody chooses, so they must be read from the prompt.
+    """
     facts = affect.scene_facts(scene)
     single = rng.random() < 0.4
     taste = rng.choice(SORTERS if single else VOTERS)
-    chances = taste.table[tuple(str(facts[family]) for family in taste.families)]
+    chances = dict(zip(taste.labels, taste.chances(facts), strict=True))
+    others = [label for label in LABELS if label not in taste.labels]
+    labels = [*taste.labels, *rng.sample(others, rng.choice((0, 0, 1, 2, 3)))]
+    rng.shuffle(labels)
     if single:
-        label = taste.labels[chances.index(max(chances))]
         question = f"Which box does {taste.person} put this picture in?"
-        return _choice_row(affect, scene, rng, list(taste.labels), question, label, _role(rng))
-    record = _record(f"Which boxes do friends of {taste.person} choose?", _votes(chances, taste.labels, rng))
-    return _in_role(Distribution(taste.labels), record, _role(rng), affect.describe(scene, rng))
+        return _choice_row(affect, scene, rng, labels, question, max(chances, key=chances.__getitem__), _role(rng))
+    votes = _votes([chances.get(label, 0.0) for label in labels], labels, RATERS, rng)
+    record = _record(f"Which boxes do friends of {taste.person} choose?", votes)
+    return _in_role(Distribution(labels), record, _role(rng), affect.describe(scene, rng))
+
+
+def word_list(rng: random.Random, most: int = 10) -> list[str]:
+    """Three to ``most`` different words, of those drawn by lot or made up."""
+    count = rng.randint(3, most)
+    return rng.sample(LOT_WORDS, count) if rng.random() < 0.5 else list({made_up(rng): 0 for _ in range(count)})
+
+
+def copy_row(scene: object, rng: random.Random) -> Row:
+    """A list of words to be repeated, from the first or another one on: no choice but to read the prompt. No picture.
+
+    Twice, so that the second time needs no understanding of the request.
+    """
+    words = word_list(rng, 16)
+    start = rng.choice((0, rng.randrange(len(words))))
+    asked = "Repeat the classes." if start == 0 else f"Repeat the classes from {words[start]} on."
+    told = ", ".join(words[start:])
+    return Row(f"Classes: {', '.join(words)}.\n{asked}", False, f"{told}. {told}.")
 
 
 def lot_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
     """Labels by lot: nothing to learn but to answer in form, from the class list of the prompt."""
 
     def make(scene: object, rng: random.Random) -> Row:
-        labels = tuple(rng.sample(LOT_WORDS, rng.randint(3, 10)))
-        role: Role = rng.choice(("answer", "think", "reason", "reconstruct"))
+        labels = word_list(rng)
+        role: Role = rng.choices(("answer", "think", "reason", "reconstruct"), (40, 20, 10, 30))[0]
         rationale = world.describe(scene, rng)
-        if rng.random() < 0.5:
+        if rng.random() < 0.3:
             record = _record("Which word comes by lot?", rng.choice(labels))
             return _in_role(Classification(labels), record, role, rationale)
-        chances = tuple(rng.gammavariate(0.4, 1) + 1e-3 for _ in labels)
-        record = _record("Which words come by lot?", _votes(chances, labels, rng))
+        # Flat votes leave no label out: what comes next is then settled, and the list is soon read.
+        evenness = rng.choice((0.5, 8))
+        chances = [rng.gammavariate(evenness, 1) + 1e-3 for _ in labels]
+        raters = RATERS if rng.random() < 0.8 else rng.randint(3, 20)
+        record = _record("Which words come by lot?", _votes(chances, labels, raters, rng))
         return _in_role(Distribution(labels), record, role, rationale)
 
     return make
@@ -342,27 +320,57 @@ WANTS = _wants()
 
 ORDER = tuple(QUESTIONS)
 
-MAKERS: dict[str, list[tuple[Callable[[object, random.Random], Row], float]]] = {
-    "affect": [
-        (describe_row(affect), 0.30),
-        (affect_about_row, 0.08),
-        (affect_list_row, 0.05),
-        (fact_row(affect, tuple(f for f in QUESTIONS if f in (*affect.FACTS, "count"))), 0.07),
-        (taste_row, 0.27),
-        (affect_box_row, 0.03),
-        (lot_row(affect), 0.20),
-    ],
-    "errand": [
-        (describe_row(errand), 0.18),
-        (errand_about_row, 0.12),
-        (errand_list_row, 0.34),
-        (fact_row(errand, ("thing", "room", "count")), 0.02),
-        (errand_box_row, 0.32),
-        (lot_row(errand), 0.02),
-    ],
-}
+Mixture = dict[str, list[tuple[Callable[[object, random.Random], Row], float]]]
+"""By world: what makes its rows, with weights."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """``steps`` steps in which each process draws ``scenes`` scenes with ``rows`` rows each from a mixture."""
+
+    steps: int
+    scenes: int
+    rows: int
+    mixture: Mixture
+
+
+def _mixture(copying: float, lots: float) -> Mixture:
+    """The rows of both worlds; for every unit of them, ``copying`` of lists to repeat and ``lots`` of words by lot.
+
+    Half of that in `errand`, which has more to perceive.
+    """
+    asked = fact_row(affect, tuple(family for family in QUESTIONS if family in (*affect.FACTS, "count")))
+    return {
+        "affect": [
+            (describe_row(affect), 0.20),
+            (affect_about_row, 0.05),
+            (affect_list_row, 0.05),
+            (asked, 0.08),
+            (taste_row, 0.35),
+            (affect_box_row, 0.03),
+            (lot_row(affect), lots),
+            (copy_row, copying),
+        ],
+        "errand": [
+            (describe_row(errand), 0.17),
+            (errand_about_row, 0.10),
+            (errand_list_row, 0.29),
+            (fact_row(errand, ("thing", "room", "count")), 0.02),
+            (errand_box_row, 0.34),
+            (lot_row(errand), lots / 2),
+            (copy_row, copying / 2),
+        ],
+    }
+
+
+CURRICULUM = (
+    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.0, lots=0.15)),
+    # To copy from a list is learned all at once or not at all, and only where much of a step asks for it.
+    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, lots=1.0)),
+    Phase(steps=1000, scenes=20, rows=2, mixture=_mixture(copying=0.15, lots=0.4)),
+)
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
-SHARES = {"affect": 0.4, "errand": 0.6}
+SHARES = {"affect": 0.35, "errand": 0.65}
 
 
 def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Random]]:

@@ -18,11 +18,15 @@ from typing import Any
 
 import torch
 
+from rise_vlm.data.record import Record
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.rewards.boxes import iou
-from rise_vlm.tasks.base import DESCRIBE
+from rise_vlm.tasks.base import DESCRIBE, Task
+from rise_vlm.tasks.classification import Classification
+from rise_vlm.tasks.distribution import Distribution
+from rise_vlm.tasks.grounding import Grounding
 
 HELD_OUT_SEED = 1_000_003
 """Scenes of pre-training come from seed 0; these come from elsewhere in the stream of scenes."""
@@ -57,9 +61,9 @@ def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) 
 
 
 def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
-    """Per maker of rows and kind of answer: share of exact answers, mean box IoU, share in form, greedy."""
+    """Per maker of rows and kind of answer: share of exact answers, mean box IoU, share that can be read, greedy."""
     prompts: list[Prompt] = []
-    wanted: list[tuple[str, str]] = []
+    wanted: list[tuple[str, corpus.Row, str]] = []
     for name, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=50_000), scenes):
         for row in corpus.rows(name, scene, 4, rng):
             if found := ANSWER.search(row.completion):
@@ -68,23 +72,34 @@ def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
                 lot = " by lot" if "by lot" in row.prompt else ""
                 role = "reconstruct" if row.prompt.startswith("Someone") else role
                 prompts.append(policy.encode(row.prompt, [corpus.WORLDS[name].draw(scene)] if row.sees_image else []))
-                wanted.append((f"{name} {kind} {role}{lot}", found[1]))
+                wanted.append((f"{name} {kind} {role}{lot}", row, found[1]))
     generator = torch.Generator().manual_seed(0)
     groups = sample(policy, prompts, 1, max_new_tokens=160, temperature=0.0, generator=generator)
     rows: dict[str, list[tuple[bool, float, bool]]] = defaultdict(list)
-    for (key, truth), group in zip(wanted, groups, strict=True):
+    for (key, row, truth), group in zip(wanted, groups, strict=True):
         found = ANSWER.search(group[0].text)
         answer = found[1] if found else ""
-        rows[key].append((answer == truth, _overlap(answer, truth), bool(found)))
+        rows[key].append((answer == truth, _overlap(answer, truth), readable(row, answer)))
     return {
         key: {
             "exact": mean(r[0] for r in v),
             "iou": mean(r[1] for r in v),
-            "in_form": mean(r[2] for r in v),
+            "parsed": mean(r[2] for r in v),
             "n": len(v),
         }
         for key, v in sorted(rows.items())
     }
+
+
+def readable(row: corpus.Row, answer: str) -> bool:
+    """Whether the parser of the row's task takes ``answer``."""
+    listed = re.search(r"Classes: (.*)\.\n", row.prompt)
+    task: Task = Grounding()
+    if listed:
+        kind = Distribution if "probability" in row.prompt else Classification
+        task = kind(listed[1].split(", "))
+    record = Record(id="x", images=("x.png",), annotation=None, width=corpus.SIDE, height=corpus.SIDE)
+    return task.parse(answer, record, corpus.FRAME).value is not None
 
 
 def _overlap(answer: str, truth: str) -> float:

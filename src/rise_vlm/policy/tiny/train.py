@@ -172,22 +172,30 @@ def save_model(model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedToke
 
 @dataclass(frozen=True)
 class Settings:
-    """One pre-training run: ``scenes`` scenes x ``rows`` rows a step in each of ``processes`` processes."""
+    """One pre-training run through the curriculum in ``processes`` processes."""
 
     out: Path
-    steps: int
-    scenes: int
-    rows: int
     rate: float
     seed: int
     save_every: int
     halt: int
     processes: int
+    init: Path | None
 
     @property
     def work(self) -> Path:
         """Where the log, the tokenizer and the state to continue from are kept, beside the model's folder."""
         return self.out.with_name(self.out.name + "-work")
+
+
+def batch_of(tokenizer: PreTrainedTokenizerFast, settings: Settings, step: int, rank: int) -> Batch:
+    """The batch of process ``rank`` in ``step``: process r of n takes every n-th one of the phase."""
+    for number, phase in enumerate(corpus.CURRICULUM):
+        if step < phase.steps:
+            # Each phase has a stream of scenes of its own.
+            return Batches(tokenizer, phase, settings.seed * 100 + number)[step * settings.processes + rank]
+        step -= phase.steps
+    raise IndexError("the curriculum is over")
 
 
 def train(rank: int, settings: Settings) -> None:
@@ -198,22 +206,24 @@ def train(rank: int, settings: Settings) -> None:
         "gloo", init_method=f"file://{work.resolve()}/meeting", rank=rank, world_size=settings.processes
     )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
-    model = build_model(tokenizer, settings.seed).to(torch.bfloat16)
+    if settings.init:
+        model = Qwen2VLForConditionalGeneration.from_pretrained(settings.init, dtype=torch.bfloat16)
+    else:
+        model = build_model(tokenizer, settings.seed).to(torch.bfloat16)
     quicken(model)
     masters, first = Masters(model, settings.rate), 0
     if (work / "state.safetensors").exists():
         first = json.loads((work / "state.json").read_text())["step"]
         masters.load(load_file(work / "state.safetensors"))
         say(f"continuing from step {first}")
-    # Process r of n takes every n-th batch of the stream.
-    batches = Batches(tokenizer, settings.steps * settings.processes, settings.scenes, settings.rows, settings.seed)
-    last = min(settings.steps, settings.halt)
+    steps = sum(phase.steps for phase in corpus.CURRICULUM)
+    last = min(steps, settings.halt)
     with progress("pre-training", last - first) as bar, (work / f"log-{rank}.jsonl").open("a") as log:
         for step in range(first, last):
             begun = time.monotonic()
-            loss = loss_of(model, batches[step * settings.processes + rank])
+            loss = loss_of(model, batch_of(tokenizer, settings, step, rank))
             loss.backward()
-            norm = masters.step(share_of(step, settings.steps), settings.processes)
+            norm = masters.step(share_of(step, steps), settings.processes)
             row = {"step": step, "loss": loss.item(), "grad_norm": norm, "seconds": time.monotonic() - begun}
             log.write(json.dumps(row) + "\n")
             log.flush()
@@ -231,17 +241,17 @@ def main() -> None:
     """The command line of the pre-training."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3600)
-    parser.add_argument("--scenes", type=int, default=16)
-    parser.add_argument("--rows", type=int, default=3)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=200)
     parser.add_argument("--halt", type=int, default=1 << 30, help="stop early at this step, for trials")
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers that share each step")
+    parser.add_argument("--init", type=Path, help="a model folder whose weights and tokenizer to begin with")
     settings = Settings(**vars(parser.parse_args()))
     settings.work.mkdir(parents=True, exist_ok=True)
     (settings.work / "meeting").unlink(missing_ok=True)
+    if settings.init and not (settings.work / "tokenizer").exists():
+        PreTrainedTokenizerFast.from_pretrained(settings.init).save_pretrained(settings.work / "tokenizer")
     if not (settings.work / "tokenizer").exists():
         say("learning the tokenizer")
         train_tokenizer(corpus_texts(6000)).save_pretrained(settings.work / "tokenizer")
