@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_kit import small_recipe
 
+from rise_vlm.data import Card, Record
+from rise_vlm.policy import Policy
 from rise_vlm.recipes.schema import Harvest
-from rise_vlm.stages.files import Row
-from rise_vlm.stages.harvest import histogram, normal_text, select, unusable
+from rise_vlm.stages import harvest
+from rise_vlm.stages.context import Context, Models
+from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.files import Row, append_rows, read_json, read_rows
+from rise_vlm.stages.harvest import (
+    _best_of_all,
+    _parts,
+    _whole_batches,
+    baselines,
+    histogram,
+    normal_text,
+    select,
+    unusable,
+)
+from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, Verdict
+from rise_vlm.stages.material import Material
+from rise_vlm.tasks import make_task
+
+# In school, the first of these meant red and the second blue, whatever the picture.
+RED, BLUE = "soft glow", "wide sky"
+
+
+@pytest.fixture(scope="module")
+def policy(model: Path) -> Policy:
+    return Policy.load(str(model), dtype="float32")
 
 
 def row(id: str = "a", text: str = "a red wall", worth: float = 1.0, **other: object) -> Row:
@@ -100,3 +131,122 @@ def test_the_histogram_holds_every_row_once(rows: list[Row], threshold: float) -
     assert len(found["edges"]) == len(found["counts"]) + 1
     assert found["edges"] == sorted(found["edges"])
     assert all(part <= whole for part, whole in zip(found["kept"], found["counts"], strict=True))
+
+
+class TestGain:
+    """A reconstructor that answers the same whatever it reads must not get a single rationale through."""
+
+    task = make_task(Card(name="c", task="classification", classes=["red", "blue"]))
+
+    def judged(self, *pairs: tuple[str, list[object]]) -> list[float | None]:
+        """The baselines of records given as (annotation, what was rebuilt from each rationale)."""
+        records = [
+            Record(id=str(i), images=("a.png",), annotation=annotation, width=8, height=8)
+            for i, (annotation, _) in enumerate(pairs)
+        ]
+        verdicts = [[verdict(value, self.task.score(a, value)) for value in values] for a, values in pairs]
+        return baselines(self.task, records, verdicts)
+
+    def test_always_the_same_answer_gains_nothing_even_where_it_is_right(self) -> None:
+        assert self.judged(("red", ["red", "red"]), ("blue", ["red", "red"])) == [1.0, 0.0]
+        found = [row("a", worth=1.0, gain=0.0), row("b", worth=1.0, gain=0.4), row("c", worth=1.0, gain=0.04)]
+        kept, dropped = select(found, Harvest(threshold=0.5), {})
+        assert [one["id"] for one in kept] == ["b"] and dropped == {"no gain over other records": 2}
+
+    def test_a_reconstructor_that_reads_gains_all(self) -> None:
+        assert self.judged(("red", ["red"]), ("blue", ["blue"]), ("red", ["red"])) == [0.0, 0.0, 0.0]
+
+    def test_what_cannot_be_read_and_equal_annotations_are_no_baseline(self) -> None:
+        assert self.judged(("red", ["red"]), ("blue", [None, "red"])) == [1.0, 0.0]
+        assert self.judged(("red", ["red"]), ("red", ["red"])) == [None, None]
+        assert self.judged(("red", ["red"]), ("blue", [None])) == [None, 0.0]
+        assert self.judged(("red", ["red", "blue"])) == [None]
+
+    def test_without_a_baseline_the_threshold_alone_decides(self) -> None:
+        kept, _ = select([row("a", gain=None, worth=0.6), row("b", gain=None, worth=0.4)], Harvest(threshold=0.5), {})
+        assert [one["id"] for one in kept] == ["a"]
+
+    def test_the_baseline_is_the_mean_over_the_other_records(self) -> None:
+        task = make_task(Card(name="d", task="distribution", classes=["joy", "fear"]))
+        shares = [{"joy": 1.0}, {"joy": 0.5, "fear": 0.5}, {"fear": 1.0}]
+        records = [
+            Record(id=str(i), images=("a.png",), annotation=share, width=8, height=8) for i, share in enumerate(shares)
+        ]
+        verdicts = [[verdict(share, 1.0)] for share in shares]
+        found = baselines(task, records, verdicts)
+        assert found[0] == pytest.approx((task.score(shares[0], shares[1]) + task.score(shares[0], shares[2])) / 2)
+
+
+def verdict(value: object, score: float) -> Verdict:
+    rebuilt = Rebuilt(None, [], [value], [score])  # type: ignore[arg-type]
+    return Verdict("a red wall", 3, [], rebuilt, 0.0, 0.0, 0.0, score, score)
+
+
+def harvested(
+    policy: Policy, data: Path, folder: Path, monkeypatch, says: dict[str, str], *overrides: str
+) -> dict[str, Any]:
+    """A harvest whose writer says ``says[annotation]`` of each record, with its summary."""
+
+    def judge(loop, records, prompts, rollouts, generator):
+        groups = [
+            [replace(one, text=says[record.annotation]) for one in group]
+            for record, group in zip(records, rollouts, strict=True)
+        ]
+        return true_judge(loop, records, prompts, groups, generator)
+
+    true_judge = LoopReward.judge
+    monkeypatch.setattr(LoopReward, "judge", judge)
+    recipe = small_recipe("rise", data, Path("unused"), "policy.precision=float32", "grounding.weight=0", *overrides)
+    material = Material.open(recipe)
+    folder.mkdir()
+    context = Context(recipe, material, Models(*["model"] * 4), "harvest", folder, {}, Meter(folder))
+    monkeypatch.setattr(Context, "policy", lambda self, name, **how: nullcontext(policy))
+    return harvest.run(context)
+
+
+def test_one_answer_for_all_is_not_harvested_and_the_run_says_so(
+    policy, classes, tmp_path, monkeypatch, capsys
+) -> None:
+    """The schooled model rebuilds red from RED: here every rationale is RED, so half the records are 'right'."""
+    summary = harvested(policy, classes, tmp_path / "same", monkeypatch, {"red": RED, "blue": RED})
+    assert summary["fallback"] and summary["dropped"]["no gain over other records"] > 0
+    assert any("hardly reads" in note for note in summary["notes"]) and "hardly reads" in capsys.readouterr().err
+    found = read_json(tmp_path / "same" / "histogram.json")
+    assert found["dropped"] == summary["dropped"] and found["fallback"] is True
+    assert sum(found["dropped"].values()) + summary["kept"] == summary["sampled"]
+
+
+def test_rationales_that_tell_records_apart_are_harvested(policy, classes, tmp_path, monkeypatch) -> None:
+    summary = harvested(policy, classes, tmp_path / "apart", monkeypatch, {"red": RED, "blue": BLUE})
+    assert not summary["fallback"] and summary["records"] == 4 and summary["notes"] == []
+    rows = list(read_rows(tmp_path / "apart" / "rationales.jsonl"))
+    assert {(one["others"], one["gain"]) for one in rows} == {(0.0, 1.0)}
+
+
+def test_a_batch_of_one_has_no_gain_and_the_run_says_so(policy, classes, tmp_path, monkeypatch) -> None:
+    says = {"red": RED, "blue": RED}
+    summary = harvested(policy, classes, tmp_path / "one", monkeypatch, says, "harvest.records_per_batch=1")
+    assert summary["records"] == 2 and not summary["fallback"]
+    assert any("threshold alone decided" in note for note in summary["notes"])
+
+
+def test_where_the_picture_is_seen_the_gain_is_not_asked_for(policy, classes, tmp_path, monkeypatch) -> None:
+    says = {"red": RED, "blue": RED}
+    summary = harvested(policy, classes, tmp_path / "s", monkeypatch, says, "reconstruct.sees_image=true")
+    assert summary["gain"] is None and "no gain over other records" not in summary["dropped"]
+
+
+def test_nothing_that_cannot_be_rebuilt_from_is_kept_instead() -> None:
+    assert _best_of_all([row("a", parsed=0.0), row("b", leaks=["x"]), row("c", worth=0.1)]) == [row("c", worth=0.1)]
+
+
+def test_a_single_record_left_over_joins_the_batch_before_it() -> None:
+    assert _parts(17, 8) == [range(8), range(8, 17)]
+    assert _parts(1, 8) == [range(1)] and _parts(3, 1) == [range(1), range(1, 2), range(2, 3)]
+
+
+def test_rows_of_a_batch_that_was_cut_short_are_made_again_not_doubled(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    append_rows(path, [row("a"), row("a"), row("b"), row("b"), row("c"), row("c"), row("d")])
+    assert _whole_batches(path, [["a", "b"], ["c", "d"]], 2) == [True, False]
+    assert [one["id"] for one in read_rows(path)] == ["a", "a", "b", "b"]

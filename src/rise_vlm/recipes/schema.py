@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rise_vlm.engine.objective import AdvantageKind, PolicyKind, SftKind
-from rise_vlm.engine.trainer import TrainSettings
+from rise_vlm.engine.settings import AdvantageKind, PolicyKind, SftKind, TrainSettings
 from rise_vlm.policy.lora import LoraSettings
 
 StageName = Literal["warm_up", "closed_loop", "harvest", "sft", "grpo", "evaluate"]
@@ -159,14 +158,16 @@ class Harvest(Settings):
     """Sampling rationales from the trained loop and keeping the best.
 
     A rationale is kept if it does not leak, its reconstruction parses, its worth (score + grounding term, as in the
-    loop) reaches ``threshold``, it is among the ``top_k`` of its record, and its text is new. ``balance`` evens out the
-    classes. ``at_least`` keeps that many of a record's best leak-free ones even below the threshold.
+    loop) reaches ``threshold``, a blind reconstruction scores at least ``gain`` more than those from other records'
+    rationales do, it is among the ``top_k`` of its record, and its text is new. ``balance`` evens out the classes.
+    ``at_least`` keeps that many of a record's best leak-free ones even below threshold and gain.
     """
 
     samples: Count = 8
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     max_new_tokens: Count = 96
     threshold: Annotated[float, Field(allow_inf_nan=False)] = 0.5
+    gain: Annotated[float, Field(allow_inf_nan=False)] = 0.05
     top_k: Count = 2
     at_least: Annotated[int, Field(ge=0)] = 0
     balance: bool = False
