@@ -228,3 +228,10 @@ def test_a_large_coco_file_is_recognised_by_its_ends(tmp_path: Path, monkeypatch
     monkeypatch.setattr("rise_vlm.data.formats.guessing.WHOLE", 1000)
     monkeypatch.setattr("rise_vlm.data.formats.guessing.HEAD", 500)
     assert guess(file)[0] == "coco"
+
+
+def test_columns_of_a_table_that_are_not_used_may_be_called_anything(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg")
+    table = put_text(tmp_path / "a.csv", "image,label,file,class,,\n0,0,1.jpg,cat,,\n")
+    (item,) = found("csv", table, "classification", columns=("file", "class"))
+    assert isinstance(item, Item) and (item.image.name, item.annotation) == ("1.jpg", "cat")

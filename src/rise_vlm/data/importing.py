@@ -88,7 +88,7 @@ def import_dataset(
     except OSError as error:  # a folder that may not be entered, a disk that fails
         raise DataError(f"{source} cannot be read: {error}.", exit_code=1) from error
     if not survey.items:
-        raise DataError(_nothing(source, survey.outcome), exit_code=1)
+        raise DataError(_nothing(source, survey.outcome, form, options), exit_code=1)
     outcome = Outcome(notes=survey.outcome.notes)
     deal = _dealer(survey, shares, outcome)
     card = Card(name=out.name, task=options.task, classes=_class_list(survey, options.task), source=str(source))
@@ -104,7 +104,7 @@ def import_dataset(
             bar.update(isinstance(found, Item))
         outcome.splits = {split: writer.counts[split].records for split in ordered(writer.counts)}
         if not outcome.splits:
-            raise DataError(_nothing(source, outcome), exit_code=1)
+            raise DataError(_nothing(source, outcome, form, options), exit_code=1)
     return outcome
 
 
@@ -255,7 +255,7 @@ def upright_box(box: list[float], stated: tuple[int, int] | None, size: ImageSiz
     return turn_box(box, size) if rule == "stored" else box
 
 
-def _nothing(source: Path, outcome: Outcome) -> str:
+def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> str:
     why = ""
     if outcome.quarantined.first:
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
@@ -263,4 +263,6 @@ def _nothing(source: Path, outcome: Outcome) -> str:
         why += (
             " Skipped: " + ", ".join(f"{number} x {reason}" for reason, number in outcome.skipped.most_common(3)) + "."
         )
+    if len(form.tasks) > 1:
+        why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."
     return f"{source} gave no record.{why}"

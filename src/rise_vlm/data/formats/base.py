@@ -79,7 +79,7 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """One annotated box of a class. ``corners`` is None where the source is broken, which ``fault`` then tells.
 

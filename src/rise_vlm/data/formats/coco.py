@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ def _file(
     file = f"{name} annotations"
     for number, annotation in enumerate(content["annotations"], start=1):
         try:
-            boxes[_image_id(annotation, known)].append(replace(_box(annotation, names), file=file, row=number))
+            boxes[_image_id(annotation, known)].append(_box(annotation, names, file, number))
         except BadRow as bad:
             spoilt.add(str(annotation.get("image_id")) if isinstance(annotation, dict) else None)
             yield bad.at(file, number)
@@ -106,7 +105,7 @@ def _file(
 def _load(source: Path) -> dict[str, list[Any]]:
     if not source.is_file():
         raise DataError(f"{source} is missing; 'coco' reads a JSON file or a folder of them.")
-    content = read_json(source)
+    content = read_json(source, forget="segmentation")  # most of a COCO file, and not used
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{source} is no COCO file of instances: it has no list '{key}'.")
@@ -134,7 +133,7 @@ def _image_id(annotation: Any, known: set[Any]) -> Any:
     return id_
 
 
-def _box(annotation: dict[str, Any], names: dict[Any, str]) -> Box:
+def _box(annotation: dict[str, Any], names: dict[Any, str], file: str, row: int) -> Box:
     category = annotation.get("category_id")
     if not isinstance(category, int | str) or category not in names:
         raise BadRow("annotation", f"the category {category!r} is not listed"[:200])
@@ -142,11 +141,11 @@ def _box(annotation: dict[str, Any], names: dict[Any, str]) -> Box:
     numbers = four_numbers(annotation.get("bbox"))
     if numbers is None:
         fault = f"the bbox of the {name} is not of four numbers: {annotation.get('bbox')!r}"[:200]
-        return Box(name, None, fault, crowd=crowd)
+        return Box(name, None, fault, crowd, file, row)
     x, y, width, height = numbers
     if width <= 0 or height <= 0:
-        return Box(name, None, f"the bbox {numbers} of the {name} has no area", crowd=crowd)
-    return Box(name, [x, y, x + width, y + height], crowd=crowd, score=score if is_number(score) else None)
+        return Box(name, None, f"the bbox {numbers} of the {name} has no area", crowd, file, row)
+    return Box(name, [x, y, x + width, y + height], "", crowd, file, row, score if is_number(score) else None)
 
 
 def _image(file: str, number: int, image: Any, seen: set[Any], images: Images, split: str | None) -> Item:

@@ -54,7 +54,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     if options.task == "classification":
         yield from _each(table, rows, images, lambda row: _need(row, "label"))
     elif options.task == "distribution":
-        classes = [name for name in header if name not in (*OTHERS, "image", "label")]
+        classes = [name for name in header if name not in (*OTHERS, "image", "label", "")]
         if not classes:
             raise DataError(f"{table} has no columns for the classes of a distribution.")
         yield Classes(tuple(classes))
@@ -109,8 +109,10 @@ def _columns(table: Path, header: list[str], options: Options) -> list[str]:
             raise DataError(f"{table} has no column '{names[0]}' (it has: {had}).{nearest(names[0], header)}{how}")
         found.append(name)
     label = found[1] if len(found) > 1 else next((name for name in LABEL if name in header), None)
-    names = ["image" if name == found[0] else "label" if name == label else name for name in header]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    ours = {found[0]: "image"} | ({label: "label"} if label else {})
+    names = [ours.get(name, f"other {name}" if name in ("image", "label") else name) for name in header]
+    used = names if options.task == "distribution" else (*OTHERS, "image", "label", *sum(CORNERS + SIZES, ()))
+    twice = sorted({name for name in names if name and name in used and names.count(name) > 1})
     if twice:
         raise DataError(f"{table} has the column '{twice[0]}' twice.")
     return names

@@ -48,19 +48,36 @@ def read_text(path: Path, *, else_encoding: str | None = None, largest: int | No
     raise DataError(f"{path} is not UTF-8 text.")
 
 
-def parse_json(content: bytes | str, name: Path | str) -> Any:
-    """The value of a JSON text. Raises DataError where it is none, or nested beyond all measure."""
+def parse_json(content: bytes | str, name: Path | str, forget: str | None = None) -> Any:
+    """The value of a JSON text, without what its objects have under the key ``forget``, which then takes no memory.
+
+    Raises DataError where it is no JSON, or nested beyond all measure.
+    """
+
+    def without(value: dict[str, Any]) -> dict[str, Any]:
+        value.pop(forget or "", None)
+        return value
+
     try:
-        return json.loads(content.removeprefix(b"\xef\xbb\xbf") if isinstance(content, bytes) else content)
+        text = _decoded(content) if isinstance(content, bytes) else content
+        return json.loads(text, object_hook=without if forget else None)
     except RecursionError as error:
         raise DataError(f"{name} is no JSON that can be read: it is nested too deeply.") from error
     except ValueError as error:
         raise DataError(f"{name} is no JSON: {error}.") from error
 
 
-def read_json(path: Path, largest: int | None = None) -> Any:
+def _decoded(content: bytes) -> str:
+    return content.decode(json.detect_encoding(content))
+
+
+def read_json(path: Path, largest: int | None = None, forget: str | None = None) -> Any:
     """The value of a JSON file."""
-    return parse_json(read_bytes(path, largest), path)
+    try:
+        text = _decoded(read_bytes(path, largest))  # so that the bytes are gone before the text is parsed
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no JSON: {error}.") from error
+    return parse_json(text, path, forget)
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Any | BadRow]]:
