@@ -210,7 +210,7 @@ def test_another_frozen_base_is_refused_though_its_shapes_agree(tmp_path: Path) 
         run(tmp_path, ToyPolicy(frozen_seed=2))
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 0.5}, {"seed": 8}, {"steps": 9}, {"schedule": "cosine"}])
+@pytest.mark.parametrize("change", [{"learning_rate": 0.5}, {"seed": 8}, {"warmup_steps": 2}, {"schedule": "cosine"}])
 def test_other_settings_are_refused_by_name(tmp_path: Path, change: dict[str, Any]) -> None:
     run(tmp_path, ToyPolicy())
     before = result_of(tmp_path)

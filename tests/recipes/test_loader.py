@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_kit import environment
 
 from rise_vlm.errors import UserError
 from rise_vlm.recipes import SHIPPED, Recipe, load_recipe
@@ -100,6 +103,12 @@ def test_mistakes_in_overrides_are_told(overrides: list[str], says: str) -> None
         load_recipe("rise", overrides)
     assert says in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_mistake_in_a_recipe_is_told_without_waiting_for_torch() -> None:
+    code = "import sys, rise_vlm.recipes as r; r.load_recipe('rise'); print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert found.stdout.strip() == "False"
 
 
 def test_an_override_of_a_stage_that_does_not_run_is_refused() -> None:

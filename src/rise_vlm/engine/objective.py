@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from rise_vlm.engine.settings import AdvantageKind, PolicyKind, SftKind
 from rise_vlm.errors import UserError, nearest
-
-AdvantageKind = Literal["group_std", "group_mean", "leave_one_out"]
-PolicyKind = Literal["grpo", "dr_grpo", "dapo", "bnpo", "gspo", "cispo"]
-SftKind = Literal["balanced", "token"]
 
 IGNORE, RATIONALE, ANSWER = 0, 1, 2
 """Values of the ``segments`` of `sft_loss`: tokens without loss, tokens of the rationale, tokens of the answer."""

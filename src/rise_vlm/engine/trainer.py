@@ -21,12 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from rise_vlm.console import progress, say
@@ -35,33 +34,14 @@ from rise_vlm.engine.checkpoint import Checkpoint, told
 from rise_vlm.engine.metrics import Metrics, start_trackers
 from rise_vlm.engine.objective import Loss, merge_metrics
 from rise_vlm.engine.optimizer import MasterAdamW, learning_rate_at
+from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import UserError
+
+__all__ = ["MODEL", "Interrupted", "Prepared", "Remembers", "TrainSettings", "Trainable", "Work", "seed_of", "train"]
 
 MODEL = "model"
 REFUSED_IN_A_ROW = 3
 """So many steps in a row without a finite loss and gradient end the training: the weights are beyond saving."""
-
-
-class TrainSettings(BaseModel):
-    """How to train. ``token_budget`` and ``precision`` are for the stage: for `pack_by_tokens` and `Policy.load`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(gt=0)
-    learning_rate: float = Field(gt=0, allow_inf_nan=False)
-    warmup_steps: int = Field(default=0, ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    max_grad_norm: float | None = Field(default=1.0, gt=0)
-    save_every: int = Field(default=50, gt=0)
-    seed: int = 0
-    token_budget: int = Field(default=8192, gt=0)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    track: tuple[Literal["trackio", "wandb", "tensorboard"], ...] = ()
-
-    def deciding(self) -> dict[str, Any]:
-        """The settings that decide the result: a checkpoint may only be continued with the same."""
-        return self.model_dump(mode="json", exclude={"save_every", "track"})
 
 
 class Trainable(Protocol):
@@ -125,7 +105,7 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
     try:
         with _ctrl_c(describe, folder) as stop, progress(describe, total=settings.steps) as bar:
             training.resume()
-            bar.update(training.done)
+            bar.skip(training.done)
             while training.done < settings.steps:
                 row = training.step()
                 bar.update(1, **{name: float(row[name]) for name in ("reward", "loss") if name in row})
@@ -215,6 +195,11 @@ class _Training:
         found = checkpoints.load(self.folder)
         if found is not None:
             checkpoints.check(self.folder, found, self.settings.deciding(), self.fingerprint)
+            if found.step > self.settings.steps:
+                raise UserError(
+                    f"{self.folder / checkpoints.LAST} is at step {found.step} already, and steps is now "
+                    f"{self.settings.steps}: ask for at least {found.step}, or give another folder"
+                )
             self.optimizer.load_state(found.weights, found.optimizer)
             if isinstance(self.work, Remembers):
                 self.work.load_state_dict(found.work)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
 
 from rise_vlm.errors import UserError
+
+if TYPE_CHECKING:  # a recipe is read without torch
+    from torch import Tensor, nn
 
 ADAPTER_FILE = "adapter_config.json"
 
@@ -42,6 +43,7 @@ def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, base
         UserError: a target names no linear layer of the language model.
     """
     from peft import LoraConfig, get_peft_model
+    from torch import nn
 
     prefix = next(name for name, child in model.named_modules() if child is language_model)
     linear = {
@@ -106,6 +108,7 @@ def merged_state(base: nn.Module) -> dict[str, Tensor]:
 
     Computed aside: adding to the weights in place and taking away again would not give the same bits back.
     """
+    import torch
     from peft.tuners.lora import LoraLayer
 
     modules: dict[str, Any] = dict(base.named_modules())

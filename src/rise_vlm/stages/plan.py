@@ -1,8 +1,10 @@
 """Which stages a run has, in which folders, with which fingerprints, and which of them are done already.
 
 A stage's fingerprint covers all that decides its result: its settings, the seed, the data, the base model, and the
-fingerprints of the stages it builds on. A finished stage with the same fingerprint is not run again; one with another
-is moved to ``former/``, never deleted. Left out: the stages themselves.
+fingerprints of the stages it builds on. A finished stage with the same fingerprint is not run again. What was done or
+begun with another is moved to ``former/`` and that is said; nothing is ever deleted. Settings that only say how the
+work is cut into pieces, how often it is saved or how often it is looked at are not in the fingerprint.
+Left out: the stages themselves.
 """
 
 from __future__ import annotations
@@ -25,17 +27,21 @@ from rise_vlm.stages.material import Material, digest_of
 FORMAT = 1
 """Raised when a stage's meaning changes, so that results of before are not taken for its own."""
 
-IDLE = ("save_every", "track")
-"""Training settings that do not decide the result."""
+IDLE = ("train.save_every", "train.track", "train.token_budget", "probes", "records_per_batch", "resamples")
+"""Settings of a stage that do not decide what it makes."""
+
+SEEDS = ("harvest", "records_per_batch")
+"""The one that does decide, by its key: the harvest draws its random numbers batch by batch."""
 
 DONE, INPUTS = "done.json", "inputs.json"
+CHECKPOINTS = ("checkpoint-last", "checkpoint-last-old", "checkpoint-last-new")
 
 SETTINGS: dict[StageName, tuple[str, ...]] = {
     "warm_up": ("warm_up", "closed_loop.reconstruct.sees_image"),
-    "closed_loop": ("closed_loop",),
-    "harvest": ("harvest", "closed_loop"),
+    "closed_loop": ("closed_loop", "task"),
+    "harvest": ("harvest", "closed_loop", "task"),
     "sft": ("sft",),
-    "grpo": ("grpo",),
+    "grpo": ("grpo", "task"),
     "evaluate": ("evaluate", "name"),
 }
 """The recipe's keys that decide a stage's result, beside those that decide all."""
@@ -43,11 +49,17 @@ SETTINGS: dict[StageName, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a run: its folder, its fingerprint, and what it left if it is done."""
+    """One stage of a run: its folder, its fingerprint, and what it left if it is done.
+
+    ``work`` is the fingerprint of what it has begun: that goes on as long as it is the same. It lacks what only matters
+    in the end: how many steps a training at a constant rate takes, and how often an evaluation is resampled.
+    """
 
     stage: StageName
     folder: Path
     fingerprint: str
+    work: str
+    steps: int | None
     done: dict[str, Any] | None
 
 
@@ -57,7 +69,6 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
         "format": FORMAT,
         "seed": recipe.seed,
         "policy": recipe.policy.model_dump(mode="json"),
-        "task": recipe.task.model_dump(mode="json"),
         "model": model_digest(recipe.model),
     }
     training = digest_of(material, {"train": material.train, "val": material.val})
@@ -69,12 +80,16 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
             **common,
             "stage": stage,
             "data": tests if stage == "evaluate" else training,
-            "settings": [_setting(recipe, key) for key in SETTINGS[stage]],
             "upstream": [prints[before] for before in upstream(stage, recipe)],
         }
-        prints[stage] = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        settings = [_setting(recipe, key) for key in SETTINGS[stage]]
+        # The intervals of an evaluation depend on the resamples, its predictions do not.
+        ends = recipe.evaluate.resamples if stage == "evaluate" else None
+        prints[stage] = _hash({**facts, "settings": settings, "ends": ends})
+        work = _hash({**facts, "settings": [_without_steps(one) for one in settings]})
         folder = out / "stages" / f"{number:02d}-{stage}"
-        plan.append(Step(stage, folder, prints[stage], _done(folder, prints[stage])))
+        steps = recipe.training(stage).steps if stage in ("warm_up", "closed_loop", "sft", "grpo") else None
+        plan.append(Step(stage, folder, prints[stage], work, steps, _done(folder, prints[stage])))
     return plan
 
 
@@ -93,24 +108,34 @@ def upstream(stage: StageName, recipe: Recipe) -> Sequence[StageName]:
 
 def begin(step: Step, out: Path) -> None:
     """Make the folder of a stage that is to run; what was begun or done there with other inputs goes aside."""
-    inputs = read_json(step.folder / INPUTS)
-    if step.folder.exists() and (not isinstance(inputs, dict) or inputs.get("fingerprint") != step.fingerprint):
-        if (step.folder / DONE).exists():
-            put_aside(step.folder, out)
-            say(
-                f"{step.stage}: its settings or inputs have changed, so it runs again; the former result is in former/."
-            )
-        else:
-            shutil.rmtree(step.folder)
+    done = (step.folder / DONE).exists()
+    if step.folder.exists() and not _goes_on(step, done):
+        aside = put_aside(step.folder, out)
+        what = "the former result" if done else "what it had begun"
+        say(f"{step.stage}: its settings or inputs have changed, so it starts anew; {what} is in former/{aside.name}.")
     step.folder.mkdir(parents=True, exist_ok=True)
-    write_json(step.folder / INPUTS, {"fingerprint": step.fingerprint})
+    (step.folder / DONE).unlink(missing_ok=True)
+    write_json(step.folder / INPUTS, {"fingerprint": step.fingerprint, "work": step.work})
+
+
+def _goes_on(step: Step, done: bool) -> bool:
+    """Whether what lies in the stage's folder is a part of what the stage is now asked for."""
+    inputs = read_json(step.folder / INPUTS)
+    inputs = inputs if isinstance(inputs, dict) else {}
+    if done:  # a training has no checkpoint left; an evaluation has its predictions
+        return step.stage == "evaluate" and inputs.get("work") == step.work
+    if inputs.get("fingerprint") == step.fingerprint:
+        return True
+    state = read_json(step.folder / CHECKPOINTS[0] / "state.json")
+    reached = state.get("step", 0) if isinstance(state, dict) else 0
+    return inputs.get("work") == step.work and (step.steps is None or reached <= step.steps)
 
 
 def finish(step: Step, summary: Mapping[str, Any], cost: Mapping[str, float]) -> dict[str, Any]:
     """Write ``done.json`` last of all; the checkpoint, several times the model's size, has served."""
     done = {"fingerprint": step.fingerprint, "cost": dict(cost), "summary": dict(summary)}
     write_json(step.folder / DONE, done)
-    for name in ("checkpoint-last", "checkpoint-old", "checkpoint-new"):
+    for name in CHECKPOINTS:
         shutil.rmtree(step.folder / name, ignore_errors=True)
     return done
 
@@ -155,10 +180,26 @@ def _done(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     return done if isinstance(done, dict) and done.get("fingerprint") == fingerprint else None
 
 
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _setting(recipe: Recipe, key: str) -> Any:
+    """The settings under ``key``, without those in ``IDLE``."""
     value: Any = recipe.model_dump(mode="json")
     for part in key.split("."):
         value = value[part]
-    if isinstance(value, dict) and isinstance(value.get("train"), dict):
-        value = value | {"train": {k: v for k, v in value["train"].items() if k not in IDLE}}
-    return value
+    if not isinstance(value, dict):
+        return value
+    kept = {name: inner for name, inner in value.items() if name not in IDLE or (key, name) == SEEDS}
+    if isinstance(kept.get("train"), dict):
+        kept["train"] = {name: inner for name, inner in kept["train"].items() if f"train.{name}" not in IDLE}
+    return kept
+
+
+def _without_steps(setting: Any) -> Any:
+    """Settings of a training whose first steps are the same however many follow: at a constant rate."""
+    train = setting.get("train") if isinstance(setting, dict) else None
+    if not isinstance(train, dict) or train["schedule"] != "constant":
+        return setting
+    return setting | {"train": {name: inner for name, inner in train.items() if name != "steps"}}
