@@ -64,7 +64,7 @@ def test_the_camera_looks_at_the_origin_and_sees_right_and_up() -> None:
         camera = Camera(eye=eye)
         assert camera.project(0, 0, 0)[:2] == pytest.approx((0.5, 0.5))
         assert camera.project(0, 0, 1)[1] < 0.5
-        forward, right, up = (np.array(axis) for axis in camera.axes())
+        forward, right, up = (np.array(axis) for axis in camera.axes)
         assert np.allclose(np.cross(forward, right) + up, 0) and abs(right[2]) < 1e-12
     center = Camera(eye=VIEWS["center"])
     assert center.project(0, 1, 0)[0] > 0.5  # +y is to the right

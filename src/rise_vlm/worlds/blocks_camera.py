@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 Vector = tuple[float, float, float]
 
@@ -43,6 +44,7 @@ class Camera:
         """Where the optical axis meets the picture."""
         return 0.5, self.aspect / 2 - self.lift
 
+    @cached_property
     def axes(self) -> tuple[Vector, Vector, Vector]:
         """(forward, right, up), unit vectors."""
         x, y, z = self.eye
@@ -54,8 +56,10 @@ class Camera:
 
     def project(self, x: float, y: float, z: float) -> Vector:
         """(u, v, depth) of a point; u and v in picture widths."""
-        forward, right, up = self.axes()
-        away = (x - self.eye[0], y - self.eye[1], z - self.eye[2])
-        depth, across, above = (sum(a * b for a, b in zip(away, axis, strict=True)) for axis in (forward, right, up))
+        forward, right, up = self.axes
+        x, y, z = x - self.eye[0], y - self.eye[1], z - self.eye[2]
+        depth = x * forward[0] + y * forward[1] + z * forward[2]
+        across = x * right[0] + y * right[1]
+        above = x * up[0] + y * up[1] + z * up[2]
         u, v = self.middle
         return u + self.focal * across / depth, v - self.focal * above / depth, depth

@@ -68,7 +68,7 @@ class View:
         self.depth = np.full((self.height, width), np.float32(1e9))
         self.owner = np.full((self.height, width), -1, dtype=np.int16)
         self.colour = np.zeros((self.height, width, 3), dtype=np.float32)
-        self._axes = camera.axes()
+        self._axes = camera.axes
 
     def paint(self, parts: Sequence[Part], square: bool = False, shine: float = 1.0) -> None:
         """The floor with all shadows, then solid parts, then glass from back to front."""
@@ -295,7 +295,7 @@ def floor(camera: Camera, width: int, parts: Sequence[Part], square: bool, shine
     """The floor (H, W, 3) with shadows, cast at a quarter of the resolution and smoothed; `square` draws TRANCE's."""
     step = max(1, width // 112)
     view = View.__new__(View)
-    view.camera, view.width, view._axes = camera, width, camera.axes()
+    view.camera, view.width, view._axes = camera, width, camera.axes
     height = round(width * camera.aspect)
     ray = view.rays(slice(0, height), slice(0, width), step)
     down = np.minimum(ray[2], np.float32(-0.02))
