@@ -135,8 +135,8 @@ class Structure(Task):
         leaks = super().leaks(rationale, record, frame, prompt)
         truth = number_of(record.annotation) if isinstance(record.annotation, str | int | float) else None
         if truth is None:
-            letter = ClassNames([_letter(record.annotation)], {}) if isinstance(record.annotation, str) else None
-            return [*leaks, *(letter.find(rationale) if letter else [])]
+            letter = _letter(record.annotation)
+            return [*leaks, *(ClassNames([letter], {}).find(rationale) if letter else [])]
         text = visible(rationale).casefold()
         for value, start, end, _ in numbers_in(text):
             if abs(value - abs(truth)) <= NEAR * abs(truth):

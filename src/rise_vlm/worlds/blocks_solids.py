@@ -19,7 +19,7 @@ from PIL import Image
 
 from rise_vlm.worlds.blocks_camera import Camera, Vector
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Ray = tuple[Array, Array, Array]
 
 LAMPS: tuple[tuple[Vector, float, float], ...] = (
@@ -125,7 +125,7 @@ class View:
         self.owner[rows, columns][seen] = part.owner
         if shaded:
             ray_seen = tuple(component[seen] for component in ray)
-            turned = [sum(np.float32(inverse[k, i]) * normal[k][seen] for k in range(3)) for i in range(3)]
+            turned: list[Any] = [sum(np.float32(inverse[k, i]) * normal[k][seen] for k in range(3)) for i in range(3)]
             height = (self.camera.eye[2] + far[seen] * ray_seen[2] - part.place[2]) / np.float32(part.axes[2][2] or 1)
             patch = self.colour[rows, columns]
             patch[seen] = self._shade(part, patch[seen], ray_seen, turned, height)
