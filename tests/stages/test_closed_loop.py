@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from stage_kit import generator, small_recipe
 
 from rise_vlm.policy import Policy
@@ -16,6 +17,7 @@ from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.grpo import GrpoWork
 from rise_vlm.stages.loop_reward import Shadow
 from rise_vlm.stages.material import Material
+from rise_vlm.stages.run import run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,32 @@ def test_the_metrics_promised_are_there(policy, classes, model, tmp_path) -> Non
     assert promised <= set(made.metrics)
     _, plain = prepared(policy, classes, model, tmp_path, "grounding.weight=0")
     assert "grounding" not in plain.metrics
+
+
+def test_groups_that_are_rebuilt_alike_have_no_spread_even_where_the_reward_has(
+    policy, classes, model, tmp_path
+) -> None:
+    with ExitStack() as stack:
+        work = loop_of(policy, context_of("closed_loop", classes, model, tmp_path), stack)
+        true_rebuild = work.loop.rebuild
+        # A reconstructor that does not listen: whatever it is told, it answers as to nothing.
+        work.loop.rebuild = lambda records, texts, rng, **how: true_rebuild(records, [""] * len(texts), rng, **how)
+        metrics = work.prepare(1, generator(1)).metrics
+    assert metrics["zero_spread"] == 1.0 and metrics["reward_zero_spread"] < 1.0
+
+
+def test_the_harvest_reconstructs_with_the_moving_average_of_the_loop(classes, model, tmp_path, monkeypatch) -> None:
+    asked: list[str] = []
+    true_policy = Context.policy
+    monkeypatch.setattr(
+        Context, "policy", lambda self, name, **how: asked.append(name) or true_policy(self, name, **how)
+    )
+    options = ("stages=[closed_loop, harvest]", "policy.precision=float32", "reconstruct.reconstructor=ema")
+    run_recipe(small_recipe("rise", classes, model, *options, "closed_loop.learning_rate=0.1"), tmp_path, report=False)
+    average = tmp_path / "stages" / "01-closed_loop" / "reconstructor"
+    assert str(average) in asked
+    one, other = (load_file(folder / "model.safetensors") for folder in (average, average.parent / "model"))
+    assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
 def test_probes_come_before_the_first_step_and_every_so_often(policy, classes, model, tmp_path) -> None:

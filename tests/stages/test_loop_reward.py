@@ -10,13 +10,14 @@ import pytest
 import torch
 from stage_kit import generator, make_classification
 
+from rise_vlm.engine.objective import advantages
 from rise_vlm.engine.sample import Rollout
 from rise_vlm.policy import Policy
 from rise_vlm.recipes import load_recipe
 from rise_vlm.recipes.schema import ClosedLoop, Grounding
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.grounding import Grounder
-from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict
+from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, Shadow, Verdict
 from rise_vlm.stages.material import Material
 from rise_vlm.stages.probes import Facts, Probes
 from rise_vlm.stages.prompter import Prompter
@@ -64,7 +65,35 @@ def test_a_leak_costs_nine_tenths_even_where_it_is_in_capitals(policy, material,
     loop = make_loop(policy, material, tmp_path)
     (clean, told) = judge(loop, material, RED, RED + " RED")
     assert clean.leaks == [] and told.leaks
-    assert told.reward == pytest.approx(0.1 * told.score + 0.1 * told.rebuilt.parsed)
+    assert told.reward == pytest.approx(0.1 * told.score)
+
+
+def test_a_leak_never_pays_more_than_an_honest_miss(policy, material, tmp_path, monkeypatch) -> None:
+    """Among honest misses the leak, rebuilt as it should be, must not be the one that is trained."""
+    loop = make_loop(policy, material, tmp_path)
+    monkeypatch.setattr(loop, "leaks", lambda record, text, prompt: ["told"] if text == RED else [])
+    group = judge(loop, material, BLUE, BLUE, BLUE, RED)
+    assert [(one.score, one.rebuilt.parsed) for one in group] == [(0.0, 1.0)] * 3 + [(1.0, 1.0)]
+    gains = advantages(torch.tensor([[one.reward for one in group]]), "group_std")[0]
+    assert float(gains[3]) <= 0
+    official = make_loop(policy, material, tmp_path, preset="official")
+    monkeypatch.setattr(official, "leaks", lambda record, text, prompt: ["told"])
+    assert judge(official, material, RED)[0].reward == pytest.approx(0.1 * 1 + 0.1)
+
+
+def test_grounding_does_not_pay_for_a_leak_but_still_costs(policy, material, tmp_path, monkeypatch) -> None:
+    loop = make_loop(policy, material, tmp_path, grounding={"weight": 0.5})
+    loop.grounder = type("Fixed", (), {"gains": lambda self, records, groups, rng: [[0.8, -0.8]]})()
+    monkeypatch.setattr(loop, "leaks", lambda record, text, prompt: ["told"])
+    assert [one.reward for one in judge(loop, material, RED, RED)] == [pytest.approx(0.1), pytest.approx(0.1 - 0.4)]
+
+
+def test_an_empty_rationale_is_paid_nothing_whatever_the_prior_rebuilds(policy, material, tmp_path) -> None:
+    loop = make_loop(policy, material, tmp_path)
+    prior = loop.rebuild([material.train[0]], [""], generator())[0]
+    loop.rebuild = lambda records, texts, rng, greedy=False: [replace(prior, values=["red"], scores=[1.0])] * len(texts)
+    empty, blank, said = judge(loop, material, "", " ", BLUE)
+    assert (empty.score, empty.reward, blank.reward) == (1.0, 0.0, 0.0) and said.reward == pytest.approx(1.1)
 
 
 def test_tags_in_a_rationale_are_a_leak(policy, material, tmp_path) -> None:
@@ -120,6 +149,22 @@ def test_a_frozen_shadow_reconstructs_as_before_and_a_moving_one_follows(model, 
     before = shadow.weights[name].clone()
     shadow.follow(0.75)
     assert torch.allclose(shadow.weights[name], 0.75 * before)
+
+
+def test_a_moving_average_in_bfloat16_does_not_round_its_small_moves_away(model) -> None:
+    policy = Policy.load(str(model), dtype="bfloat16")
+    shadow = Shadow(policy, follows=True)
+    trained = [(n, p) for n, p in policy.model.named_parameters() if n in shadow.weights and p.ndim == 2]
+    name, parameter = trained[0]
+    before = shadow.weights[name].clone()
+    with torch.no_grad():
+        parameter.mul_(1 + 2**-6)
+    for _ in range(30):
+        shadow.follow(0.95)
+    moved = (shadow.weights[name] - before).norm() / (parameter.float() - before).norm()
+    assert float(moved) == pytest.approx(1 - 0.95**30, rel=1e-3)
+    with shadow.worn():
+        assert parameter.dtype == torch.bfloat16
 
 
 class TestGrounding:
@@ -197,6 +242,8 @@ class TestProbes:
         figures = probes.reconstruction(generator())
         assert figures["real"] == 1.0
         assert figures["shuffled"] == 0.0
+        assert (figures["n"], figures["real_shuffled"]) == (2, 1.0)
+        assert (figures["real_shuffled_low"], figures["real_shuffled_high"]) == (1.0, 1.0)
         # A writer that signals whatever it is told is caught: the false annotation is rebuilt every time.
         wrong = probes.wrong_annotation(generator())
         assert wrong is not None
@@ -218,12 +265,35 @@ class TestProbes:
         alone = replace(material, train=material.train[:1], val=material.train[:1])
         figures = Probes(make_loop(policy, alone, tmp_path), alone, seed=0).reconstruction(generator())
         assert "shuffled" not in figures and "real" in figures
+        assert figures["n"] == 1 and "real_empty" in figures and "real_empty_low" not in figures
+
+    def test_the_interval_of_a_difference_is_paired_by_record(self, policy, material, tmp_path) -> None:
+        """Scores that vary much from record to record, by the same in both: the difference is known exactly."""
+        probes = Probes(make_loop(policy, material, tmp_path), material, seed=0)
+        rng = random.Random(0)
+        theirs = [rng.random() / 2 for _ in range(30)]
+        noise = [rng.gauss(0, 0.1) for _ in theirs]
+
+        def rebuilt(scores):
+            return [Rebuilt(None, [], [], [score]) for score in scores]  # type: ignore[arg-type]
+
+        exact = probes._difference("d", rebuilt([x + 0.25 for x in theirs]), rebuilt(theirs))
+        assert exact == {"d": pytest.approx(0.25), "d_low": pytest.approx(0.25), "d_high": pytest.approx(0.25)}
+        loose = probes._difference("d", rebuilt([x + n for x, n in zip(theirs, noise, strict=True)]), rebuilt(theirs))
+        half = 1.96 * 0.1 / 30**0.5  # by the normal approximation
+        assert loose["d_high"] - loose["d_low"] == pytest.approx(2 * half, rel=0.4)
+        assert loose["d_low"] < loose["d"] < loose["d_high"]
 
     def test_a_false_box_is_another_records_scaled_and_far_from_the_truth(self, policy, places, tmp_path) -> None:
         boxes = Material.open(load_recipe("ans_sft", [f"data={places}"]))
         probes = Probes(make_loop(policy, boxes, tmp_path), boxes, seed=0)
         wrong = probes.wrong_annotation(generator())
         assert wrong is not None and wrong["n"] == 2
+        rng = random.Random(0)
+        near = [one.model_copy(update={"annotation": [2, 2, 20, 14]}) for one in boxes.val]  # IoU 2/3 of the other
+        probes.material = replace(boxes, val=tuple(near), train=boxes.train[:1])
+        assert boxes.train[0].annotation == [2, 2, 20, 20]
+        assert probes._false(boxes.train[0], rng) is None
 
 
 def test_facts_are_counted_against_the_world(tmp_path: Path) -> None:

@@ -19,3 +19,4 @@ def test_boxes_are_scaled_to_the_picture_and_other_annotations_are_kept():
         {"label": "car", "box": [20, 10, 60, 20]}
     ]
     assert _scaled(row([], 100, 100), here) == []
+    assert _scaled(row(["left", "up"], 100, 100), here) == ["left", "up"]

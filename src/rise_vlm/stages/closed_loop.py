@@ -22,11 +22,14 @@ from rise_vlm.recipes.schema import ClosedLoop
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog, read_rows
 from rise_vlm.stages.grounding import Grounder
-from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict, count
+from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict, count, pays
 from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss
 from rise_vlm.stages.probes import Facts, Probes
 from rise_vlm.stages.prompter import Prompter
+
+RECONSTRUCTOR = "reconstructor"
+"""Folder of the moving average that reconstructs, beside ``model``; only with ``reconstruct.reconstructor=ema``."""
 
 
 def run(context: Context) -> Summary:
@@ -37,12 +40,15 @@ def run(context: Context) -> Summary:
         policy = stack.enter_context(context.policy(context.models.start, trains=True, reference=reference))
         loop = make_reward(context, policy, stack)
         if settings.reconstruct.reconstructor != "policy":
-            loop.shadow = Shadow(policy)
+            loop.shadow = Shadow(policy, follows=settings.reconstruct.reconstructor == "ema")
         work = ClosedLoopWork(context, policy, loop)
         train(policy, work, context.train, context.folder, "closed loop")
         policy.model.eval()
         final = work.probes.reconstruction(context.generator("probes at the end"))
         wrong = work.probes.wrong_annotation(context.generator("wrong annotations"))
+        if loop.shadow is not None and settings.reconstruct.reconstructor == "ema":
+            with loop.shadow.worn():
+                policy.save(context.folder / RECONSTRUCTOR)  # the harvest judges with it, as the loop did
         context.meter.save()
         work.log.finish()
     return {"model": "model", "probes": final, "wrong_annotation": wrong, "training": _means(context)}
@@ -153,13 +159,13 @@ class ClosedLoopWork:
         return scored
 
     def _answer_rewards(self, verdict: Verdict) -> list[float]:
-        factor = self.settings.leak_factor if verdict.leaks else 1.0
-        weight = self.settings.format_weight
+        factor, weight = pays(self.settings, verdict.text, verdict.leaks)
         rebuilt = verdict.rebuilt
         return [s * factor + weight * (v is not None) for s, v in zip(rebuilt.scores, rebuilt.values, strict=True)]
 
     def _metrics(self, records: list[Record], verdicts: list[list[Verdict]], rewards: torch.Tensor) -> dict[str, float]:
         flat = [verdict for group in verdicts for verdict in group]
+        scores = torch.tensor([[verdict.score for verdict in group] for group in verdicts])
         facts = Facts()
         for record, group in zip(records, verdicts, strict=True):
             for verdict in group:
@@ -170,7 +176,9 @@ class ClosedLoopWork:
             "parsed": _mean([verdict.rebuilt.parsed for verdict in flat]),
             "leak_rate": _mean([bool(verdict.leaks) for verdict in flat]),
             "length": _mean([verdict.words for verdict in flat]),
-            "zero_spread": 1.0 - float(has_spread(rewards).float().mean()),
+            # The grounding term alone almost always spreads the reward, so the reconstruction is looked at by itself.
+            "zero_spread": 1.0 - float(has_spread(scores).float().mean()),
+            "reward_zero_spread": 1.0 - float(has_spread(rewards).float().mean()),
         }
         if self.loop.grounder is not None:
             metrics["grounding"] = _mean([verdict.grounding for verdict in flat])
@@ -186,7 +194,7 @@ def _rows(records: list[Record], verdicts: list[list[Verdict]]) -> list[dict[str
 def _means(context: Context) -> dict[str, float]:
     """Means over the whole training of what its metrics say about the rationales."""
     rows = list(read_rows(context.folder / "metrics.jsonl"))
-    names = ("reward", "reconstruction", "leak_rate", "length", "zero_spread", "grounding")
+    names = ("reward", "reconstruction", "leak_rate", "length", "zero_spread", "reward_zero_spread", "grounding")
     return {name: _mean([row[name] for row in rows if row.get(name) is not None]) for name in names}
 
 

@@ -4,7 +4,8 @@ The reasoner of the closed loop sees the annotation, so it could signal it by in
 catches. An invented fact is about as likely under any picture; a true one is likelier under its own. So, per token,
 log p(rationale | picture) - log p(rationale | another picture) under the frozen base model with a prompt that knows no
 label, clipped to [-clip, clip] and averaged over the tokens. The stop token does not count.
-Left out: the published loop has no such term (``grounding.weight=0``).
+This term is ours: the official code has none (``grounding.weight=0`` leaves it out).
+Left out: any other judge of truth, such as a detector or a larger model.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from rise_vlm.console import progress, say
 from rise_vlm.data import Record
 from rise_vlm.engine.sample import sample
 from rise_vlm.recipes.schema import Harvest
-from rise_vlm.stages.closed_loop import make_reward
+from rise_vlm.stages.closed_loop import RECONSTRUCTOR, make_reward
 from rise_vlm.stages.context import Context, Summary, batches
 from rise_vlm.stages.files import Row, append_rows, mend_rows, replace_rows, write_json
 from rise_vlm.stages.loop_reward import LoopReward, Verdict, count
@@ -43,6 +43,9 @@ def run(context: Context) -> Summary:
         loop = make_reward(context, policy, stack)
         if context.recipe.closed_loop.reconstruct.reconstructor == "frozen":
             loop.rebuilder = stack.enter_context(context.policy(context.models.start))
+        average = _moving_average(context)
+        if average is not None:
+            loop.rebuilder = stack.enter_context(context.policy(str(average)))
         _sample(context, loop, path)
     rows = mend_rows(path)
     settings = context.recipe.harvest
@@ -73,6 +76,14 @@ def run(context: Context) -> Summary:
         "facts": _facts(context, kept),
         "notes": notes,
     }
+
+
+def _moving_average(context: Context) -> Path | None:
+    """The model that reconstructed in the loop where that was a moving average, and a loop has run."""
+    if context.recipe.closed_loop.reconstruct.reconstructor != "ema" or "closed_loop" not in context.recipe.stages:
+        return None
+    folder = context.folders["closed_loop"] / RECONSTRUCTOR
+    return folder if folder.is_dir() else None
 
 
 def _conditions(settings: Harvest, blind: bool) -> str:

@@ -3,8 +3,10 @@
 reward = score x (leak factor if it leaks) [- score from an empty rationale] + format weight x parsed
          + grounding weight x grounding - length weight x excess
 
-The training uses ``reward``; the harvest uses ``worth``, which leaves the format out: there a rationale that cannot be
-read back is dropped anyway. Left out: sampling the rationales, and the gradient.
+A rationale that leaks gets no format and no positive grounding, an empty one no score either (``pays``): or else, in a
+group of honest misses, the leak would be the best of them and be trained. The training uses ``reward``; the harvest
+uses ``worth``, which leaves the format out: there a rationale that cannot be read back is dropped anyway.
+Left out: sampling the rationales, and the gradient.
 """
 
 from __future__ import annotations
@@ -81,17 +83,21 @@ class Verdict:
 
 
 class Shadow:
-    """A second set of the trainable weights, worn by the policy while it reconstructs: frozen, or following slowly."""
+    """A second set of the trainable weights, worn by the policy while it reconstructs: frozen, or following slowly.
 
-    def __init__(self, policy: Policy) -> None:
+    One that ``follows`` is kept in float32: in bfloat16 most of its small moves would be rounded away.
+    """
+
+    def __init__(self, policy: Policy, *, follows: bool = False) -> None:
         self.policy = policy
-        self.weights = {name: p.detach().clone() for name, p in policy.model.named_parameters() if p.requires_grad}
+        trained = {name: p.detach() for name, p in policy.model.named_parameters() if p.requires_grad}
+        self.weights = {name: p.to(torch.float32 if follows else p.dtype, copy=True) for name, p in trained.items()}
 
     def follow(self, decay: float) -> None:
         """Move towards the policy: weights = decay x weights + (1 - decay) x policy."""
         for name, parameter in self.policy.model.named_parameters():
             if name in self.weights:
-                self.weights[name].lerp_(parameter.detach(), 1 - decay)
+                self.weights[name].lerp_(parameter.detach().to(self.weights[name].dtype), 1 - decay)
 
     @contextmanager
     def worn(self) -> Iterator[None]:
@@ -99,7 +105,7 @@ class Shadow:
         parameters = {n: p for n, p in self.policy.model.named_parameters() if n in self.weights}
         own = {name: parameter.data for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
-            parameter.data = self.weights[name]
+            parameter.data = self.weights[name].to(parameter.dtype)
         try:
             yield
         finally:
@@ -195,10 +201,25 @@ class LoopReward:
         limit = settings.length.words
         excess = min(1.0, max(0, words - limit) / limit) if rollout.finished else 1.0
         leaks = self.leaks(record, rollout.text, prompt.text)
-        score = rebuilt.score * (settings.leak_factor if leaks else 1.0) - empty
-        worth = score + settings.grounding.weight * gain - settings.length.weight * excess
-        reward = worth + settings.format_weight * rebuilt.parsed
+        factor, form = pays(settings, rollout.text, leaks)
+        grounded = min(gain, 0.0) if leaks and settings.preset != "official" else gain
+        worth = rebuilt.score * factor - empty + settings.grounding.weight * grounded - settings.length.weight * excess
+        reward = worth + form * rebuilt.parsed
         return Verdict(rollout.text, words, leaks, rebuilt, gain, excess, empty, reward, worth)
+
+
+def pays(settings: ClosedLoop, rationale: str, leaks: Sequence[str]) -> tuple[float, float]:
+    """What a reconstruction's score is multiplied by, and the weight of its format.
+
+    Ours: no format for a leak, nothing at all for an empty rationale, from which only the prior is rebuilt. The
+    official code's preset pays the format in any case.
+    """
+    factor = settings.leak_factor if leaks else 1.0
+    if settings.preset == "official":
+        return factor, settings.format_weight
+    if not rationale.strip():
+        return 0.0, 0.0
+    return factor, 0.0 if leaks else settings.format_weight
 
 
 def count(meter: Meter, sampled: Sequence[Sequence[Rollout]]) -> None:
