@@ -1,11 +1,13 @@
 """SFT of the base model: on answers alone (ANS-SFT), harvested rationales (Inspire) or the dataset's own (CoT-SFT).
 
-Left out: mixing sources.
+A few rationales of a few records teach a form and not much else, so a source that covers little of the training set is
+told. Left out: mixing sources.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from rise_vlm.console import say
@@ -19,11 +21,17 @@ from rise_vlm.stages.prompter import Prompter
 from rise_vlm.stages.supervised import Supervised, Target, Unit, rotated, target
 from rise_vlm.tasks.base import bare_answer
 
+FEW_RECORDS, FEW_SHARE = 16, 0.2
+"""Rationales of fewer records, or of a smaller share of all, are worth a note."""
+
+TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
+
 
 def run(context: Context) -> Summary:
     """Leaves ``model/`` and ``metrics.jsonl``; with nothing harvested it leaves no model, and says so."""
     settings = context.recipe.sft
-    rationales = _rationales(context)
+    notes: list[str] = []
+    rationales = _rationales(context, notes)
     records = list(context.material.train)
     if rationales is not None:
         records = [record for record in records if rationales.get(record.id)]
@@ -31,8 +39,12 @@ def run(context: Context) -> Summary:
             root = context.material.dataset.root
             raise DataError(f"{root}: no training record has a 'rationale', which sft.source=rationales needs.")
         if not records:
-            say("sft: the harvest kept no rationale, so there is nothing to learn from; the base model goes on.")
-            return {"records": 0}
+            note = "sft: the harvest kept no rationale, so there is nothing to learn from; the base model goes on"
+            say(f"note: {note}.")
+            return {"records": 0, "notes": [note]}
+        notes += _few(len(records), len(context.material.train), settings.source)
+    for note in notes:
+        say(f"note: {note}.")
     steps = _steps(context.train, settings.epochs, len(records), settings.records_per_step)
     with context.policy(context.models.base, trains=True) as policy:
         unit = _Units(context, policy, records, rationales, settings.per_record, settings.records_per_step)
@@ -46,7 +58,23 @@ def run(context: Context) -> Summary:
             meter=context.meter,
         )
         train(policy, work, steps, context.folder, "sft")
-    return {"model": "model", "records": len(records), "steps": steps.steps, "source": settings.source}
+    return {"model": "model", "records": len(records), "steps": steps.steps, "source": settings.source, "notes": notes}
+
+
+def _few(records: int, train: int, source: str) -> list[str]:
+    """A note where ``source`` has rationales for too few of the ``train`` records."""
+    if records >= FEW_RECORDS and records >= FEW_SHARE * train:
+        return []
+    remedy = "add a 'rationale' to more training rows, or take sft.source=annotations"
+    if source == "harvest":
+        remedy = (
+            "lower harvest.threshold or harvest.gain, raise harvest.samples, set harvest.at_least=1, or warm up and "
+            "train the loop longer"
+        )
+    return [
+        f"sft: only {records} of {train} training records have a rationale to learn from (fewer than {FEW_RECORDS} "
+        f"records or {FEW_SHARE:.0%} of them), and the answers of the others are not learned: {remedy}"
+    ]
 
 
 class _Units:
@@ -80,13 +108,20 @@ class _Units:
         return target(self.policy, ("rationale", f"<think>{rationale}</think>"), ("answer", answer))
 
 
-def _rationales(context: Context) -> dict[str, list[str]] | None:
+def _rationales(context: Context, notes: list[str]) -> dict[str, list[str]] | None:
     """By record id; None where only answers are learned."""
     source = context.recipe.sft.source
     if source == "annotations":
         return None
     if source == "rationales":
-        return {record.id: [record.rationale] for record in context.material.train if record.rationale}
+        own = {record.id: record.rationale.strip() for record in context.material.train if record.rationale}
+        tagged = [id for id, text in own.items() if TAGS.search(text)]
+        if tagged:
+            notes.append(
+                f"sft: {len(tagged)} rationales of the dataset hold <think> or <answer> tags, which would teach "
+                f"malformed completions; they are left out, the first is of record '{tagged[0]}'"
+            )
+        return {id: [text] for id, text in own.items() if text and id not in tagged}
     found: dict[str, list[str]] = {}
     for row in read_rows(context.folders["harvest"] / "rationales.jsonl"):
         found.setdefault(row["id"], []).append(row["rationale"])

@@ -1,0 +1,83 @@
+"""What SFT learns from, and what it says when that is little."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from stage_kit import picture, small_recipe
+
+from rise_vlm.data import Card, DatasetWriter
+from rise_vlm.stages import sft
+from rise_vlm.stages.context import Context, Models
+from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.files import append_rows
+from rise_vlm.stages.material import Material
+
+
+def context_of(tmp_path: Path, rationales: list[str | None], monkeypatch, *overrides: str) -> Context:
+    """A context over records with these rationales; the training itself does nothing."""
+    with DatasetWriter(tmp_path / "data", Card(name="n", task="classification", classes=["red", "blue"])) as writer:
+        for i, text in enumerate(rationales):
+            writer.add("train", id=str(i), image=picture(i), annotation=["red", "blue"][i % 2], rationale=text)
+        writer.add("val", id="v", image=picture(900), annotation="red")
+        writer.add("test", id="t", image=picture(901), annotation="red")
+    recipe = small_recipe("ans_sft", tmp_path / "data", tmp_path / "model", *overrides)
+    monkeypatch.setattr(Context, "policy", lambda self, name, **how: nullcontext(object()))
+    monkeypatch.setattr(sft, "_Units", lambda *given: given)
+    monkeypatch.setattr(sft, "Supervised", lambda *given, **more: given)
+    monkeypatch.setattr(sft, "train", lambda *given: None)
+    folders = {"harvest": tmp_path}
+    return Context(recipe, Material.open(recipe), Models(*["m"] * 4), "sft", tmp_path, folders, Meter(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("having", "of", "told"),
+    [
+        (2, 27, "only 2 of 27 training records"),
+        (15, 15, "only 15 of 15"),
+        (16, 16, None),
+        (19, 100, "only 19 of 100"),
+        (20, 100, None),
+    ],
+)
+def test_a_source_that_covers_little_is_told_with_numbers_and_remedy(having, of, told) -> None:
+    for source, remedy in (("harvest", "harvest.gain"), ("rationales", "sft.source=annotations")):
+        notes = sft._few(having, of, source)
+        assert len(notes) == (told is not None)
+        assert all(told in note and remedy in note for note in notes)
+
+
+def test_the_note_is_said_and_stays_in_the_summary(tmp_path, monkeypatch, capsys) -> None:
+    context = context_of(tmp_path, ["a"] * 2 + [None] * 10, monkeypatch, "sft.source=rationales")
+    summary = sft.run(context)
+    assert summary["records"] == 2 and "only 2 of 12" in summary["notes"][0]
+    assert "only 2 of 12" in capsys.readouterr().err
+
+
+def test_annotations_cover_all_and_need_no_note(tmp_path, monkeypatch) -> None:
+    assert sft.run(context_of(tmp_path, [None] * 10, monkeypatch))["notes"] == []
+
+
+def test_a_harvest_of_few_records_is_told(tmp_path, monkeypatch) -> None:
+    context = context_of(tmp_path, [None] * 10, monkeypatch)
+    harvested = context.recipe.model_copy(update={"sft": context.recipe.sft.model_copy(update={"source": "harvest"})})
+    append_rows(tmp_path / "rationales.jsonl", [{"id": "3", "rationale": "a wall"}] * 2)
+    context = Context(
+        harvested, context.material, context.models, "sft", tmp_path, {"harvest": tmp_path}, context.meter
+    )
+    assert "only 1 of 10" in sft.run(context)["notes"][0]
+    (tmp_path / "rationales.jsonl").unlink()
+    nothing = sft.run(context)
+    assert "model" not in nothing and "base model goes on" in nothing["notes"][0]
+
+
+def test_rationales_with_tags_or_without_words_are_not_learned(tmp_path, monkeypatch) -> None:
+    texts = ["fine", "<think>no</think>", "  ", "so <ANSWER>red</ANSWER>", " trimmed "] + ["more"] * 15
+    context = context_of(tmp_path, texts, monkeypatch, "sft.source=rationales")
+    notes: list[str] = []
+    found = sft._rationales(context, notes)
+    assert found is not None and set(found) == {str(i) for i in range(20)} - {"1", "2", "3"}
+    assert found["4"] == ["trimmed"]
+    assert "2 rationales" in notes[0] and "'1'" in notes[0]
