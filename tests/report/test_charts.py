@@ -77,11 +77,15 @@ def test_names_of_lines_are_escaped() -> None:
     assert "<b>" not in svg and "<script>" not in svg and "&lt;b&gt;&amp;" in svg
 
 
-def test_the_histogram_colours_what_was_kept() -> None:
-    svg = str(histogram([0, 0.25, 0.5, 0.75, 1], [3, 5, 2, 1], 0.5, "rewards"))
-    assert svg.count('class="column kept"') == 2 and svg.count('class="column"') == 2
-    assert "kept from 0.50" in svg
-    assert "kept" not in str(histogram([0, 1], [0], None, "rewards"))
+def test_the_histogram_colours_what_was_kept_and_nothing_else() -> None:
+    svg = str(histogram([0, 0.25, 0.5, 0.75, 1], [3, 5, 2, 4], 0.5, "worth", [0, 1, 2, 0]))
+    assert svg.count('class="column"') == 4 and svg.count('class="column kept"') == 2
+    heights = dict(re.findall(r'class="column kept" x="([\d.]+)"[^>]* height="([\d.]+)"', svg))
+    whole = dict(re.findall(r'class="column" x="([\d.]+)"[^>]* height="([\d.]+)"', svg))
+    shares = [float(height) / float(whole[x]) for x, height in heights.items()]
+    assert [round(share, 1) for share in shares] == [0.2, 1.0]
+    assert "threshold 0.50" in svg
+    assert "kept" not in str(histogram([0, 1], [4], 0.1, "worth"))
 
 
 def test_numbers_are_short_and_a_missing_one_is_a_dash() -> None:

@@ -191,3 +191,32 @@ def test_the_report_needs_no_torch(make_run: MakeRun) -> None:
     code += f"write_report(Path({str(make_run())!r})); sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(Path(rise_vlm.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
+
+
+def test_the_harvest_shows_what_was_kept_and_why_the_others_were_not(make_run: MakeRun) -> None:
+    run = make_run()
+    bars = {"edges": [0, 0.5, 1], "counts": [32, 8], "kept": [0, 3], "threshold": 0.6}
+    bars["dropped"] = {"leak": 4, "no gain over other records": 33}
+    (run / "stages/01-closed_loop/histogram.json").write_text(json.dumps(bars))
+    page = page_of(run)
+    assert len([a for a in page.all("rect") if a.get("class") == "column kept"]) == 1
+    assert "Dropped: no gain over other records 33, leak 4." in page.words
+    assert "of 40 rationales, by threshold 0.60" in page.words
+
+
+def test_a_harvest_where_none_passed_says_so(make_run: MakeRun) -> None:
+    run = make_run()
+    results = json.loads((run / "results.json").read_text())
+    results["harvest"] |= {"fallback": True, "gain": 0.05}
+    (run / "results.json").write_text(json.dumps(results))
+    words = page_of(run).words
+    assert "none passed, so the best of each record were taken" in words and "by threshold" not in words
+
+
+def test_the_controls_are_shown_with_their_number_and_interval(make_run: MakeRun) -> None:
+    run = make_run()
+    results = json.loads((run / "results.json").read_text())
+    results["loop"] |= {"n": 32, "differences": {"shuffled": {"mean": 0.17, "interval": [0.1, 0.25]}, "empty": {}}}
+    (run / "results.json").write_text(json.dumps(results))
+    words = page_of(run).words
+    assert "32 records" in words and "rebuilt is +0.17 [+0.10, +0.25] from it" in words

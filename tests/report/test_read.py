@@ -75,7 +75,17 @@ def test_a_series_holds_only_finite_numbers() -> None:
     assert Stage("", "s", rows).series("x") == [(1.0, 1.0), (6.0, 2.0)]
 
 
-@pytest.mark.parametrize("bad", [{}, {"edges": [0, 1], "counts": [1, 2]}, {"edges": [0, "x"], "counts": [1]}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"edges": [0, 1], "counts": [1, 2]},
+        {"edges": [0, "x"], "counts": [1]},
+        {"edges": [0, 1], "counts": [1], "kept": [1, 1]},
+        {"edges": [0, 1], "counts": [1], "kept": [2]},
+        {"edges": [0, 1], "counts": [1], "kept": "all"},
+    ],
+)
 def test_a_broken_histogram_is_told(tmp_path: Path, bad: dict[str, object]) -> None:
     (tmp_path / "stages/01-harvest").mkdir(parents=True)
     (tmp_path / "stages/01-harvest/histogram.json").write_text(json.dumps(bad))

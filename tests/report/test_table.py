@@ -86,6 +86,7 @@ def test_the_headline_claims_no_more_than_the_intervals_allow() -> None:
 
 def test_the_headline_says_when_nothing_is_above_the_floor() -> None:
     floors = [{"name": name, "split": "test", "metrics": {"score": x}} for name, x in (("mean", 0.6), ("uniform", 0.5))]
+    floors += [{"name": "additive", "split": "test", "metrics": {"score": 0.9}, "blind": False}]
     floors += [{"name": "ceiling", "split": "test", "metrics": {"score": 0.3}}]
     assert headline(table_of(entry("rise", 0.4), floors=floors)) == [
         "On test, nothing is above the floor (uniform, 0.500)."

@@ -127,31 +127,37 @@ def line_chart(lines: Sequence[Line], *, share: bool = False, label: str = "") -
     return _svg([*parts, *_names(plot, ends)], label)
 
 
-def histogram(edges: Sequence[float], counts: Sequence[float], threshold: float | None, label: str) -> Markup:
-    """Bars of ``counts`` between ``edges``; those above ``threshold`` in the accent colour, the threshold as a line."""
+def histogram(
+    edges: Sequence[float],
+    counts: Sequence[float],
+    threshold: float | None,
+    label: str,
+    kept: Sequence[float] | None = None,
+) -> Markup:
+    """Bars of ``counts`` between ``edges``, the ``kept`` of each in the accent colour; the threshold is a line."""
     marks = ticks(0, max([*counts, 1.0]), 4)
     plot = Plot((edges[0], edges[-1]), (0.0, marks[-1]))
     parts = [_grid(plot, marks, digits=0)]
-    for (left, right), count in zip(pairwise(edges), counts, strict=True):
-        (x0, y), (x1, floor) = plot.place(left, count), plot.place(right, 0)
-        kept = threshold is not None and (left + right) / 2 >= threshold
-        parts.append(
-            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-                "column kept" if kept else "column",
-                round(x0 + 0.5, 1),
-                y,
-                round(max(x1 - x0 - 1, 0.5), 1),
-                round(max(floor - y, 0), 1),
-            )
-        )
+    for span, count, part in zip(pairwise(edges), counts, kept or [0.0] * len(counts), strict=True):
+        parts.append(_column(plot, span, count, "column"))
+        if part:
+            parts.append(_column(plot, span, part, "column kept"))
     shown = [mark for mark in ticks(*plot.across) if edges[0] <= mark <= edges[-1]]
     parts += [_label(plot.place(mark, 0)[0], HEIGHT - 6, number(mark, 2), "middle") for mark in shown]
     if threshold is not None and edges[0] <= threshold <= edges[-1]:
         x = plot.place(threshold, 0)[0]
         parts.append(Markup('<path class="threshold" d="M{} {}V{}"/>').format(x, TOP, HEIGHT - BOTTOM))
         side, anchor = (x - 5, "end") if x > WIDTH / 2 else (x + 5, "start")
-        parts.append(_label(side, TOP + 9, f"kept from {number(threshold, 2)}", anchor))
+        parts.append(_label(side, TOP + 9, f"threshold {number(threshold, 2)}", anchor))
     return _svg(parts, label)
+
+
+def _column(plot: Plot, span: Point, count: float, css: str) -> Markup:
+    (x0, y), (x1, floor) = plot.place(span[0], count), plot.place(span[1], 0)
+    width, height = round(max(x1 - x0 - 1, 0.5), 1), round(max(floor - y, 0), 1)
+    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
+        css, round(x0 + 0.5, 1), y, width, height
+    )
 
 
 def _svg(parts: Sequence[Markup], label: str) -> Markup:

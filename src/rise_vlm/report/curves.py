@@ -68,8 +68,8 @@ LOOP = (
     Measure("Leak rate", "Rationales that give the annotation away.", (("leak_rate", "leaks", "accent"),), share=True),
     Measure(
         "Groups without spread",
-        "All rollouts got the same reward: nothing to learn.",
-        (("zero_spread", "share", "accent"),),
+        "All rationales of a record were rebuilt equally well, or got the same reward.",
+        (("zero_spread", "rebuilt", "accent"), ("reward_zero_spread", "reward", "muted")),
         share=True,
     ),
     Measure("Length", "Words per rationale.", (("length", "words", "accent"),)),

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from rise_vlm.console import duration
 from rise_vlm.errors import UserError
 from rise_vlm.report.charts import histogram, number
-from rise_vlm.report.curves import loop_charts, training_charts
+from rise_vlm.report.curves import Chart, loop_charts, training_charts
 from rise_vlm.report.gallery import gallery, total
-from rise_vlm.report.read import Run, read_run
+from rise_vlm.report.read import Histogram, Run, read_run
 from rise_vlm.report.table import Table, arm_name, build_table, headline, split_name
 from rise_vlm.tasks import higher_is_better
 
@@ -77,7 +77,6 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
     colours = _colours(arms)
     judged = "rise" if "rise" in arms else (arms[-1] if arms else "")
     harvest = results.harvest or {}
-    bars = run.histogram
     items = gallery(run.predictions, arms, judged, limit=limit, roots=run.data_roots, classes=_classes(run))
     splits = list(dict.fromkeys([*(table.splits if table else []), *_splits(run)]))
     questions = {item.question for item in items}
@@ -95,7 +94,7 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
         "colour": lambda arm: colours.get(arm, "a7"),
         "tiles": _tiles(results.loop or {}, harvest),
         "loop": loop_charts(run),
-        "harvest": histogram(bars.edges, bars.counts, bars.threshold, "Rewards of all rationales") if bars else None,
+        "harvest": _harvest(run.histogram),
         "training": training_charts(run, lambda arm: colours.get(arm, "a3")),
         "items": items,
         "question": questions.pop() if len(questions) == 1 else "",
@@ -154,24 +153,56 @@ def _classes(run: Run) -> list[str]:
     return list(run.results.data.classes) or (list(run.card.classes) if run.card else [])
 
 
-def _tiles(loop: Mapping[str, Any], harvest: Mapping[str, float | None]) -> list[tuple[str, str, str]]:
+def _harvest(bars: Histogram | None) -> Chart | None:
+    """The histogram with what was kept of each bar, and why the others were not."""
+    if bars is None:
+        return None
+    note = "Worth of all sampled rationales" + ("; the coloured ones were kept." if bars.kept else ".")
+    reasons = sorted(bars.dropped.items(), key=lambda pair: -pair[1])
+    listed = ", ".join(f"{reason} {number(count, 0)}" for reason, count in reasons if count)
+    note += f" Dropped: {listed}." if listed else ""
+    label = "Worth of all rationales"
+    return Chart("Harvest", note, histogram(bars.edges, bars.counts, bars.threshold, label, bars.kept))
+
+
+def _above(loop: Mapping[str, Any], name: str) -> str:
+    """How far the real rationale's score is above that of ``name``, with its interval, where the results say so."""
+    found = (loop.get("differences") or {}).get(name) or {}
+    mean, interval = found.get("mean"), found.get("interval")
+    if not isinstance(mean, int | float) or not isinstance(interval, list | tuple) or len(interval) != 2:
+        return ""
+    return f"; rebuilt is {mean:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}] from it"
+
+
+def _selection(harvest: Mapping[str, Any]) -> str:
+    """By which conditions rationales were kept."""
+    if harvest.get("fallback"):
+        return "; none passed, so the best of each record were taken"
+    named = [(name, harvest.get(name)) for name in ("threshold", "gain")]
+    listed = " and ".join(f"{name} {number(value, 2)}" for name, value in named if value is not None)
+    return f", by {listed}" if listed else ""
+
+
+def _tiles(loop: Mapping[str, Any], harvest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(value, name, explanation) of each figure of the loop that was measured."""
     rebuilt, facts = loop.get("reconstruction") or {}, loop.get("facts") or {}
     real, first = "score of the annotation rebuilt from the rationale", (loop.get("before") or {}).get("real")
+    records = loop.get("n")
+    real += f", {number(records, 0)} records" if isinstance(records, int | float) else ""
+    other = "the same, from another picture's rationale" + _above(loop, "shuffled")
     tiles = [
         (rebuilt.get("real"), "rebuilt", real if first is None else f"{real}; {number(first, 2)} before the loop"),
-        (rebuilt.get("shuffled"), "from another's", "the same, from another picture's rationale"),
-        (rebuilt.get("empty"), "from nothing", "the same, from an empty rationale"),
+        (rebuilt.get("shuffled"), "from another's", other),
+        (rebuilt.get("empty"), "from nothing", "the same, from an empty rationale" + _above(loop, "empty")),
         (loop.get("wrong_annotation"), "wrong annotation", "how well a wrong annotation could be argued for"),
         (facts.get("precision"), "true", "share of the stated facts that are true"),
         (facts.get("recall"), "stated", "share of the true facts that are stated"),
         (loop.get("leak_rate"), "leaks", "share of rationales that give the annotation away"),
-        (loop.get("zero_spread"), "without spread", "share of groups that taught nothing"),
+        (loop.get("zero_spread"), "without spread", "share of groups whose rationales were all rebuilt equally well"),
     ]
     shown = [(number(value, 2), name, note) for value, name, note in tiles if isinstance(value, int | float)]
     if harvest.get("kept") is not None:
-        sampled, threshold = number(harvest.get("sampled"), 0), harvest.get("threshold")
-        note = f"of {sampled} rationales" + ("" if threshold is None else f", those from {number(threshold, 2)} up")
+        note = f"of {number(harvest.get('sampled'), 0)} rationales" + _selection(harvest)
         shown.append((number(harvest["kept"], 0), "kept", note))
     return shown
 

@@ -60,10 +60,11 @@ class ArmResult(_Piece):
 
 
 class Floor(_Piece):
-    """What answering without looking scores on one split."""
+    """What answering without looking scores on one split; one that is not ``blind`` knows what a world has drawn."""
 
     name: str
     split: str
+    blind: bool = True
     metrics: dict[str, float | None] = {}
 
 
@@ -97,11 +98,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Rewards of the sampled rationales: ``edges`` has one entry more than ``counts``."""
+    """Worth of the sampled rationales: ``edges`` has one entry more than ``counts`` and ``kept``.
+
+    ``kept`` is None where the file does not say how many of each bin were; ``dropped`` counts the others by reason.
+    """
 
     edges: list[float]
     counts: list[float]
     threshold: float | None
+    kept: list[float] | None = None
+    dropped: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -182,7 +188,19 @@ def _read_histogram(path: Path) -> Histogram:
         raise UserError(f"{path} must hold 'edges' and 'counts', both lists of numbers.", exit_code=1) from error
     if len(edges) != len(counts) + 1 or not all(map(math.isfinite, edges + counts)):
         raise UserError(f"{path}: 'edges' must hold one number more than 'counts', all finite.", exit_code=1)
-    return Histogram(edges, counts, _number(value.get("threshold")))
+    dropped = value.get("dropped") if isinstance(value.get("dropped"), dict) else {}
+    reasons = {str(reason): number for reason, count in dropped.items() if (number := _number(count)) is not None}
+    return Histogram(edges, counts, _number(value.get("threshold")), _kept(path, value.get("kept"), counts), reasons)
+
+
+def _kept(path: Path, value: Any, counts: list[float]) -> list[float] | None:
+    if value is None:
+        return None
+    kept = [_number(count) for count in value] if isinstance(value, list) else []
+    known = [count for count in kept if count is not None]
+    if len(known) != len(counts) or any(part > whole for part, whole in zip(known, counts, strict=True)):
+        raise UserError(f"{path}: 'kept' must hold as many numbers as 'counts', none above its count.", exit_code=1)
+    return known
 
 
 def _read_results(path: Path) -> Results:

@@ -48,6 +48,7 @@ class Row:
     name: str
     cells: dict[tuple[str, str], Cell]
     floor: bool = False
+    blind: bool = True
     cost: Cost | None = None
 
 
@@ -93,11 +94,16 @@ def build_table(results: Results) -> Table | None:
 
 
 def headline(table: Table) -> list[str]:
-    """One honest sentence per split: who is ahead on the main metric, whether the ranges overlap, what beats nobody."""
+    """One honest sentence per split: who is ahead on the main metric, whether the ranges overlap, what beats nobody.
+
+    Only blind floors count as such: one that knows what a world has drawn is no measure of looking.
+    """
     sentences = []
     for split in table.splits:
         ranked = _ranked((row for row in table.rows if not row.floor), split, table.main)
-        floors = _ranked((row for row in table.rows if row.floor and row.key != CEILING), split, table.main)
+        floors = _ranked(
+            (row for row in table.rows if row.floor and row.blind and row.key != CEILING), split, table.main
+        )
         where = SPLIT_NAMES.get(split, split) if len(table.splits) > 1 else f"On {split}"
         if ranked and floors and (ranked[0][1].value or 0.0) <= (floors[-1][1].value or 0.0):
             name, cell = floors[-1]
@@ -159,7 +165,7 @@ def _floors(results: Results, splits: Sequence[str], metrics: Sequence[str]) -> 
     for floor in results.floors or ():
         name = floor.name.replace("_", " ")
         row = rows.setdefault(
-            floor.name, Row(floor.name, name, {(s, m): Cell() for s in splits for m in metrics}, True)
+            floor.name, Row(floor.name, name, {(s, m): Cell() for s in splits for m in metrics}, True, floor.blind)
         )
         for metric, value in floor.metrics.items():
             if (floor.split, metric) in row.cells:

@@ -17,6 +17,7 @@ from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.material import Material
 
 FORMAT = 1
+ELSEWHERE = ("arms", "probes", "wrong_annotation", "notes")
 Done = Mapping[str, dict[str, Any]]
 """By stage, the content of its ``done.json``."""
 
@@ -50,8 +51,8 @@ def build_results(
         "loop": _loop(done, folders),
         "harvest": _harvest(done),
         "stages": {stage: {"cost": one["cost"], "summary": _brief(one["summary"])} for stage, one in done.items()},
-        "notes": list(material.notes),
-        "environment": environment(command, started, recipe.policy.precision),
+        "notes": [*material.notes, *stage_notes(recipe, material, done)],
+        "environment": environment(command, started, _precision(recipe)),
     }
 
 
@@ -63,6 +64,45 @@ def floors(material: Material) -> list[dict[str, Any]]:
         for split, records in material.tests.items()
         for name, score in material.task.floors([record.annotation for record in records], train).items()
     ]
+
+
+def stage_notes(recipe: Recipe, material: Material, done: Done) -> list[str]:
+    """What a reader of the figures should know of the stages: what they noted, and what follows from their figures."""
+    notes = [note for one in done.values() for note in one["summary"].get("notes", ())]
+    if "closed_loop" in done:
+        notes += _unread(done["closed_loop"]["summary"]["probes"])
+    if "evaluate" in done and len(recipe.stages) > 1 and not {"sft", "grpo"} & set(recipe.stages):
+        trained = ", ".join(stage for stage in recipe.stages if stage != "evaluate")
+        notes.append(f"evaluate: the base model was judged, since {trained} train none that answers; add sft or grpo")
+    if material.tests and not material.train:
+        notes.append("floors: there is no training split, so those that are learned are learned from the test labels")
+    return notes
+
+
+def _unread(probes: Mapping[str, Any]) -> list[str]:
+    """A note where a rationale is rebuilt no better than another record's: then the loop has said nothing."""
+    low, high = probes.get("real_shuffled_low"), probes.get("real_shuffled_high")
+    if low is None or high is None or low > 0:
+        return []
+    real, empty, shuffled = (probes[name] for name in ("real", "empty", "shuffled"))
+    figures = f"real {real:.3f}, empty {empty:.3f}, shuffled {shuffled:.3f}"
+    measured = f"real - shuffled {probes['real_shuffled']:+.3f} [{low:+.3f}, {high:+.3f}] on {probes['n']:.0f} records"
+    if probes.get("real_empty_low", 0.0) <= 0:
+        finding = f"the reconstructor does not read the rationale: {figures} agree within noise"
+    else:
+        finding = f"the rationales say nothing about their own records: {figures}, real and shuffled agree within noise"
+    remedy = "warm up or train the loop longer; where the interval is wide, raise probes.records"
+    return [f"closed_loop: {finding} ({measured}): {remedy}"]
+
+
+def _precision(recipe: Recipe) -> str:
+    """What the models computed in; ``auto`` is resolved."""
+    import torch
+
+    from rise_vlm.policy.loading import pick_dtype
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return str(pick_dtype(recipe.policy.precision, device)).removeprefix("torch.")
 
 
 def _data(material: Material) -> dict[str, Any]:
@@ -79,18 +119,33 @@ def _loop(done: Done, folders: Mapping[str, Path]) -> dict[str, Any] | None:
     summary = done["closed_loop"]["summary"]
     probes, wrong = summary["probes"], summary["wrong_annotation"]
     first = next(iter(read_rows(folders["closed_loop"] / "metrics.jsonl")), {})
+    training = summary["training"]
     return {
         "reconstruction": {name: probes.get(name) for name in ("real", "empty", "shuffled")},
         "before": {name: first.get(f"probe_{name}") for name in ("real", "empty", "shuffled")},
+        "n": probes.get("n"),
+        "differences": _differences(probes, ""),
+        "differences_before": _differences(first, "probe_"),
         "leak_rate": probes["leak_rate"],
         "length": probes["length"],
         "grounding": probes.get("grounding"),
-        "zero_spread": summary["training"]["zero_spread"],
+        "zero_spread": training["zero_spread"],
+        "reward_zero_spread": training.get("reward_zero_spread"),
         "facts": _facts(probes, ""),
         "facts_before": _facts(first, "probe_"),
         "wrong_annotation": wrong and wrong["false_score"],
         "wrong_annotation_detail": wrong,
     }
+
+
+def _differences(figures: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:
+    """How far the real rationale's score is above that of another's and of none, with the paired intervals."""
+    found: dict[str, Any] = {}
+    for name in ("shuffled", "empty"):
+        mean, low, high = (figures.get(f"{prefix}real_{name}{end}") for end in ("", "_low", "_high"))
+        if mean is not None:
+            found[name] = {"mean": mean, "interval": None if low is None else [low, high]}
+    return found or None
 
 
 def _facts(figures: Mapping[str, Any], prefix: str) -> dict[str, float] | None:
@@ -102,14 +157,14 @@ def _harvest(done: Done) -> dict[str, Any] | None:
     if "harvest" not in done:
         return None
     summary = done["harvest"]["summary"]
-    names = ("sampled", "kept", "threshold", "records", "of_records")
+    names = ("sampled", "kept", "threshold", "gain", "records", "of_records", "fallback", "dropped")
     facts = summary["facts"] or {}
-    return {name: summary[name] for name in names} | {f"facts_{name}": value for name, value in facts.items()}
+    return {name: summary.get(name) for name in names} | {f"facts_{name}": value for name, value in facts.items()}
 
 
 def _brief(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's summary without what stands elsewhere in the results."""
-    return {name: value for name, value in summary.items() if name not in ("arms", "probes", "wrong_annotation")}
+    return {name: value for name, value in summary.items() if name not in ELSEWHERE}
 
 
 def environment(command: str, started: float, precision: str) -> dict[str, Any]:
@@ -146,10 +201,11 @@ def _cpu() -> str:
 
 def merge_results(parts: Sequence[Mapping[str, Any]], extra_floors: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """One ``results.json`` for several arms on the same data: their arms in order, the loop and harvest of the arm that
-    has them, each floor once."""
+    has them, each floor once. ``extra_floors`` are a world's own, which know what was drawn: they are not blind."""
     whole = dict(parts[0])
+    whole["recipe"] = " + ".join(dict.fromkeys(part["recipe"] for part in parts))
     whole["arms"] = [arm for part in parts for arm in part["arms"]]
-    whole["floors"] = [*parts[0]["floors"], *extra_floors]
+    whole["floors"] = [*parts[0]["floors"], *({**floor, "blind": False} for floor in extra_floors)]
     whole["loop"] = next((part["loop"] for part in parts if part["loop"]), None)
     whole["harvest"] = next((part["harvest"] for part in parts if part["harvest"]), None)
     whole["stages"] = {part["recipe"]: part["stages"] for part in parts}

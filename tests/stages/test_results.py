@@ -1,0 +1,92 @@
+"""``results.json``: what the stages noted, and what follows from their figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rise_vlm.recipes import load_recipe
+from rise_vlm.stages.files import append_rows
+from rise_vlm.stages.material import Material
+from rise_vlm.stages.results import build_results, merge_results, stage_notes
+
+COST = {"seconds": 1.0, "rollouts": 2, "tokens": 3, "peak_mb": 4.0}
+
+
+def probes(shuffled: tuple[float, float, float], empty: tuple[float, float, float], n: int = 32) -> dict[str, float]:
+    """The controls at the loop's end, from the differences of real to the others and their intervals."""
+    found = {"n": float(n), "real": 0.6, "shuffled": 0.6 - shuffled[0], "empty": 0.6 - empty[0]}
+    for name, triple in (("real_shuffled", shuffled), ("real_empty", empty)):
+        found |= dict(zip((name, f"{name}_low", f"{name}_high"), triple, strict=True))
+    return found | {"leak_rate": 0.0, "length": 20.0}
+
+
+def done_loop(figures: dict[str, float], **harvest: Any) -> dict[str, dict[str, Any]]:
+    loop = {"probes": figures, "wrong_annotation": None, "training": {"zero_spread": 0.9, "reward_zero_spread": 0.1}}
+    kept = {"sampled": 40, "kept": 4, "records": 4, "of_records": 4, "threshold": 0.5, "gain": 0.05, "fallback": True}
+    kept |= {"dropped": {"leak": 30, "cut off": 6}, "facts": None, "notes": ["harvest: no rationale passed"], **harvest}
+    return {"closed_loop": {"cost": COST, "summary": loop}, "harvest": {"cost": COST, "summary": kept}}
+
+
+@pytest.fixture
+def material(classes: Path) -> Material:
+    return Material.open(load_recipe("ans_sft", [f"data={classes}"]))
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "empty", "told"),
+    [
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "does not read the rationale"),
+        ((0.02, -0.03, 0.06), (0.01, -0.02, 0.05), "does not read the rationale"),
+        ((0.02, -0.03, 0.06), (0.6, 0.5, 0.7), "say nothing about their own records"),
+        ((0.2, 0.1, 0.3), (0.0, -0.1, 0.1), None),
+    ],
+)
+def test_a_reconstructor_that_does_not_read_is_told(material, shuffled, empty, told) -> None:
+    recipe = load_recipe("rise", ["stages=[closed_loop, harvest]"])
+    notes = [
+        note for note in stage_notes(recipe, material, done_loop(probes(shuffled, empty))) if "closed_loop" in note
+    ]
+    assert len(notes) == (told is not None)
+    assert all(told in note and "32 records" in note for note in notes)
+
+
+def test_one_control_record_is_too_few_to_say_anything(material) -> None:
+    figures = {"n": 1.0, "real": 0.5, "empty": 0.5, "real_empty": 0.0, "leak_rate": 0.0, "length": 3.0}
+    recipe = load_recipe("rise", ["stages=[closed_loop, harvest]"])
+    assert stage_notes(recipe, material, done_loop(figures)) == ["harvest: no rationale passed"]
+
+
+def test_controls_come_with_their_number_and_intervals_and_the_harvest_with_its_reasons(material, tmp_path) -> None:
+    done = done_loop(probes((0.1, 0.05, 0.15), (0.2, 0.1, 0.3)))
+    before = {f"probe_{name}": value for name, value in probes((0.0, -0.1, 0.1), (0.0, -0.1, 0.1), n=31).items()}
+    append_rows(tmp_path / "metrics.jsonl", [before])
+    recipe = load_recipe("rise", ["stages=[closed_loop, harvest]"])
+    results = build_results(recipe, material, done, {"closed_loop": tmp_path}, "rise run", 0.0)
+    loop = results["loop"]
+    assert loop["n"] == 32
+    assert loop["differences"]["shuffled"] == {"mean": 0.1, "interval": [0.05, 0.15]}
+    assert loop["differences_before"]["empty"] == {"mean": 0.0, "interval": [-0.1, 0.1]}
+    assert (loop["zero_spread"], loop["reward_zero_spread"]) == (0.9, 0.1)
+    harvest = results["harvest"]
+    assert harvest["fallback"] is True and harvest["dropped"] == {"leak": 30, "cut off": 6} and harvest["gain"] == 0.05
+    assert "harvest: no rationale passed" in results["notes"]
+    assert results["environment"]["precision"] in ("float32", "bfloat16")
+
+
+def test_an_evaluation_of_the_base_model_under_a_recipes_name_is_told(material) -> None:
+    done = {"warm_up": {"cost": COST, "summary": {}}, "evaluate": {"cost": COST, "summary": {"arms": []}}}
+    assert any("base model was judged" in note for note in
+               stage_notes(load_recipe("rise", ["stages=[warm_up, evaluate]"]), material, done))  # fmt: skip
+    assert stage_notes(load_recipe("zero_shot"), material, {"evaluate": done["evaluate"]}) == []
+    assert stage_notes(load_recipe("ans_sft"), material, {"evaluate": done["evaluate"]}) == []
+
+
+def test_merged_results_name_all_recipes_and_mark_floors_that_are_not_blind() -> None:
+    part = {"arms": [], "loop": None, "harvest": None, "stages": {}, "notes": ["same"]}
+    parts = [{**part, "recipe": name, "floors": [{"name": "uniform", "split": "test"}]} for name in ("a", "b")]
+    whole = merge_results(parts, [{"name": "additive", "split": "test"}])
+    assert whole["recipe"] == "a + b" and whole["notes"] == ["same"]
+    assert [floor.get("blind", True) for floor in whole["floors"]] == [True, False]
