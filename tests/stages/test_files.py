@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rise_vlm.errors import DataError
 from rise_vlm.stages.files import (
     RolloutLog,
     append_rows,
@@ -69,6 +70,33 @@ def test_a_file_cut_anywhere_gives_its_whole_rows_and_takes_new_ones(cut: int) -
         assert len(kept) == whole[:cut].count(b"\n")
         append_rows(path, [{"n": "new"}])
         assert list(read_rows(path)) == [*kept, {"n": "new"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"my notes\nline two", 1),
+        (b"\xff\xd8\xff\xe0 a picture\n\x00\x01", 1),
+        (b'{"n": 1}\n{"n": 2\n{"n": 3}\n', 2),
+        (b'{"n": 1}\n[2]\n{"n": 3', 2),
+        (b'{"n": 1}\n\xff\xfe\n', 2),
+    ],
+)
+def test_a_bad_line_that_no_kill_can_leave_is_told_and_the_file_is_left_alone(
+    tmp_path: Path, content: bytes, line: int
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"rows.jsonl, line {line}"):
+        mend_rows(path)
+    assert path.read_bytes() == content
+
+
+def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"n": 1}\n' + b'{"n": "' + b"x" * 200_000)
+    assert mend_rows(path) == [{"n": 1}]
+    assert path.read_bytes() == b'{"n": 1}\n'
 
 
 def test_a_log_drops_the_steps_that_are_repeated(tmp_path: Path) -> None:

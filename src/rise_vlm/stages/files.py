@@ -1,6 +1,7 @@
 """Files that survive a kill: JSON written whole or not at all, JSONL that is only ever appended to.
 
-A process killed while appending leaves a torn last line, which reading drops. Left out: locking; one run, one process.
+A process killed while appending leaves a torn last line, which reading drops. Any other line that is not a row was
+damaged or was never ours: that is told, never dropped. Left out: locking; one run, one process.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from rise_vlm.errors import DataError
 
 Row = dict[str, Any]
 
@@ -42,17 +45,33 @@ def read_json(path: Path) -> Any | None:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The whole rows of a JSONL file; a torn line is dropped, an absent file has none."""
+    """The rows of a JSONL file in order; a torn last line is dropped, an absent file has none.
+
+    Raises:
+        DataError: a line, not torn by a kill, that is no JSON object; the message names file and line.
+    """
     if not path.is_file():
         return
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and line.endswith("\n"):
-                yield row
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            row = _row(line)
+            if row is None:
+                raise DataError(
+                    f"{path}, line {number}: this is not a row of ours; the file was damaged or is another's. Move it "
+                    "away and repeat the command.",
+                    exit_code=1,
+                )
+            yield row
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -70,20 +89,32 @@ def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def mend_rows(path: Path) -> list[Row]:
-    """The whole rows of a JSONL file that will be appended to; a torn last line is cut off the file."""
+    """The rows of a JSONL file that will be appended to; a torn last line, and nothing else, is cut off the file.
+
+    Raises:
+        DataError: as ``read_rows``; the file is then left as it is.
+    """
     rows = list(read_rows(path))
-    if path.is_file() and _is_torn(path):
-        replace_rows(path, rows)
+    if path.is_file():
+        with path.open("rb+") as file:
+            torn = _torn(file)
+            if torn:
+                file.truncate(file.seek(0, os.SEEK_END) - torn)
     return rows
 
 
-def _is_torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        if not size:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
+def _torn(file: BinaryIO) -> int:
+    """How many bytes follow the last line break."""
+    end = file.seek(0, os.SEEK_END)
+    torn = 0
+    while torn < end:
+        size = min(1 << 16, end - torn)
+        file.seek(end - torn - size)
+        found = file.read(size).rfind(b"\n")
+        if found >= 0:
+            return torn + size - found - 1
+        torn += size
+    return torn
 
 
 def finite(value: Any) -> Any:
