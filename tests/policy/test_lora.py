@@ -49,10 +49,10 @@ def test_a_fresh_adapter_and_a_switched_off_one_are_the_base(adapted: Policy, ch
     assert any(weight.requires_grad for weight in adapted.model.parameters())
 
 
-def test_the_merged_checkpoint_computes_the_same(adapted: Policy, tmp_path: Path) -> None:
+def test_the_exported_checkpoint_computes_the_same(adapted: Policy, tmp_path: Path) -> None:
     train(adapted)
     before = {name: weight.clone() for name, weight in adapted.model.state_dict().items()}
-    adapted.save(tmp_path / "saved")
+    adapted.export(tmp_path / "saved")
     assert all(torch.equal(before[name], weight) for name, weight in adapted.model.state_dict().items())
     merged = load(tmp_path / "saved")
     assert not merged.adapts
@@ -63,7 +63,8 @@ def test_the_merged_checkpoint_computes_the_same(adapted: Policy, tmp_path: Path
 def test_the_adapter_alone_goes_on_training(adapted: Policy, tmp_path: Path) -> None:
     train(adapted)
     adapted.save(tmp_path / "saved")
-    again = load(tmp_path / "saved" / "adapter")
+    assert not (tmp_path / "saved" / "config.json").exists(), "the base is not written again"
+    again = load(tmp_path / "saved")
     assert torch.equal(outputs(again), outputs(adapted))
     assert {n for n, w in again.model.named_parameters() if w.requires_grad} == {
         n for n, w in adapted.model.named_parameters() if w.requires_grad
@@ -96,7 +97,7 @@ def test_wrong_use_is_told(adapted: Policy, checkpoints: dict[str, Path], tmp_pa
     with pytest.raises(UserError, match="freeze_tower"):
         load(checkpoints["qwen2_vl"], lora=LoraSettings(), freeze_tower=False)
     adapted.save(tmp_path / "saved")
-    adapter = tmp_path / "saved" / "adapter"
+    adapter = tmp_path / "saved"
     with pytest.raises(UserError, match="adapter already"):
         load(adapter, lora=LoraSettings())
     (adapter / "adapter_model.safetensors").write_bytes(b"broken")

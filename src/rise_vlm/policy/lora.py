@@ -1,4 +1,4 @@
-"""LoRA through peft: fresh adapters, adapters from disk, and weights with the adapters added in.
+"""LoRA through peft: fresh adapters, adapters on disk, and weights with the adapters added in.
 
 Left out: other kinds of adapters, and adapters on the vision tower or the output layer.
 """
@@ -16,7 +16,7 @@ from rise_vlm.errors import UserError
 if TYPE_CHECKING:  # a recipe is read without torch
     from torch import Tensor, nn
 
-ADAPTER_FILE = "adapter_config.json"
+ADAPTER_FILE, PICTURES_FILE = "adapter_config.json", "pictures.json"
 
 
 class LoraSettings(BaseModel):
@@ -43,31 +43,56 @@ def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, base
         UserError: a target names no linear layer of the language model.
     """
     from peft import LoraConfig, get_peft_model
-    from torch import nn
 
     prefix = next(name for name, child in model.named_modules() if child is language_model)
-    linear = {
-        name: name.rsplit(".", 1)[-1]
-        for name, child in language_model.named_modules(prefix=prefix)
-        if isinstance(child, nn.Linear)
-    }
-    known = set(linear.values())
-    chosen = {settings.targets} if isinstance(settings.targets, str) else set(settings.targets)
-    targets = known if chosen == {"all-linear"} else chosen
-    if not targets or targets - known:
-        raise UserError(
-            f"lora.targets: {sorted(targets - known)} are not among the language model's linear layers {sorted(known)}."
-        )
+    chosen = [f"{prefix}.{name}" for name in choose_targets(language_model, settings)]
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=[name for name, last in linear.items() if last in targets],
+        target_modules=chosen,
         bias="none",
     )
     wrapped = get_peft_model(model, config)
     wrapped.peft_config["default"].base_model_name_or_path = base_name
     return wrapped
+
+
+def choose_targets(language_model: nn.Module, settings: LoraSettings) -> list[str]:
+    """The names, within ``language_model``, of the linear layers that get adapters.
+
+    Raises:
+        UserError: a target names no linear layer of the language model.
+    """
+    from torch import nn
+
+    linear = {
+        name: name.rsplit(".", 1)[-1] for name, child in language_model.named_modules() if isinstance(child, nn.Linear)
+    }
+    known = set(linear.values())
+    wanted = {settings.targets} if isinstance(settings.targets, str) else set(settings.targets)
+    targets = known if wanted == {"all-linear"} else wanted
+    if not targets or targets - known:
+        raise UserError(
+            f"lora.targets: {sorted(targets - known)} are not among the language model's linear layers {sorted(known)}."
+        )
+    return [name for name, last in linear.items() if last in targets]
+
+
+def save_adapter(model: Any, folder: Path, max_pixels: int | None) -> None:
+    """Write the adapter of ``model``, in its own precision, and beside it the bound of pictures it was trained with."""
+    # Without asking the hub whether the base has other embeddings: adapters never touch them.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / PICTURES_FILE).write_text(json.dumps({"max_pixels": max_pixels}) + "\n", encoding="utf-8")
+
+
+def adapter_pixels(name: str) -> int | None:
+    """``max_pixels`` as the adapter in folder ``name`` was trained with; None where it does not say."""
+    try:
+        said = json.loads((Path(name).expanduser() / PICTURES_FILE).read_text(encoding="utf-8"))
+        return None if said["max_pixels"] is None else int(said["max_pixels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def adapter_base(name: str) -> str | None:
@@ -104,9 +129,10 @@ def load_adapter(model: Any, name: str) -> Any:
 
 
 def merged_state(base: nn.Module) -> dict[str, Tensor]:
-    """The weights of ``base`` with its adapters added, under the names of a model without them.
+    """The weights of ``base`` with its adapters added, in float32, under the names of a model without them.
 
-    Computed aside: adding to the weights in place and taking away again would not give the same bits back.
+    In bfloat16 most of an adapter would be rounded away: its part of a weight is often smaller than the weight's last
+    digit. Computed aside: adding in place and taking away again would not give the same bits back.
     """
     import torch
     from peft.tuners.lora import LoraLayer
@@ -123,6 +149,6 @@ def merged_state(base: nn.Module) -> dict[str, Tensor]:
             name = f"{owner}.{last}"
             if last == "weight":
                 with torch.no_grad():
-                    weight = (weight.float() + adapted.get_delta_weight("default").float()).to(weight.dtype)
-        state[name] = weight
+                    weight = weight.float() + adapted.get_delta_weight("default").float()
+        state[name] = weight.float() if weight.is_floating_point() else weight
     return state

@@ -8,6 +8,7 @@ Left out: sampling and scoring (``rise_vlm.engine``), training.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,15 @@ from rise_vlm.policy.attention import NAME, AttentionPlan
 from rise_vlm.policy.families import Family
 from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
 from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype, refuse_windows
-from rise_vlm.policy.lora import LoraSettings, adapter_base, add_lora, load_adapter, merged_state
+from rise_vlm.policy.lora import (
+    LoraSettings,
+    adapter_base,
+    adapter_pixels,
+    add_lora,
+    load_adapter,
+    merged_state,
+    save_adapter,
+)
 from rise_vlm.policy.probe import probe
 from rise_vlm.policy.prompt import ImageInput, Prompt, special_tokens, user_turn
 
@@ -46,7 +55,9 @@ class Policy:
         self._special = special_tokens(tokenizer)
         self.banned_ids = self._banned_ids().to(device)
         self._fingerprints: dict[int, TowerFingerprint] = {}
+        self.max_pixels: int | None = None
         self._frozen_copy: Any = None
+        self._first_adapter: dict[str, Tensor] = {}
 
     @classmethod
     def load(
@@ -63,8 +74,8 @@ class Policy:
         """Open ``tiny`` (the built-in model), a hub id, a folder, or the folder of a saved adapter.
 
         With ``lora`` only fresh adapters train. ``freeze_tower`` stops gradients into the vision tower and lets its
-        features be cached. ``max_pixels`` bounds a picture after resizing. ``keep_reference`` keeps a frozen copy of
-        the weights for ``reference()``; LoRA needs none.
+        features be cached. ``max_pixels`` bounds a picture after resizing; an adapter brings that of its training.
+        ``keep_reference`` keeps a frozen copy of the weights that train for ``reference()``; fresh adapters need none.
 
         Raises:
             UserError: the checkpoint is missing, broken or of an unsupported kind; LoRA with a training tower.
@@ -75,6 +86,8 @@ class Policy:
             raise UserError(f"model {name}: it is an adapter already, so lora cannot add another. Leave lora out.")
         if (lora or base_name) and not freeze_tower:
             raise UserError("lora trains adapters of the language model only: it needs freeze_tower: true.")
+        if base_name is not None and max_pixels is None:
+            max_pixels = adapter_pixels(name)
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
         model = loaded.model.to(place).eval()
         fast_patch_embedding(loaded.family.tower(model))
@@ -91,9 +104,13 @@ class Policy:
             )
             model = add_lora(model, decoder, lora, own)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
+        policy.max_pixels = max_pixels
         policy.tower.requires_grad_(not freeze_tower)
         if keep_reference and policy.adapts is False:
             policy._frozen_copy = copy.deepcopy(model).requires_grad_(False)
+        if keep_reference and base_name is not None:
+            trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+            policy._first_adapter = {name: weight.detach().clone() for name, weight in trained.items()}
         probe(policy)
         if not policy.packs:
             refuse_windows(name, policy.base)
@@ -252,36 +269,58 @@ class Policy:
         return logits.index_fill_(-1, self.banned_ids, -torch.inf) if len(self.banned_ids) else logits
 
     def save(self, folder: Path | str) -> None:
-        """Write a checkpoint that transformers opens by itself: weights, configuration, tokenizer and processor.
-
-        With LoRA the adapters are added into those weights, and also written alone under ``adapter/``, from where
-        ``load`` continues them. The generation settings keep nothing but the stop tokens: those of a released model
-        (Qwen2-VL: temperature 0.01) would make later sampling nearly greedy.
+        """Write what ``load`` opens again as it is: a checkpoint that transformers opens by itself (weights,
+        configuration, tokenizer, processor), or with LoRA the adapter alone, which names its base.
         """
-        folder = Path(folder)
-        base = self.base
+        if self.adapts:
+            save_adapter(self.model, Path(folder), self.max_pixels)
+        else:
+            self._write(Path(folder), None)
+
+    def export(self, folder: Path | str) -> None:
+        """Write a plain checkpoint whatever the policy is; adapters are added into the weights, in float32."""
+        self._write(Path(folder), merged_state(self.base) if self.adapts else None)
+        if self.adapts:
+            path = Path(folder) / "config.json"
+            path.write_text(re.sub(r'"dtype": "\w+"', '"dtype": "float32"', path.read_text("utf-8")), "utf-8")
+
+    def _write(self, folder: Path, state: dict[str, Tensor] | None) -> None:
+        """The generation settings keep nothing but the stop tokens: those of a released model (Qwen2-VL: temperature
+        0.01) would make later sampling nearly greedy.
+        """
         from transformers import GenerationConfig
 
+        base = self.base
         kept = base.generation_config
         base.generation_config = GenerationConfig(
             eos_token_id=list(self.stop_ids), pad_token_id=self.tokenizer.pad_token_id
         )
         try:
-            base.save_pretrained(folder, state_dict=merged_state(base) if self.adapts else None)
+            base.save_pretrained(folder, state_dict=state)
         finally:
             base.generation_config = kept
-        if self.adapts:
-            self.model.save_pretrained(folder / "adapter")
         self.tokenizer.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
     @contextmanager
     def reference(self) -> Iterator[None]:
-        """Inside, the policy computes with its reference: adapters off under LoRA, else the frozen copy kept at load.
+        """Inside, the policy computes with its reference: what it was at load, where that was kept; under LoRA else
+        the base without adapters.
 
         Raises:
-            UserError: there is neither.
+            UserError: nothing was kept, and there are no adapters.
         """
+        if self._first_adapter:
+            parameters = {n: p for n, p in self.model.named_parameters() if n in self._first_adapter}
+            own = {name: parameter.data for name, parameter in parameters.items()}
+            for name, parameter in parameters.items():
+                parameter.data = self._first_adapter[name]
+            try:
+                yield
+            finally:
+                for name, parameter in parameters.items():
+                    parameter.data = own[name]
+            return
         if self.adapts:
             with self.model.disable_adapter():
                 yield
