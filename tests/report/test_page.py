@@ -208,9 +208,11 @@ def test_a_harvest_where_none_passed_says_so(make_run: MakeRun) -> None:
     run = make_run()
     results = json.loads((run / "results.json").read_text())
     results["harvest"] |= {"fallback": True, "gain": 0.05}
+    results["notes"] = ["harvest: hardly any gained", "data: other"]
     (run / "results.json").write_text(json.dumps(results))
     words = page_of(run).words
     assert "none passed, so the best of each record were taken" in words and "by threshold" not in words
+    assert words.count("hardly any gained") == 2 and words.count("data: other") == 1  # beside the loop, and with all
 
 
 def test_the_controls_are_shown_with_their_number_and_interval(make_run: MakeRun) -> None:

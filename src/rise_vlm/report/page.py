@@ -94,6 +94,7 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
         "colour": lambda arm: colours.get(arm, "a7"),
         "tiles": _tiles(results.loop or {}, harvest),
         "loop": loop_charts(run),
+        "loop_notes": [note for note in results.notes if note.startswith(("closed_loop:", "harvest:"))],
         "harvest": _harvest(run.histogram),
         "training": training_charts(run, lambda arm: colours.get(arm, "a3")),
         "items": items,

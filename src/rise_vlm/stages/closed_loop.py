@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from rise_vlm.console import say
 from rise_vlm.data import Record
 from rise_vlm.engine.objective import Loss, advantages, has_spread
 from rise_vlm.engine.sample import sample
@@ -25,7 +26,7 @@ from rise_vlm.stages.grounding import Grounder
 from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict, count, pays
 from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss
-from rise_vlm.stages.probes import Facts, Probes
+from rise_vlm.stages.probes import Facts, Probes, unread
 from rise_vlm.stages.prompter import Prompter
 
 RECONSTRUCTOR = "reconstructor"
@@ -51,7 +52,11 @@ def run(context: Context) -> Summary:
                 policy.save(context.folder / RECONSTRUCTOR)  # the harvest judges with it, as the loop did
         context.meter.save()
         work.log.finish()
-    return {"model": "model", "probes": final, "wrong_annotation": wrong, "training": _means(context)}
+    notes = unread(final)
+    for note in notes:
+        say(f"note: {note}.")
+    training = _means(context)
+    return {"model": "model", "probes": final, "wrong_annotation": wrong, "training": training, "notes": notes}
 
 
 def make_reward(context: Context, policy: Policy, stack: ExitStack) -> LoopReward:

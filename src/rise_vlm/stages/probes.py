@@ -12,7 +12,7 @@ Left out: any effect on the training.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,6 +171,24 @@ class Probes:
         for record, text in zip(records, texts, strict=True):
             facts.add(self.material, record, text)
         return facts.figures()
+
+
+def unread(figures: Mapping[str, float]) -> list[str]:
+    """A note where a rationale is rebuilt no better than another record's: then the loop has said nothing."""
+    low, high = figures.get("real_shuffled_low"), figures.get("real_shuffled_high")
+    if low is None or high is None or low > 0:
+        return []
+    real, empty, shuffled = (figures[name] for name in ("real", "empty", "shuffled"))
+    scores = f"real {real:.3f}, empty {empty:.3f}, shuffled {shuffled:.3f}"
+    measured = (
+        f"real - shuffled {figures['real_shuffled']:+.3f} [{low:+.3f}, {high:+.3f}] on {figures['n']:.0f} records"
+    )
+    if figures.get("real_empty_low", 0.0) <= 0:
+        finding = f"the reconstructor does not read the rationale: {scores} agree within noise"
+    else:
+        finding = f"the rationales say nothing about their own records: {scores}, real and shuffled agree within noise"
+    remedy = "warm up or train the loop longer; where the interval is wide, raise probes.records"
+    return [f"closed_loop: {finding} ({measured}): {remedy}"]
 
 
 def _scaled(other: Record, record: Record) -> Any:

@@ -69,30 +69,12 @@ def floors(material: Material) -> list[dict[str, Any]]:
 def stage_notes(recipe: Recipe, material: Material, done: Done) -> list[str]:
     """What a reader of the figures should know of the stages: what they noted, and what follows from their figures."""
     notes = [note for one in done.values() for note in one["summary"].get("notes", ())]
-    if "closed_loop" in done:
-        notes += _unread(done["closed_loop"]["summary"]["probes"])
     if "evaluate" in done and len(recipe.stages) > 1 and not {"sft", "grpo"} & set(recipe.stages):
         trained = ", ".join(stage for stage in recipe.stages if stage != "evaluate")
         notes.append(f"evaluate: the base model was judged, since {trained} train none that answers; add sft or grpo")
     if material.tests and not material.train:
         notes.append("floors: there is no training split, so those that are learned are learned from the test labels")
     return notes
-
-
-def _unread(probes: Mapping[str, Any]) -> list[str]:
-    """A note where a rationale is rebuilt no better than another record's: then the loop has said nothing."""
-    low, high = probes.get("real_shuffled_low"), probes.get("real_shuffled_high")
-    if low is None or high is None or low > 0:
-        return []
-    real, empty, shuffled = (probes[name] for name in ("real", "empty", "shuffled"))
-    figures = f"real {real:.3f}, empty {empty:.3f}, shuffled {shuffled:.3f}"
-    measured = f"real - shuffled {probes['real_shuffled']:+.3f} [{low:+.3f}, {high:+.3f}] on {probes['n']:.0f} records"
-    if probes.get("real_empty_low", 0.0) <= 0:
-        finding = f"the reconstructor does not read the rationale: {figures} agree within noise"
-    else:
-        finding = f"the rationales say nothing about their own records: {figures}, real and shuffled agree within noise"
-    remedy = "warm up or train the loop longer; where the interval is wide, raise probes.records"
-    return [f"closed_loop: {finding} ({measured}): {remedy}"]
 
 
 def _precision(recipe: Recipe) -> str:
