@@ -122,6 +122,10 @@ class Family:
         extras = {name: tensor for name, tensor in made.items() if name not in text}
         return ImageInput.of(made["pixel_values"], extras, *self._written(ids))
 
+    def refusal(self, width: int, height: int) -> str | None:
+        """Why the model takes no picture of this size, as far as known beforehand; None where it may."""
+        return None
+
     def _written(self, ids: Sequence[int]) -> tuple[str, tuple[int, ...]]:
         """The text that stands for a picture, each run of image tokens as one, and how long the runs are."""
         runs = [(token, len(list(same))) for token, same in groupby(ids)]
@@ -221,12 +225,17 @@ class PatchFamily(Family):
             max_pixels=size["longest_edge"],
         )
 
+    def refusal(self, width: int, height: int) -> str | None:
+        if max(width, height) <= MAX_ASPECT * min(width, height):
+            return None
+        return (
+            f"is {width} x {height} pixels: the model takes no picture with one side more than {MAX_ASPECT} times the "
+            "other. Crop it."
+        )
+
     def prepare(self, image: Image.Image, where: str, alone: bool = True) -> ImageInput:
-        if max(image.size) > MAX_ASPECT * min(image.size):
-            raise UserError(
-                f"{where} is {image.width} x {image.height} pixels: the model takes no picture with one side more than "
-                f"{MAX_ASPECT} times the other. Crop it."
-            )
+        if problem := self.refusal(*image.size):
+            raise UserError(f"{where} {problem}")
         made = self.processor(images=[image], return_tensors="pt", input_data_format="channels_last")
         grid = made["image_grid_thw"]
         count = int(grid.prod()) // self.merge**2

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from PIL import Image
 
 from rise_vlm.data import Record
-from rise_vlm.errors import DataError
+from rise_vlm.errors import DataError, UserError
 from rise_vlm.policy import ImageInput, Policy, Prompt
 from rise_vlm.stages.material import Material
 from rise_vlm.tasks.base import DESCRIBE, Role
@@ -19,10 +19,18 @@ CACHE_BYTES = 1 << 29
 
 
 class Prompter:
-    """Encodes prompts for one policy. Up to ``limit`` bytes of pictures are kept, least recently used out first."""
+    """Encodes prompts for one policy. Up to ``limit`` bytes of pictures are kept, least recently used out first.
+
+    Raises:
+        DataError: a record's picture has a shape that the model does not take; it names file and record. For the first
+            picture of each record this is known, and told, before any work.
+    """
 
     def __init__(self, policy: Policy, material: Material, limit: int = CACHE_BYTES) -> None:
         self.policy, self.material, self.limit = policy, material, limit
+        for record in (*material.train, *material.val, *(one for split in material.tests.values() for one in split)):
+            if problem := policy.family.refusal(record.width, record.height):
+                raise DataError(self._told(record, f"{record.images[0]} {problem}"))
         self._kept: OrderedDict[tuple[str, ...], tuple[ImageInput, ...]] = OrderedDict()
         self._bytes = 0
 
@@ -41,7 +49,11 @@ class Prompter:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        inputs = self.policy.preprocess(self._read(record))
+        images = self._read(record)
+        try:
+            inputs = self.policy.preprocess(images)
+        except UserError as error:
+            raise DataError(self._told(record, f"{', '.join(key)}: {error}"), exit_code=1) from None
         self._keep(key, inputs)
         return inputs
 
@@ -52,6 +64,9 @@ class Prompter:
             root = self.material.dataset.root
             aside = f"Set it aside with 'rise data check {root} --quarantine', then run again."
             raise DataError(f"record '{record.id}': {error} {aside}", exit_code=1) from error
+
+    def _told(self, record: Record, problem: str) -> str:
+        return f"record '{record.id}' of {self.material.dataset.root}: {problem} Or take its row out."
 
     def _keep(self, key: tuple[str, ...], inputs: tuple[ImageInput, ...]) -> None:
         self._kept[key] = inputs
