@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,93 @@ def test_a_second_call_does_only_what_is_new(model: Path, folder: Path, capsys) 
     assert after.startswith(before) and len(list(read_rows(Path("a.jsonl")))) == 5 and "torn" not in after
 
 
+NOT_OURS = {
+    "notes.txt": b"my notes\nline two",
+    "photo.jpg": b"\xff\xd8\xff\xe0 a picture",
+    "other.jsonl": b'{"id": "a", "images": ["a.png"]}\n{"id": "b", "images": ["b.png"]}\n',
+    "one.jsonl": b'{"id": "a", "images": ["a.png"]}',
+    "list.json": b'[{"id": 1}]\n',
+    "damaged.jsonl": b'{"id": "a", "image": "a.png", "source": {}}\nline two\n',
+}
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_a_file_of_something_else_is_refused_and_left_alone(model: Path, folder: Path, capsys, name: str) -> None:
+    out = Path(name)
+    out.write_bytes(NOT_OURS[name])
+    assert annotate(model, str(folder), "--task", "task.yaml", "--out", name) in (1, 2)
+    assert out.read_bytes() == NOT_OURS[name]
+    told = capsys.readouterr().err
+    assert name in told and "Traceback" not in told and "bug" not in told
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"i', b'{"id": "p 0.png", "image": "p'])
+def test_a_first_row_that_was_torn_is_ours(model: Path, folder: Path, torn: bytes) -> None:
+    Path("a.jsonl").write_bytes(torn)
+    arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--out", "a.jsonl")
+    assert annotate(model, *arguments) == 0
+    assert len(list(read_rows(Path("a.jsonl")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (["--task", "other.yaml"], "another set of classes"),
+        (["--task", "count.yaml"], "another task"),
+        (["--question", "What colour is it?"], "another question"),
+        (["--role", "answer"], "another role"),
+        (["MODEL"], "another model"),
+    ],
+)
+def test_answers_of_something_else_are_refused_and_left_alone(
+    model: Path, folder: Path, tmp_path: Path, capsys, changed: list[str], says: str
+) -> None:
+    Path("other.yaml").write_text("task: classification\nclasses: [red, green]\n", encoding="utf-8")
+    Path("count.yaml").write_text("task: counting\nquestion: Which class does this picture show?\n", encoding="utf-8")
+    picture_file = str(folder / "p 0.png")
+    assert annotate(model, picture_file, "--task", "task.yaml", "--out", "a.jsonl") == 0
+    before = Path("a.jsonl").read_bytes()
+    if changed == ["MODEL"]:
+        changed, other = [], tmp_path / "other-model"
+        shutil.copytree(model, other)
+        config = other / "config.json"
+        config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        model = other
+    options = [] if "--task" in changed else ["--task", "task.yaml"]
+    assert annotate(model, str(folder), *options, *changed, "--out", "a.jsonl") == 2
+    told = capsys.readouterr().err
+    assert says in told and "another --out" in told
+    assert Path("a.jsonl").read_bytes() == before
+
+
+def test_a_picture_of_a_shape_that_the_model_does_not_take_is_named_and_skipped(
+    model: Path, folder: Path, capsys
+) -> None:
+    picture(3, 3000, 10).save(folder / "strip.png")
+    assert annotate(model, str(folder), "--task", "task.yaml", "--out", "a.jsonl") == 1
+    told = capsys.readouterr().err
+    assert "strip.png" in told and "3000 x 10" in told and "1 images could not be" in told
+    assert len(list(read_rows(Path("a.jsonl")))) == 4
+
+
+def test_a_name_that_is_not_utf_8_is_told_and_skipped(model: Path, folder: Path, capsys) -> None:
+    try:
+        picture(4).save(os.fsdecode(os.fsencode(str(folder)) + b"/caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert annotate(model, str(folder), "--task", "task.yaml", "--out", "a.jsonl") == 1
+    told = capsys.readouterr().err
+    assert "caf" in told and "not UTF-8" in told and "Traceback" not in told
+    assert len(list(read_rows(Path("a.jsonl")))) == 4
+
+
+def test_pictures_of_one_name_in_several_folders_get_ids_of_their_own(model: Path, folder: Path) -> None:
+    picture(7).save(folder / "inner" / "p 0.png")
+    assert annotate(model, str(folder), "--task", "task.yaml", "--out", "a.jsonl") == 0
+    rows = list(read_rows(Path("a.jsonl")))
+    assert len({row["id"] for row in rows}) == len(rows) == 5
+
+
 def test_a_dataset_gives_the_task_and_a_glob_the_pictures(model: Path, folder: Path, classes: Path, capsys) -> None:
     assert annotate(model, str(folder / "*.png"), "--task", str(classes), "--out", "a.jsonl", "--role", "answer") == 0
     rows = list(read_rows(Path("a.jsonl")))
@@ -97,11 +186,15 @@ def test_a_dataset_gives_the_task_and_a_glob_the_pictures(model: Path, folder: P
         (["{folder}", "--task", "task.yaml", "--out", "{folder}"], "is a folder"),
         (["{folder}", "--task", "task.yaml", "--out", "no/such/a.jsonl"], "there is no folder"),
         (["{folder}/notes.txt", "--task", "task.yaml", "--role", "speak"], "--role is think or answer"),
+        (["{folder}", "--task", "task.yaml", "--question", "x" * 10_000], "--question has 10000 characters"),
+        (["{folder}", "--task", "long.yaml"], "long.yaml"),
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2(model: Path, folder: Path, capsys, arguments, says) -> None:
     Path("bad.yaml").write_text("task: classification\nclases: [a, b]\n", encoding="utf-8")
     Path("where.yaml").write_text("task: grounding\n", encoding="utf-8")
+    long = "why " * 2500
+    Path("long.yaml").write_text(f"task: classification\nclasses: [a, b]\nquestion: {long}\n", encoding="utf-8")
     Path("odd.yaml").write_text("task: clasification\nclasses: [a, b]\n", encoding="utf-8")
     assert annotate(model, *(argument.format(folder=folder) for argument in arguments)) == 2
     captured = capsys.readouterr()

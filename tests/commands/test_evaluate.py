@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from tiny_models import picture
 
 from rise_vlm.cli import run
+from rise_vlm.data import Card, DatasetWriter
+from rise_vlm.errors import UserError
 from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.trained import find_model
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +38,68 @@ def test_the_table_names_where_the_predictions_are(classes: Path, model: Path, c
     assert run(["evaluate", str(model), str(classes), "--limit", "1"]) == 0
     out = capsys.readouterr().out
     assert "evaluate" in out and "predictions" in out
+
+
+def run_folder(folder: Path, model: Path, recipe: str, *done: str) -> Path:
+    """A run folder whose finished stages ``NN-name`` each hold the model."""
+    for stage in done:
+        shutil.copytree(model, folder / "stages" / stage / "model")
+        (folder / "stages" / stage / "done.json").write_text('{"summary": {"model": "model"}}', encoding="utf-8")
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    return folder
+
+
+RECIPE = """
+stages: [warm_up, closed_loop, harvest, sft, grpo, evaluate]
+seed: 5
+policy: {precision: float32, max_pixels: 2352, lora: {r: 4, alpha: 8}}
+evaluate: {roles: [answer, think], max_new_tokens: 7, resamples: 11}
+"""
+STAGES = ("01-warm_up", "02-closed_loop", "03-harvest", "04-sft", "05-grpo")
+
+
+def test_a_runs_model_is_evaluated_as_its_run_did(classes: Path, model: Path, capsys) -> None:
+    run_folder(Path("r"), model, RECIPE, *STAGES)
+    assert run(["evaluate", "r", str(classes), "--limit", "1", "--out", "e", "--json"]) == 0
+    used = yaml.safe_load(Path("e/recipe.yaml").read_text(encoding="utf-8"))
+    assert (used["evaluate"]["max_new_tokens"], used["evaluate"]["resamples"], used["seed"]) == (7, 11, 5)
+    assert used["policy"]["precision"] == "float32" and used["policy"]["max_pixels"] == 2352
+    assert used["evaluate"]["roles"] == ["answer"] and used["model"].endswith("05-grpo/model")
+    assert "is not finished" not in capsys.readouterr().err
+
+    assert run(["evaluate", "r", str(classes), "--limit", "1", "--out", "e", "--max-new-tokens", "9"]) == 0
+    used = yaml.safe_load(Path("e/recipe.yaml").read_text(encoding="utf-8"))
+    assert used["evaluate"]["max_new_tokens"] == 9
+
+
+@pytest.mark.parametrize("done", [STAGES[:4], (*STAGES[1:4], STAGES[4])])
+def test_an_unfinished_run_says_whose_model_is_taken_and_takes_no_stale_one(model: Path, capsys, done) -> None:
+    folder = run_folder(Path("r"), model, RECIPE, *done)
+    if done[0] != STAGES[0]:  # the first stage runs again: all after it is of former settings
+        with pytest.raises(UserError, match="no finished model yet"):
+            find_model(str(folder))
+        return
+    assert find_model(str(folder)).model.endswith("04-sft/model")
+    assert "the model of its stage sft is used, not that of grpo" in capsys.readouterr().err
+
+
+def test_a_run_whose_recipe_is_broken_is_one_line(classes: Path, model: Path, capsys) -> None:
+    run_folder(Path("r"), model, "stages: [sft\n  x: {", "01-sft")
+    assert run(["evaluate", "r", str(classes)]) == 2
+    told = capsys.readouterr().err
+    assert "recipe.yaml is not readable YAML" in told and "Traceback" not in told
+
+
+def test_a_picture_that_the_model_does_not_take_is_named_before_the_work(tmp_path: Path, model: Path, capsys) -> None:
+    with DatasetWriter(tmp_path / "d", Card(name="d", task="classification", classes=["red", "blue"])) as writer:
+        for i in range(3):
+            writer.add("test", id=f"good {i}", image=picture(i), annotation="red")
+        writer.add("test", id="strip", image=picture(9, 3000, 10), annotation="red")
+    assert run(["evaluate", str(model), "d", "--out", "e"]) == 2
+    told = capsys.readouterr().err
+    assert "'strip'" in told and "3000 x 10" in told and ".png" in told
+    assert not any(path.stat().st_size for path in Path("e").rglob("*.jsonl"))
 
 
 @pytest.mark.parametrize(

@@ -25,18 +25,21 @@ def main(
     role: Annotated[
         str | None, typer.Option(help="think or answer; a run's own by default, else think.", show_default=False)
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest completion.")] = 256,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The longest completion; a run's own, else 256.", show_default=False)
+    ] = None,
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Bound of a resized picture.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Annotate images with a trained model: an answer and its rationale for each, as JSON lines.
 
     A row holds id, image, width, height, question, annotation (boxes in pixels of the upright image), rationale, the
-    raw completion, and the reason where the answer could not be read. A broken image is told and skipped; the exit
-    code is then 1.
+    raw completion, the reason where the answer could not be read, and the source (model, task, question, role). A
+    file that holds anything else, or answers of another source, is refused. An image that is broken or that the model
+    does not take is told and skipped; the exit code is then 1.
     """
     from rise_vlm.policy import Policy
-    from rise_vlm.stages.annotate import annotate, find_images, task_of
+    from rise_vlm.stages.annotate import Source, annotate, answered, find_images, task_of
     from rise_vlm.stages.trained import find_model
 
     if role not in (None, "think", "answer"):
@@ -48,13 +51,20 @@ def main(
     made, asked = task_of(task, question)
     paths = find_images(images)
     found = find_model(model)
-    policy = Policy.load(found.model, max_pixels=max_pixels)
-    chosen = role or found.role or "think"
-    outcome = annotate(policy, made, asked, paths, out, "think" if chosen == "think" else "answer", max_new_tokens)
+    chosen = "answer" if (role or found.role) == "answer" else "think"
+    source = Source.of(found.model, made, asked, chosen)
+    answered(out, source)  # refuses before the model is loaded
+    policy = Policy.load(
+        found.model,
+        max_pixels=max_pixels or found.settings.get("policy.max_pixels"),
+        dtype=found.settings.get("policy.precision", "auto"),
+    )
+    longest = max_new_tokens or found.settings.get("evaluate.max_new_tokens") or 256
+    outcome = annotate(policy, made, source, paths, out, longest)
     if as_json:
         typer.echo(json.dumps({"out": str(out), **vars(outcome)}))
     else:
         typer.echo(f"{outcome.annotated} images annotated in {out}; {outcome.unparsed} answers could not be read.")
     if outcome.broken:
-        say(f"{outcome.broken} images could not be read.")
+        say(f"{outcome.broken} images could not be read or taken.")
         raise typer.Exit(1)

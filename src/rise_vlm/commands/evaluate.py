@@ -22,9 +22,15 @@ def main(
         Path | None, typer.Option(help="Folder for the results; runs/evaluate-... if not given.", show_default=False)
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The longest completion; a run's own by default.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Score a model on a split of a dataset: metrics with 95 % intervals, predictions, and a report."""
+    """Score a model on a split of a dataset: metrics with 95 % intervals, predictions, and a report.
+
+    A run's model is evaluated as its run did: the same role, longest completion, precision and picture bound.
+    """
     from rise_vlm.data import Dataset
     from rise_vlm.recipes import load_recipe
     from rise_vlm.stages.run import run_recipe
@@ -39,6 +45,8 @@ def main(
     overrides = [f"data={json.dumps(str(dataset))}", f"model={json.dumps(found.model)}"]
     overrides += [f"evaluate.splits=[{json.dumps(split)}]", f"evaluate.roles=[{chosen}]"]
     overrides += [f"evaluate.limit={limit}"] if limit else []
+    settings = dict(found.settings) | ({"evaluate.max_new_tokens": max_new_tokens} if max_new_tokens else {})
+    overrides += [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     recipe = load_recipe("zero_shot", overrides).model_copy(update={"name": "evaluate", "description": ""})
     folder = out or Path("runs") / f"evaluate-{name}-{dataset.resolve().name}-{split}-{chosen}"
     results = run_recipe(recipe, folder, command=f"rise evaluate {model}")

@@ -58,13 +58,14 @@ def predict(
     with progress(f"evaluate: {path.stem}", total=len(records)) as bar:
         for batch in batches(len(records), settings.records_per_batch):
             chosen = [records[i] for i in batch if records[i].id not in done]
+            bar.skip(len(batch) - len(chosen))
             if chosen:
                 rows = _answer(policy, prompter, chosen, role, settings, meter)
                 append_rows(path, rows)
                 meter.save()
                 done |= {row["id"]: row for row in rows}
             asked = [done[records[i].id]["score"] for i in range(batch.stop)]
-            bar.update(len(batch), score=sum(asked) / len(asked))
+            bar.update(len(chosen), score=sum(asked) / len(asked))
     return [done[record.id] for record in records]
 
 
