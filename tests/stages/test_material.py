@@ -13,7 +13,7 @@ from tiny_models import picture
 from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes import Recipe, load_recipe
-from rise_vlm.stages.material import Material, digest_of, visits
+from rise_vlm.stages.material import Material, digest_of, shared_pictures, visits
 
 
 def recipe_for(root: Path, *overrides: str) -> Recipe:
@@ -97,6 +97,50 @@ def test_bad_rows_among_good_ones_are_told(tmp_path: Path) -> None:
     assert any("1 bad rows of split 'train'" in note and "row 5" in note for note in material.notes)
 
 
+def test_a_split_asked_for_by_name_must_be_there(classes: Path) -> None:
+    """A misspelt test must not be answered by records held out of the training."""
+    with pytest.raises(UserError, match=r"evaluate\.splits: .* has no split 'tset' .*Did you mean 'test'"):
+        Material.open(recipe_for(classes, "evaluate.splits=[tset]"))
+    with pytest.raises(UserError, match="has no split 'tset'"):
+        Material.open(recipe_for(classes, "evaluate.splits=[test, tset]"))
+    assert list(Material.open(recipe_for(classes, "evaluate.splits=[val]")).tests) == ["val"]
+
+
+def test_nothing_is_held_out_for_a_test_that_the_dataset_has(tmp_path: Path) -> None:
+    root = make_classification(tmp_path / "d", train=12)
+    with pytest.raises(UserError, match=r"none of the splits to evaluate \(ood\)"):
+        Material.open(recipe_for(root, "evaluate.splits=[ood]"))
+    assert len(Material.open(recipe_for(root)).train) == 12
+
+
+def test_a_validation_split_without_records_is_told_as_such(tmp_path: Path) -> None:
+    root = make_classification(tmp_path / "d", train=20)
+    (root / "val.jsonl").write_text("", encoding="utf-8")
+    material = Material.open(recipe_for(root))
+    assert material.val == material.train
+    assert "split 'val' has no usable record: the controls run on training records" in material.notes
+
+
+def test_test_pictures_that_are_trained_on_are_told(tmp_path: Path) -> None:
+    root = make_classification(tmp_path / "d", train=4, test=3)
+    material = Material.open(recipe_for(root))
+    assert shared_pictures(material) == []
+    copy = (root / material.train[1].images[0]).read_bytes()
+    (root / material.tests["test"][2].images[0]).write_bytes(copy)
+    assert shared_pictures(material) == ["1 of 3 records of 'test' have a picture that is trained on too"]
+
+
+def test_the_recipe_s_score_rewards_and_never_judges(moods: Path, classes: Path) -> None:
+    material = Material.open(recipe_for(moods, "task.score=official"))
+    truth, other = {"joy": 0.5, "fear": 0.5, "calm": 0.0}, {"joy": 0.2, "fear": 0.0, "calm": 0.8}
+    plain = Material.open(recipe_for(moods))
+    assert material.task.score(truth, other) == plain.task.score(truth, other) == plain.rewards.score(truth, other)
+    rewarding = material.rewarding()
+    assert rewarding.task.score(truth, other) == material.rewards.score(truth, other) != plain.task.score(truth, other)
+    assert (rewarding.train, rewarding.tests) == (material.train, material.tests)
+    assert Material.open(recipe_for(classes, "task.score=official")).rewards.score("red", "red") == 1.0
+
+
 def test_no_dataset_and_no_such_dataset_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="data=FOLDER"):
         Material.open(load_recipe("ans_sft"))
@@ -110,7 +154,13 @@ def test_the_digest_tells_records_and_pictures_apart(tmp_path: Path) -> None:
     first = digest_of(before, {"train": before.train})
     assert digest_of(before, {"train": before.train}) == first
     assert digest_of(before, {"train": before.train[:3]}) != first
-    picture(99, 70, 70).save(root / before.train[0].images[0])
+    path = root / before.train[0].images[0]
+    data = path.read_bytes()
+    path.write_bytes(data)
+    assert digest_of(before, {"train": before.train}) == first, "a copy is the same picture"
+    path.write_bytes(data[:-20] + bytes(4) + data[-16:])  # as many bytes, others
+    assert digest_of(before, {"train": before.train}) != first
+    picture(99, 70, 70).save(path)
     assert digest_of(before, {"train": before.train}) != first
 
 

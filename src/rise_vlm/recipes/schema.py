@@ -1,6 +1,6 @@
 """The settings of a recipe: which stages run, in which order, and with what. Unknown keys are errors.
 
-Every default here is a choice of ours for the built-in model; the YAML files say where the official code differs.
+Every default here is a choice of ours for the built-in model; the YAML files say what is the official code's.
 Left out: reading files and overrides (``loader``), and what the stages do with the settings (``rise_vlm.stages``).
 """
 
@@ -28,16 +28,24 @@ class Settings(BaseModel):
 
 
 class PolicySettings(Settings):
-    """How the model is loaded, in every stage. ``max_pixels`` bounds a resized picture (None: the model's bound)."""
+    """How the model is loaded, in every stage. ``max_pixels`` bounds a resized picture (None: the model's bound); fewer
+    than the smallest are no token of any model."""
 
     lora: LoraSettings | None = None
     freeze_tower: bool = True
-    max_pixels: int | None = Field(default=None, ge=1)
+    max_pixels: int | None = Field(default=None, ge=28 * 28)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _adapters_are_the_decoder_s(self) -> PolicySettings:
+        if self.lora is not None and not self.freeze_tower:
+            raise ValueError("lora trains adapters of the language model only: it needs freeze_tower true")
+        return self
 
 
 class TaskSettings(Settings):
-    """``score``: for distributions, ``jsd`` (1 - Jensen-Shannon divergence) or the official code's formula."""
+    """``score``: what the loop and GRPO reward, for distributions: ``jsd`` (1 - Jensen-Shannon divergence) or the
+    official code's formula. The test metric ``score`` is always ``jsd``."""
 
     score: Literal["jsd", "official"] = "jsd"
 
@@ -47,7 +55,7 @@ class Rollouts(Settings):
 
     group: Annotated[int, Field(ge=2)] = 8
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
-    max_new_tokens: Count = 96
+    max_new_tokens: Count = 160
 
 
 class Objective(Settings):
@@ -116,7 +124,7 @@ class WarmUp(Settings):
     prompt: Literal["auto", "describe", "reason"] = "auto"
     samples: Count = 4
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
-    max_new_tokens: Count = 96
+    max_new_tokens: Count = 160
     records_per_step: Count = 16
     train: TrainSettings = TrainSettings(steps=40, learning_rate=3e-4, warmup_steps=5, schedule="cosine")
 
@@ -165,7 +173,7 @@ class Harvest(Settings):
 
     samples: Count = 8
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
-    max_new_tokens: Count = 96
+    max_new_tokens: Count = 160
     threshold: Annotated[float, Field(allow_inf_nan=False)] = 0.5
     gain: Annotated[float, Field(allow_inf_nan=False)] = 0.05
     top_k: Count = 2
@@ -204,12 +212,12 @@ class Grpo(Settings):
 
 
 class Evaluate(Settings):
-    """Greedy answers on ``splits``; those that the dataset lacks are skipped, and said.
+    """Greedy answers on ``splits``. The dataset may lack ``test`` or ``ood``, which is said; any other must be there.
 
     The first of ``roles`` is the arm's own; a further one is an arm beside it, ``NAME_ROLE``. ``limit`` caps a split.
     """
 
-    splits: tuple[str, ...] = ("test", "ood")
+    splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("test", "ood")
     roles: Annotated[tuple[Literal["answer", "think"], ...], Field(min_length=1)] = ("think",)
     max_new_tokens: Count = 128
     limit: Count | None = None

@@ -2,7 +2,8 @@
 
 A dataset need not be complete. Without a validation split, or without any test split, records of the training split are
 held out, by the hash of their picture (so two records of one picture stay together); with fewer than ``FEWEST`` records
-nothing can be held out and the training records serve for everything. Each such step is told in ``notes``.
+nothing can be held out and the training records serve for everything. Each such step is told in ``notes``. A split
+that was asked for by name and is not there is refused instead: a misspelt test must not become another one.
 Left out: shuffling, and anything that needs all pictures in memory.
 """
 
@@ -11,31 +12,39 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from rise_vlm.data import Dataset, Record
 from rise_vlm.data.images import read_image, safe_join
-from rise_vlm.errors import DataError, UserError
+from rise_vlm.errors import DataError, UserError, nearest
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.tasks import make_task
 from rise_vlm.tasks.base import Task
 from rise_vlm.worlds import WORLDS, World, load_world
 
 VALIDATION = ("val", "validation", "valid", "dev")
+TESTS = ("test", "ood")
+"""The splits that are evaluated where there is nothing else said; only these may be absent."""
 FEWEST = 10
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
 
 
 @dataclass(frozen=True)
 class Material:
-    """Records by use. ``tests`` maps the split names that will be reported to their records."""
+    """Records by use. ``tests`` maps the split names that will be reported to their records.
+
+    ``task`` judges: its ``score`` is the test metric, the same in every run. ``rewards`` is the same task with the
+    recipe's score, by which the loop, the harvest and GRPO reward.
+    """
 
     dataset: Dataset
     task: Task
+    rewards: Task
     world: World | None
     train: tuple[Record, ...]
     val: tuple[Record, ...]
@@ -53,7 +62,6 @@ class Material:
             raise UserError(f"recipe {recipe.name} needs a dataset: add data=FOLDER (one made by 'rise data make').")
         dataset = Dataset.open(recipe.data)
         options = {"score": recipe.task.score} if dataset.card.task == "distribution" else {}
-        task = make_task(dataset.card, **options)
         world = load_world(dataset.card.world) if dataset.card.world in WORLDS else None
         notes: list[str] = []
         trains = tuple(stage for stage in recipe.stages if stage != "evaluate")
@@ -66,7 +74,12 @@ class Material:
                 notes.append(
                     f"{counts.quarantined} bad rows of split '{split}' are left out, the first: {counts.first}"
                 )
-        return cls(dataset, task, world, train, val, tests, notes)
+        task, rewards = make_task(dataset.card), make_task(dataset.card, **options)
+        return cls(dataset, task, rewards, world, train, val, tests, notes)
+
+    def rewarding(self) -> Material:
+        """The same with the recipe's score: for stages that train or sample for training."""
+        return replace(self, task=self.rewards)
 
     def images(self, record: Record) -> list[Image.Image]:
         """The record's pictures, RGB and upright. Raises DataError naming the file."""
@@ -89,7 +102,7 @@ def _training(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[tuple
     shares: dict[str, float] = {}
     if not any(split in dataset.splits for split in VALIDATION):
         shares["val"] = VAL_SHARE
-    if "evaluate" in recipe.stages and not any(split in dataset.splits for split in recipe.evaluate.splits):
+    if "evaluate" in recipe.stages and not any(split in dataset.splits for split in (*TESTS, *recipe.evaluate.splits)):
         shares["test"] = TEST_SHARE
     return _hold_out(records, shares, notes)
 
@@ -134,7 +147,9 @@ def _validation(
     if held.get("val"):
         return tuple(held["val"])
     if train:
-        notes.append("there are too few records to hold any out: the controls run on training records")
+        empty = next((split for split in VALIDATION if split in dataset.splits), None)
+        why = f"split '{empty}' has no usable record" if empty else "there are too few records to hold any out"
+        notes.append(f"{why}: the controls run on training records")
     return tuple(train)
 
 
@@ -144,6 +159,9 @@ def _tests(
     tests: dict[str, tuple[Record, ...]] = {}
     for split in recipe.evaluate.splits:
         if split not in dataset.splits:
+            if split not in TESTS:
+                listed, hint = ", ".join(dataset.splits), nearest(split, dataset.splits)
+                raise DataError(f"evaluate.splits: {dataset.root} has no split '{split}' (it has: {listed}).{hint}")
             if split not in held:
                 notes.append(f"the dataset has no split '{split}', so it is not evaluated")
             continue
@@ -154,7 +172,7 @@ def _tests(
             notes.append(f"split '{split}' has no usable record, so it is not evaluated")
     if held.get("test"):
         tests["test"] = tuple(held["test"])
-    if not tests and train:
+    if not tests and train and not any(split in dataset.splits for split in TESTS):
         notes.append("there is nothing to test on but the training records: the figures of 'train' say little")
         tests["train"] = tuple(train)
     if not tests:
@@ -198,13 +216,37 @@ def _digest(text: str) -> str:
 
 
 def digest_of(material: Material, parts: Mapping[str, Sequence[Record]]) -> str:
-    """A hash of the card, of the records in ``parts`` and of the sizes of their picture files."""
+    """A hash of the card, of the records in ``parts`` and of their picture files."""
     card = material.dataset.card.model_dump_json(exclude={"splits"})
     digest = hashlib.sha256(card.encode())
     for name, records in parts.items():
         digest.update(name.encode())
         for record in records:
             digest.update(record.model_dump_json().encode())
-            for image in record.images:
-                digest.update(str(safe_join(material.dataset.root, image).stat().st_size).encode())
+            for picture in _pictures(material, record):
+                digest.update(picture)
     return digest.hexdigest()
+
+
+def shared_pictures(material: Material) -> list[str]:
+    """For each test split, a note if some of its pictures, by their bytes, are trained on."""
+    trained = {picture for record in material.train for picture in _pictures(material, record)}
+    notes: list[str] = []
+    for split, records in material.tests.items():
+        seen = sum(any(picture in trained for picture in _pictures(material, record)) for record in records)
+        if seen and split != "train":
+            notes.append(f"{seen} of {len(records)} records of '{split}' have a picture that is trained on too")
+    return notes
+
+
+def _pictures(material: Material, record: Record) -> list[bytes]:
+    """The hashes of a record's picture files."""
+    paths = (safe_join(material.dataset.root, image) for image in record.images)
+    return [_file_hash(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
+
+
+@lru_cache(maxsize=1 << 17)
+def _file_hash(path: Path, size: int, changed: int) -> bytes:
+    """Of the content; read again in this process only if size or time of change differ."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()[:16]

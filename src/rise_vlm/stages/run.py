@@ -23,10 +23,11 @@ from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import write_json, write_text
-from rise_vlm.stages.material import Material
+from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, begin, clear_strangers, finish, make_plan
-from rise_vlm.stages.preflight import check_model, check_writable
+from rise_vlm.stages.preflight import alone, check_model, check_writable, short_limits
 from rise_vlm.stages.results import build_results
+from rise_vlm.stages.trained import find_model
 
 UNSEEN = "the built-in model knows drawn scenes only: on other pictures all parts run, but the scores say nothing"
 """Noted where the built-in model meets a dataset that no world has drawn."""
@@ -48,8 +49,10 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     Raises:
         UserError: naming what is missing or does not fit, and where.
     """
+    recipe = recipe.model_copy(update={"model": find_model(recipe.model).model})
     check_model(recipe)
     material = Material.open(recipe)
+    material.notes.extend([*shared_pictures(material), *short_limits(recipe)])
     if recipe.model == "tiny" and material.world is None:
         material.notes.append(UNSEEN)
     check_writable(out)
@@ -60,10 +63,17 @@ def run_recipe(recipe: Recipe, out: Path, *, command: str = "rise run", report: 
     """Run ``recipe`` in the folder ``out`` and return what ``results.json`` holds."""
     started = time.time()
     run = prepare(recipe, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        # Once more, now that no other process can change what lies there.
+        return _run(replace(run, plan=make_plan(run.recipe, run.material, out)), command, started, report)
+
+
+def _run(run: Prepared, command: str, started: float, report: bool) -> dict[str, Any]:
+    recipe, out = run.recipe, run.out
     _hush(recipe)
     for note in run.material.notes:
         say(f"note: {note}.")
-    out.mkdir(parents=True, exist_ok=True)
     write_recipe(recipe, out)
     clear_strangers(run.plan, out)
     models = Models(recipe.model, recipe.model, recipe.model, recipe.model)
@@ -108,7 +118,8 @@ def _run_stage(run: Prepared, step: Step, models: Models, label: str) -> dict[st
     begin(step, run.out)
     folders: dict[str, Path] = {one.stage: one.folder for one in run.plan}
     with Meter(step.folder) as meter:
-        context = Context(run.recipe, run.material, models, step.stage, step.folder, folders, meter)
+        material = run.material if step.stage == "evaluate" else run.material.rewarding()
+        context = Context(run.recipe, material, models, step.stage, step.folder, folders, meter)
         # Imported by name: a stage is a module whose ``run`` takes a context and returns a summary.
         summary = importlib.import_module(f"rise_vlm.stages.{step.stage}").run(context)
         cost = meter.save()
