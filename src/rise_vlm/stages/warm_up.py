@@ -56,8 +56,8 @@ def _describe(context: Context, base: Policy, path: Path) -> None:
     with progress("warm-up: describing", total=len(records)) as bar:
         for batch in batches(len(records), RECORDS_PER_BATCH):
             chosen = [records[i] for i in batch]
-            bar.update(len(chosen))
             if all(record.id in done for record in chosen):
+                bar.skip(len(chosen))
                 continue
             reasons = [prompter.prompt("reason", record) for record in chosen]
             sampled = sample(
@@ -75,7 +75,9 @@ def _describe(context: Context, base: Policy, path: Path) -> None:
                 leaks = [loop.leaks(record, text, reason.text) for text in texts]
                 cut = [not rollout.finished for rollout in group]
                 rows.append({"id": record.id, "texts": texts, "leaks": leaks, "cut_off": cut})
-            append_rows(path, rows)
+            bar.update(len(chosen))
+            # A batch that was cut in the middle is drawn again, from the same numbers; what is there stays.
+            append_rows(path, [row for row in rows if row["id"] not in done])
             context.meter.save()
 
 
@@ -98,10 +100,11 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
     task = context.material.task
     sees_image = LoopReward(policy, prompter, context.recipe.closed_loop, context.meter).sees_image
     per_step = context.recipe.warm_up.records_per_step
+    visited = min(per_step, len(records))
 
     def unit(index: int, step: int) -> Unit:
         record = records[index]
-        visit = step * per_step // max(len(records), 1)
+        visit = (step - 1) * visited // len(records)
         texts = rotated(clean[record.id], PER_VISIT, visit)
         answer = bare_answer(task.render(record.annotation, record, policy.frame))
         reason = (prompter.prompt("reason", record), [target(policy, ("rationale", text)) for text in texts])
