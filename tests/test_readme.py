@@ -30,7 +30,6 @@ RUN: dict[str, list[str]] = {
     "rise run rise data=clothing --dry-run": [],
     "rise run rise data=clothing --out": SMALL_RUN,
     "rise run rise_qwen2_vl_2b": [],
-    "rise run rise data=clothing model=": [],
     "rise annotate": ["--max-new-tokens", "8"],
     "rise evaluate": ["--limit", "2"],
     "rise report": [],

@@ -1,10 +1,11 @@
 """Presets of the closed loop: settings that take effect unless a recipe or an override says otherwise.
 
-``official`` makes the choices of the code that was published with the paper, where it makes any, so that the difference
-to ours can be measured: the reconstructor sees the picture and samples at 0.7, the gradient goes to the tokens of the
-reconstructed answer, the format counts as much as the score, nothing checks grounding or length, and distributions are
-scored by exp(-KL/2 - MSE/2). Left out: its faults (a leak check that never fires for boxes, a repetition penalty while
-sampling that the scored log-probabilities do not have, answers that cannot be parsed scoring 0.7).
+``official`` makes the choices of the official code, where it makes any, so that the difference to ours can be measured:
+the reconstructor sees the picture and samples at 0.7, the gradient goes to the tokens of the reconstructed answer, the
+format counts as much as the score, nothing checks grounding or length, and distributions are rewarded by
+exp(-KL/2 - MSE/2); they are tested by the same score as all others. The warm-up, of which that code has none, stays:
+leave it out of ``stages`` to be without. Left out: its faults (a leak check that never fires for boxes, a repetition
+penalty while sampling that the scored log-probabilities do not have, answers that cannot be parsed scoring 0.7).
 """
 
 from __future__ import annotations
