@@ -23,7 +23,7 @@ from rise_vlm.errors import UserError
 COMMANDS: dict[str, str] = {
     "demo": "See RISE work: four ways to train on the same records, judged side by side, in minutes.",
     "run": "Run a recipe on a dataset: every stage, the evaluation and the report.",
-    "data": "Make, import and check datasets.",
+    "data": "Make, import, export and check datasets.",
     "annotate": "Annotate images with a trained model: an answer and its rationale for each.",
     "evaluate": "Score a model on a split of a dataset.",
     "report": "Write the HTML page of a run.",

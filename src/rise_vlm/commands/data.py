@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from rise_vlm.console import progress
 from rise_vlm.data.checking import Counts
 from rise_vlm.errors import UserError, nearest
+from rise_vlm.worlds import WORLDS
 
 SHOWN = 20
 """Problems that ``check`` prints; ``--json`` and ``quarantine.jsonl`` have them all."""
@@ -24,7 +24,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the dataset that i
 
 @app.command()
 def make(
-    world: Annotated[str, typer.Argument(help="The world to draw: affect or errand.")],
+    world: Annotated[str, typer.Argument(help=f"The world to draw: {', '.join(WORLDS)}.")],
     out: Annotated[Path, typer.Option(help="The new dataset's folder.")],
     train: Annotated[int, typer.Option(min=0, help="Records to train on.")] = 400,
     val: Annotated[int, typer.Option(min=0, help="Records to validate on.")] = 100,
@@ -39,9 +39,7 @@ def make(
 
     chosen = load_world(world)
     refuse_existing(out, force)
-    if out.exists() and force:
-        shutil.rmtree(out)
-    summary = chosen.make(out, train=train, val=val, test=test, seed=seed)
+    summary = chosen.make(out, train=train, val=val, test=test, seed=seed, force=force)
     _tell({"dataset": str(out), "world": world, "summary": summary}, as_json, f"Made {out}.", *_lines(summary))
 
 

@@ -36,7 +36,7 @@ SYNONYMS: dict[str, list[str]] = {
 }
 
 
-def make(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, Any]:
+def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test and ood (`test` records each of the last two).
 
     The same seed gives the same bytes, and a larger split begins with the records of a smaller one. Returns the
@@ -51,7 +51,7 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, 
                 source="Drawn by rise-vlm, world affect, seed " + str(seed), licence="CC0-1.0",
                 world=NAME)  # fmt: skip
     drawn: dict[str, list[tuple[Scene, dict[str, float]]]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card) as writer:
+    with DatasetWriter(out, card, force=force) as writer:
         for split, count in sizes.items():
             writer.split(split)
             for i in range(count):

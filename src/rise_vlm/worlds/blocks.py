@@ -242,7 +242,7 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     }
 
 
-def make(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, Any]:
+def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test, ood and ood_long (`test` records each of the last three), every
     record with a rationale.
 
@@ -255,7 +255,7 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, 
     card = Card(name=NAME, task=TASK, source=f"Drawn by rise-vlm, world blocks, seed {seed}", licence="CC0-1.0",
                 world=NAME)  # fmt: skip
     drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card) as writer:
+    with DatasetWriter(out, card, force=force) as writer:
         for split, count in sizes.items():
             writer.split(split)
             for i in range(count):

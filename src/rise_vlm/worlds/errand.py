@@ -237,7 +237,7 @@ def _floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     return {**floors, "random_thing": floor_random_thing(asked)}
 
 
-def make(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, Any]:
+def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test and ood (`test` records each of the last two).
 
     The same seed gives the same bytes, and a larger split begins with the records of a smaller one. Returns the
@@ -250,7 +250,7 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, 
     card = Card(name=NAME, task=TASK, source=f"Drawn by rise-vlm, world errand, seed {seed}", licence="CC0-1.0",
                 world=NAME)  # fmt: skip
     drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card) as writer:
+    with DatasetWriter(out, card, force=force) as writer:
         for split, count in sizes.items():
             writer.split(split)
             for i in range(count):
