@@ -29,8 +29,9 @@ def test_canonical_form():
     assert TASK.render(annotation, None, None) == "joy: 0.60, surprise: 0.27, neutral: 0.13"
 
 
-def test_classes_stand_in_class_order_whatever_their_probability():
-    assert TASK.render({"sadness": 0.9, "anger": 0.1}, None, None) == "anger: 0.10, sadness: 0.90"
+def test_the_most_probable_class_comes_first_and_ties_stand_in_class_order():
+    assert TASK.render({"anger": 0.1, "sadness": 0.9}, None, None) == "sadness: 0.90, anger: 0.10"
+    assert TASK.render({"sadness": 0.5, "anger": 0.5}, None, None) == "anger: 0.50, sadness: 0.50"
     assert TASK.render({"joy": 1}, None, None) == "joy: 1.00"
 
 

@@ -88,12 +88,15 @@ class Distribution(Task):
         return self.text(annotation)
 
     def text(self, value: Mapping[str, float]) -> str:
-        """``joy: 0.60, surprise: 0.27, neutral: 0.13``: two decimals summing to 1.00, in class order, zeros left out.
+        """``joy: 0.60, surprise: 0.27, neutral: 0.13``: two decimals summing to 1.00, zeros left out.
 
-        Class order rather than most probable first: a model that writes a class cannot come back to it by mistake.
+        Most probable first, in class order where equal: what is written greedily then begins with the likeliest class.
+        In class order it would begin with the first one that is ever chosen, and all that is left over would go to a
+        late one.
         """
         cents = hundredths(self.vector(value))
-        return ", ".join(f"{name}: {n // 100}.{n % 100:02d}" for name, n in zip(self.classes, cents, strict=True) if n)
+        ranked = sorted(zip(self.classes, cents, strict=True), key=lambda pair: -pair[1])
+        return ", ".join(f"{name}: {n // 100}.{n % 100:02d}" for name, n in ranked if n)
 
     def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
         """``class: probability, ...`` or a JSON object -> {class: probability} over all classes, summing to 1."""

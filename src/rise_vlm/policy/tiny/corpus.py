@@ -346,7 +346,7 @@ def _mixture(copying: float, lots: float) -> Mixture:
             (affect_about_row, 0.05),
             (affect_list_row, 0.05),
             (asked, 0.08),
-            (taste_row, 0.35),
+            (taste_row, 0.60),
             (affect_box_row, 0.03),
             (lot_row(affect), lots),
             (copy_row, copying),
@@ -366,11 +366,11 @@ def _mixture(copying: float, lots: float) -> Mixture:
 CURRICULUM = (
     Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.0, lots=0.15)),
     # To copy from a list is learned all at once or not at all, and only where much of a step asks for it.
-    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, lots=1.0)),
-    Phase(steps=1000, scenes=20, rows=2, mixture=_mixture(copying=0.15, lots=0.4)),
+    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, lots=1.5)),
+    Phase(steps=1800, scenes=20, rows=2, mixture=_mixture(copying=0.1, lots=0.3)),
 )
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
-SHARES = {"affect": 0.35, "errand": 0.65}
+SHARES = {"affect": 0.45, "errand": 0.55}
 
 
 def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Random]]:
