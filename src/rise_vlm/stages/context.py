@@ -57,14 +57,17 @@ class Context:
         how = self.recipe.policy
         # A stage that goes on from an adapter trains that adapter further.
         fresh = trains and adapter_base(name) is None
-        policy = Policy.load(
-            name,
-            lora=how.lora if fresh else None,
-            freeze_tower=how.freeze_tower or not trains,
-            dtype=how.precision,
-            max_pixels=how.max_pixels,
-            keep_reference=reference,
-        )
+        # Fresh adapters begin at random: the same for the same recipe, whatever the process did before.
+        with torch.random.fork_rng():
+            torch.manual_seed(self.generator("adapter").initial_seed())
+            policy = Policy.load(
+                name,
+                lora=how.lora if fresh else None,
+                freeze_tower=how.freeze_tower or not trains,
+                dtype=how.precision,
+                max_pixels=how.max_pixels,
+                keep_reference=reference,
+            )
         if not trains:
             policy.model.requires_grad_(False)
         try:
