@@ -1,7 +1,8 @@
 """What a stage cost: seconds, rollouts, tokens, peak memory. Kept in ``cost.json``, so that a resumed stage adds up.
 
-Tokens are those sampled plus those trained on; prompts do not count. Peak memory is the accelerator's where there is
-one, else the process's resident set. Left out: energy, and what other processes on the machine take.
+Tokens are those sampled plus, in SFT, those trained on: a sampled token that reinforcement trains on counts once.
+Prompts do not count. Peak memory is the accelerator's where there is one, else the process's resident set. Left out:
+energy, and what other processes on the machine take.
 """
 
 from __future__ import annotations
