@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,6 @@ def speck(monkeypatch: pytest.MonkeyPatch) -> sizes.Size:
         )
         for arm in sizes.ARMS
     }  # fmt: skip
-    overrides["zero_shot"] += ("evaluate.roles=[think]",)
     size = replace(sizes.QUICK, train=2, val=1, test=2, overrides=overrides)
     monkeypatch.setattr(sizes, "QUICK", size)
     return size
@@ -47,7 +47,7 @@ def test_four_arms_are_judged_side_by_side(world: str, model: Path, tmp_path: Pa
     assert run(arguments) == 0
     results = json.loads(capsys.readouterr().out)
     found = {(arm["arm"], arm["split"]) for arm in results["arms"]}
-    assert found == {(arm, split) for arm in sizes.ARMS for split in ("test", "ood")}
+    assert found == {(arm, split) for arm in (*sizes.ARMS, "zero_shot_answer") for split in ("test", "ood")}
     assert {"ceiling"} <= {floor["name"] for floor in results["floors"]}
     assert results["loop"]["facts"] is not None
     assert {path.stem for path in (out / "predictions").iterdir()} == {f"{arm}-{split}" for arm, split in found}
@@ -58,21 +58,70 @@ def test_four_arms_are_judged_side_by_side(world: str, model: Path, tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
-def test_another_seed_makes_the_data_again(tmp_path: Path, speck) -> None:
-    demo.make_data("affect", speck, tmp_path, seed=0, train=None)
-    first = (tmp_path / "data" / "train.jsonl").read_bytes()
-    demo.make_data("affect", speck, tmp_path, seed=0, train=None)
-    assert (tmp_path / "data" / "train.jsonl").read_bytes() == first
-    demo.make_data("affect", speck, tmp_path, seed=1, train=3)
+def made(out: Path, size: sizes.Size, world: str = "affect", seed: int = 0, train: int | None = None) -> bytes:
+    """The training rows of a demo's data, made by the steps of the command."""
+    wanted = demo.wanted_data(world, size, seed=seed, train=train)
+    demo.check_folder(out, wanted, "tiny", force=False)
+    demo.make_data(out, wanted, "tiny")
+    return (out / "data" / "train.jsonl").read_bytes()
+
+
+def test_the_same_demo_keeps_its_data(tmp_path: Path, speck) -> None:
+    first = made(tmp_path, speck)
+    stamp = (tmp_path / "data" / "train.jsonl").stat().st_mtime_ns
+    assert made(tmp_path, speck) == first
+    assert (tmp_path / "data" / "train.jsonl").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    "other", [["--world", "errand"], ["--seed", "1"], ["--train", "3"], ["--model", "{other}"], ["full size"]]
+)
+def test_a_folder_that_holds_another_demo_is_refused_and_left_alone(
+    other: list[str], tmp_path: Path, model: Path, speck, capsys, monkeypatch
+) -> None:
+    out = tmp_path / "demo"
+    wanted = demo.wanted_data("affect", speck, seed=0, train=None)
+    demo.make_data(out, wanted, str(model))
+    (out / "report.html").write_text("of before", encoding="utf-8")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    arguments = ["demo", "--out", str(out), "--model", str(model), "--quick"]
+    if other == ["full size"]:
+        monkeypatch.setattr(sizes, "FULL", replace(speck, val=2))
+        arguments.remove("--quick")
+        other = []
+    assert run([*arguments, *(word.format(other=copy) for word in other)]) == 2
+    told = capsys.readouterr().err
+    assert "holds the demo of 'affect' (seed 0, 2/1/2 records" in told
+    assert f"--out {out}-" in told and "--force" in told
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_force_replaces_the_demo_of_another_world(tmp_path: Path, speck) -> None:
+    first = made(tmp_path, speck)
+    wanted = demo.wanted_data("affect", speck, seed=1, train=3)
+    demo.check_folder(tmp_path, wanted, "tiny", force=True)
+    demo.make_data(tmp_path, wanted, "tiny")
     again = (tmp_path / "data" / "train.jsonl").read_bytes()
     assert again != first and again.count(b"\n") == 3
+    assert made(tmp_path, speck, seed=1, train=3) == again
+
+
+def test_a_demo_killed_while_it_drew_or_wrote_its_stamp_goes_on(tmp_path: Path, speck) -> None:
+    first = made(tmp_path, speck)
+    stamp = json.loads((tmp_path / demo.STAMP).read_text(encoding="utf-8"))
+    del stamp["summary"]
+    (tmp_path / demo.STAMP).write_text(json.dumps(stamp), encoding="utf-8")
+    assert made(tmp_path, speck) == first
+    assert "summary" in json.loads((tmp_path / demo.STAMP).read_text(encoding="utf-8"))
 
 
 def test_data_that_the_demo_did_not_make_is_left_alone(tmp_path: Path, speck) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").write_text("keep", encoding="utf-8")
     with pytest.raises(UserError, match="was not made by the demo"):
-        demo.make_data("affect", speck, tmp_path, seed=0, train=None)
+        made(tmp_path, speck)
     assert (tmp_path / "data" / "mine.txt").read_text(encoding="utf-8") == "keep"
 
 

@@ -29,15 +29,17 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the data and of the training.")] = 0,
     train: Annotated[int | None, typer.Option(min=1, help="Training records.", show_default=False)] = None,
     model: Annotated[str, typer.Option(help="The base model.")] = "tiny",
+    force: Annotated[bool, typer.Option("--force", help="Replace another demo that --out holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """See RISE work: zero-shot, ANS-SFT, Visual-RFT and RISE on the same drawn records, judged side by side.
 
-    Stopping and repeating the command continues it.
+    Stopping and repeating the command continues it. A folder holds one demo: for another world, seed, size or model
+    give another --out.
     """
     from rise_vlm.recipes.demo import FULL, QUICK
 
-    results = run_demo(world, QUICK if quick else FULL, out, seed=seed, train=train, model=model)
+    results = run_demo(world, QUICK if quick else FULL, out, seed=seed, train=train, model=model, force=force)
     if as_json:
         typer.echo(json.dumps(results, allow_nan=False))
         return
@@ -47,7 +49,9 @@ def main(
     typer.echo(f"Report: {(out / 'report.html').resolve()}")
 
 
-def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None, model: str) -> dict[str, Any]:
+def run_demo(
+    world: str, size: Size, out: Path, *, seed: int, train: int | None, model: str, force: bool = False
+) -> dict[str, Any]:
     """Make the data, run each arm as a run of its own under ``arms/``, merge, report."""
     from rise_vlm.recipes import load_recipe
     from rise_vlm.recipes.demo import ARMS
@@ -56,6 +60,7 @@ def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None,
     from rise_vlm.stages.preflight import check_model, check_writable
     from rise_vlm.stages.results import merge_results
     from rise_vlm.stages.run import run_recipe
+    from rise_vlm.worlds import load_world
 
     began = time.monotonic()
     command = _command(world, size, out, seed=seed, train=train, model=model)
@@ -64,8 +69,11 @@ def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None,
     recipes = [load_recipe(arm, [*shared, *size.overrides.get(arm, ())]) for arm in ARMS]
     check_model(recipes[0])
     check_writable(out)
+    load_world(world)  # an unknown one stops here
+    wanted = wanted_data(world, size, seed=seed, train=train)
+    check_folder(out, wanted, model, force=force)
     say(f"demo: {', '.join(ARMS)} on '{world}', about {size.minutes:g} minutes on two cores; in {out}.")
-    floors = make_data(world, size, out, seed=seed, train=train)
+    floors = make_data(out, wanted, model)
     parts: list[dict[str, Any]] = []
     for recipe in recipes:
         parts.append(run_recipe(recipe, out / "arms" / recipe.name, command=command, report=False))
@@ -78,24 +86,53 @@ def run_demo(world: str, size: Size, out: Path, *, seed: int, train: int | None,
     return results
 
 
-def make_data(world: str, size: Size, out: Path, *, seed: int, train: int | None) -> list[dict[str, Any]]:
-    """The dataset under ``out/data``, made again only if another is wanted; returns the world's floors and ceiling."""
+def wanted_data(world: str, size: Size, *, seed: int, train: int | None) -> dict[str, Any]:
+    """What decides the demo's dataset."""
+    return {"world": world, "seed": seed, "train": train or size.train, "val": size.val, "test": size.test}
+
+
+def check_folder(out: Path, wanted: dict[str, Any], model: str, *, force: bool) -> None:
+    """Raise UserError where ``out`` holds another demo, unless ``force``, or data that no demo made."""
+    from rise_vlm.stages.files import read_json
+
+    stamp = read_json(out / STAMP)
+    if not isinstance(stamp, dict):
+        if (out / "data").exists():
+            raise UserError(f"{out / 'data'} exists and was not made by the demo; give another --out.")
+        return
+    there = {**stamp.get("data", {}), "model": stamp.get("model", model)}
+    asked = {**wanted, "model": model}
+    if there == asked or force:
+        return
+    kind = next(key for key in asked if there.get(key) != asked[key])
+    tail = {"world": asked["world"], "model": "other-model"}.get(kind, f"{kind}-{asked[kind]}")
+    raise UserError(
+        f"{out} holds the demo of {_named(there)}, not of {_named(asked)}. Give another folder, such as --out "
+        f"{out}-{tail}, or --force to replace it."
+    )
+
+
+def _named(demo: dict[str, Any]) -> str:
+    sizes = "/".join(str(demo.get(split)) for split in ("train", "val", "test"))
+    return f"'{demo.get('world')}' (seed {demo.get('seed')}, {sizes} records, model {demo.get('model')})"
+
+
+def make_data(out: Path, wanted: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    """The dataset under ``out/data``, made only if it is not there; returns the world's floors and ceiling."""
     from rise_vlm.stages.files import read_json, write_json
     from rise_vlm.worlds import load_world
 
-    chosen = load_world(world)
-    wanted = {"world": world, "seed": seed, "train": train or size.train, "val": size.val, "test": size.test}
-    data, stamp = out / "data", read_json(out / STAMP)
-    if not isinstance(stamp, dict) or stamp.get("data") != wanted or not (data / "dataset.yaml").is_file():
-        if data.exists():
-            if not isinstance(stamp, dict):
-                raise UserError(f"{data} exists and was not made by the demo; give another --out.")
-            say(f"demo: {out} held the data of another demo; it is made again, and so are the arms.")
-            shutil.rmtree(data)
-        say(f"demo: drawing {wanted['train'] + size.val + 2 * size.test} pictures of '{world}'.")
-        summary = chosen.make(data, train=wanted["train"], val=size.val, test=size.test, seed=seed)
-        stamp = {"data": wanted, "summary": summary}
-        write_json(out / STAMP, stamp)
+    data, stamp, asked = out / "data", read_json(out / STAMP), {"data": wanted, "model": model}
+    whole = isinstance(stamp, dict) and "summary" in stamp and (data / "dataset.yaml").is_file()
+    if not whole or stamp.get("data") != wanted:
+        # The stamp comes first: data beside it is the demo's own, finished or not.
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / STAMP, asked)
+        shutil.rmtree(data, ignore_errors=True)
+        sizes = {split: wanted[split] for split in ("train", "val", "test")}
+        say(f"demo: drawing {sum(sizes.values()) + wanted['test']} pictures of '{wanted['world']}'.")
+        stamp = asked | {"summary": load_world(wanted["world"]).make(data, **sizes, seed=wanted["seed"])}
+    write_json(out / STAMP, stamp | asked)
     return _floors(stamp["summary"])
 
 

@@ -28,7 +28,7 @@ FULL = Size(
     test=200,
     minutes=10,
     overrides={
-        "zero_shot": ("evaluate.roles=[think]",),
+        "zero_shot": (),
         "ans_sft": (),
         "visual_rft": (),
         "rise": (),
@@ -41,7 +41,7 @@ QUICK = Size(
     test=32,
     minutes=2,
     overrides={
-        "zero_shot": ("evaluate.roles=[think]",),
+        "zero_shot": (),
         "ans_sft": ("sft.steps=20",),
         "visual_rft": ("grpo.steps=6", "grpo.records_per_step=4"),
         "rise": (
