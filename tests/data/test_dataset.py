@@ -262,6 +262,7 @@ def test_open_says_what_is_missing(tmp_path: Path) -> None:
         ("name: x\ntask: t\nframe: relative", "'frame' should be 'pixels', not 'relative'"),
         ("name: x\ntask: t\nsplits: {train: train.csv}", "must end in .jsonl or .parquet"),
         ("name: x\ntask: t\nsplits: {train: ../train.jsonl}", "leaves the folder"),
+        ("name: x\ntask: t\nquestion: " + "why " * 2500, "'question' should have at most 4000 characters"),
         ("- a\n- b", "must hold keys and values"),
         ("a: [", "is not readable YAML"),
         ("", "must hold keys and values"),

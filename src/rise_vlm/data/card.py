@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rise_vlm.data.record import MAX_QUESTION
 from rise_vlm.errors import DataError, nearest
 
 CARD = "dataset.yaml"
@@ -21,7 +22,7 @@ class Card(BaseModel):
     name: str
     task: str
     classes: list[str] = Field(default_factory=list)
-    question: str | None = None
+    question: Annotated[str | None, Field(max_length=MAX_QUESTION)] = None
     synonyms: dict[str, list[str]] = Field(default_factory=dict)
     splits: dict[str, str] = Field(default_factory=dict)
     frame: Literal["pixels"] = "pixels"
