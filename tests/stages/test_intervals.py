@@ -21,12 +21,12 @@ def spread_metric(pairs):
     return {"spread": float(np.std([guess for _, guess in pairs]))}
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@given(st.lists(st.floats(0.01, 0.99), min_size=2, max_size=30))
 def test_an_interval_lies_within_the_values_and_around_the_mean(values: list[float]) -> None:
     pairs = [(None, value) for value in values]
     low, high = intervals(mean_metric, pairs, resamples=200, seed=0)["score"]
     assert min(values) - 1e-6 <= low <= high <= max(values) + 1e-6
-    assert low - 0.2 <= sum(values) / len(values) <= high + 0.2
+    assert low - 1e-6 <= sum(values) / len(values) <= high + 1e-6
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_approximation() -> None:
@@ -54,9 +54,41 @@ def test_means_cover_the_truth_about_as_often_as_promised() -> None:
     assert 0.87 <= hits / 120 <= 1.0
 
 
-def test_one_record_and_undefined_metrics_do_not_break() -> None:
-    found = intervals(lambda pairs: {"a": 1.0, "b": math.nan}, [(0, 0)], resamples=10, seed=0)
-    assert found == {"a": [1.0, 1.0]}
+def test_one_picture_has_no_interval_and_undefined_metrics_have_none() -> None:
+    def metrics(pairs):
+        return {"a": 1.0, "b": math.nan}
+
+    assert intervals(metrics, [(0, 0)], resamples=10, seed=0) == {}
+    assert intervals(metrics, [(0, 0)] * 3, resamples=10, seed=0, pictures=["a"] * 3) == {}
+    assert set(intervals(metrics, [(0, 0)] * 3, resamples=10, seed=0)) == {"a"}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_without_exception_is_not_taken_for_certain(value: float) -> None:
+    """scipy's Wilson interval, which also is what 8 of 8 right answers are worth."""
+    from scipy.stats import binomtest
+
+    wanted = binomtest(8 if value else 0, 8).proportion_ci(0.95, method="wilson")
+    found = intervals(mean_metric, [(None, value)] * 8, resamples=50, seed=0)["score"]
+    assert found == pytest.approx([wanted.low, wanted.high], abs=1e-5)
+
+
+@pytest.mark.parametrize(("metric", "name"), [(mean_metric, "score"), (spread_metric, "spread")])
+def test_records_of_one_picture_are_drawn_together(metric, name: str) -> None:
+    """Four copies of each record say no more than one: the interval of the pictures."""
+    values = np.random.default_rng(0).random(60)
+    pairs = [(None, value) for value in values for _ in range(4)]
+    pictures = [str(i) for i in range(60) for _ in range(4)]
+
+    def width(found) -> float:
+        low, high = found[name]
+        return high - low
+
+    once = width(intervals(metric, [(None, value) for value in values], resamples=800, seed=1))
+    together = width(intervals(metric, pairs, resamples=800, seed=1, pictures=pictures))
+    apart = width(intervals(metric, pairs, resamples=800, seed=1))
+    assert together == pytest.approx(once, rel=0.15)
+    assert apart < 0.65 * once
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

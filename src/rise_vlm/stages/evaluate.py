@@ -106,7 +106,8 @@ def judge(
 ) -> dict[str, Any]:
     """``{"n", "metrics", "intervals"}`` of predictions."""
     pairs = [(record.annotation, row["value"]) for record, row in zip(records, rows, strict=True)]
-    found = intervals(material.task.metrics, pairs, resamples=resamples, seed=seed)
+    pictures = [record.images[0] for record in records]
+    found = intervals(material.task.metrics, pairs, resamples=resamples, seed=seed, pictures=pictures)
     whole = material.task.metrics(pairs) | material.task.split_metrics(pairs)
     metrics = {name: round(float(value), 6) for name, value in whole.items()}
     return {"n": len(pairs), "metrics": metrics, "intervals": found}

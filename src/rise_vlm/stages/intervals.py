@@ -1,7 +1,9 @@
 """95 % bootstrap intervals over records, for any metric.
 
-A metric that is a mean over records (most are) is resampled as an array; any other (macro-F1) is computed again for
-each resample, of which fewer are drawn. Which kind it is, is found by trying. Left out: intervals over seeds.
+Records of one picture say much the same, so pictures are drawn, each with all its records. A metric that is a mean over
+records (most are) is resampled as an array; any other (macro-F1) is computed again for each resample, of which fewer
+are drawn. Which kind it is, is found by trying. A share of 0 or 1 would never vary when resampled: it gets Wilson's
+interval. One picture alone has none. Left out: intervals over seeds.
 """
 
 from __future__ import annotations
@@ -16,10 +18,20 @@ Metrics = Callable[[Pairs], dict[str, float]]
 
 SLOW_RESAMPLES = 200
 LEVEL = 0.95
+Z = 1.959964
+"""The normal quantile of that level."""
 
 
-def intervals(metrics: Metrics, pairs: Pairs, *, resamples: int, seed: int) -> dict[str, list[float]]:
-    """``{metric: [low, high]}``; a metric that is not a number, or undefined on a resample, is left out of it."""
+def intervals(
+    metrics: Metrics, pairs: Pairs, *, resamples: int, seed: int, pictures: Sequence[str] | None = None
+) -> dict[str, list[float]]:
+    """``{metric: [low, high]}``; a metric that is not a number, or undefined on a resample, is left out of it.
+
+    ``pictures`` names the picture of each pair; without it each has its own.
+    """
+    groups = _groups(pictures or [str(i) for i in range(len(pairs))])
+    if len(groups) < 2:
+        return {}
     whole = metrics(pairs)
     singles = [metrics([pair]) for pair in pairs]
     rng = np.random.default_rng(seed)
@@ -29,26 +41,49 @@ def intervals(metrics: Metrics, pairs: Pairs, *, resamples: int, seed: int) -> d
         if not np.isfinite(value):
             continue
         parts = np.array([single.get(name, np.nan) for single in singles], dtype=float)
-        if np.isfinite(parts).all() and abs(parts.mean() - value) < 1e-9:
-            means = [parts[rng.integers(len(parts), size=len(parts))].mean() for _ in range(resamples)]
-            found[name] = _bounds(means)
-        else:
+        if not np.isfinite(parts).all() or abs(parts.mean() - value) >= 1e-9:
             slow.append(name)
+        elif (parts == parts[0]).all() and parts[0] in (0.0, 1.0):
+            found[name] = _wilson(parts[0], len(groups))
+        else:
+            sums = np.array([parts[group].sum() for group in groups])
+            sizes = np.array([len(group) for group in groups])
+            drawn = (rng.integers(len(groups), size=len(groups)) for _ in range(resamples))
+            found[name] = _bounds([sums[chosen].sum() / sizes[chosen].sum() for chosen in drawn])
     if slow:
-        found |= _recomputed(metrics, pairs, slow, min(resamples, SLOW_RESAMPLES), rng)
+        found |= _recomputed(metrics, pairs, groups, slow, min(resamples, SLOW_RESAMPLES), rng)
     return {name: found[name] for name in whole if name in found}
 
 
+def _groups(pictures: Sequence[str]) -> list[np.ndarray]:
+    """The places of each picture's records."""
+    places: dict[str, list[int]] = {}
+    for place, picture in enumerate(pictures):
+        places.setdefault(picture, []).append(place)
+    return [np.array(group) for group in places.values()]
+
+
 def _recomputed(
-    metrics: Metrics, pairs: Pairs, names: Sequence[str], resamples: int, rng: np.random.Generator
+    metrics: Metrics,
+    pairs: Pairs,
+    groups: Sequence[np.ndarray],
+    names: Sequence[str],
+    resamples: int,
+    rng: np.random.Generator,
 ) -> dict[str, list[float]]:
     values: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(resamples):
-        drawn = metrics([pairs[i] for i in rng.integers(len(pairs), size=len(pairs))])
+        drawn = metrics([pairs[i] for chosen in rng.integers(len(groups), size=len(groups)) for i in groups[chosen]])
         for name in names:
             if np.isfinite(drawn.get(name, np.nan)):
                 values[name].append(drawn[name])
     return {name: _bounds(drawn) for name, drawn in values.items() if drawn}
+
+
+def _wilson(share: float, count: int) -> list[float]:
+    """Of a share that is 0 or 1 in all ``count`` trials."""
+    far = Z**2 / (count + Z**2)
+    return [0.0, round(far, 6)] if share == 0 else [round(1 - far, 6), 1.0]
 
 
 def _bounds(values: Sequence[float]) -> list[float]:
