@@ -39,6 +39,19 @@ LOT_WORDS = [*LABELS, *affect.CLASSES, *PEOPLE, *"dress hat pants shirt shoes sk
 """Words drawn by lot, the emotions among them: they teach copying from a class list, never what a picture evokes."""
 
 
+WORDS = sorted(
+    {
+        word.strip("?.,!").lower()
+        for query in errand.QUERIES.values()
+        for text in (*query.phrasings, *query.held_out)
+        for word in text.split()
+    }
+)
+"""The words of the downstream questions, each by itself. A token that is never shown keeps an embedding that is like
+that of all other such tokens, so that no question made of them could be told from another.
+"""
+
+
 def made_up(rng: random.Random) -> str:
     """A word of two or three syllables that means nothing."""
     return "".join(rng.choices(SYLLABLES, k=rng.choice((2, 2, 3))))
@@ -251,9 +264,11 @@ def taste_row(scene: object, rng: random.Random) -> Row:
 
 
 def word_list(rng: random.Random, most: int = 10) -> list[str]:
-    """Three to ``most`` different words, of those drawn by lot or made up."""
+    """Three to ``most`` different words: labels and names, or those of questions, or made up."""
     count = rng.randint(3, most)
-    return rng.sample(LOT_WORDS, count) if rng.random() < 0.5 else list({made_up(rng): 0 for _ in range(count)})
+    if rng.random() < 0.3:
+        return list({made_up(rng): 0 for _ in range(count)})
+    return rng.sample(rng.choice((LOT_WORDS, WORDS)), count)
 
 
 def copy_row(scene: object, rng: random.Random) -> Row:
@@ -367,7 +382,7 @@ CURRICULUM = (
     Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.0, lots=0.15)),
     # To copy from a list is learned all at once or not at all, and only where much of a step asks for it.
     Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, lots=1.5)),
-    Phase(steps=1800, scenes=20, rows=2, mixture=_mixture(copying=0.1, lots=0.3)),
+    Phase(steps=1800, scenes=20, rows=2, mixture=_mixture(copying=0.25, lots=0.3)),
 )
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
 SHARES = {"affect": 0.45, "errand": 0.55}
