@@ -36,6 +36,27 @@ def test_descriptions_are_clean(rationale, emotions, record):
     assert emotions.leaks(rationale, record(TRUTH), FRAME) == []
 
 
+NUMBERED_BUT_CLEAN = [
+    "Two dogs and one child, three balloons above.",
+    "One person sits, two people stand.",
+    "Two or three birds over the roof, two to three people below.",
+    "One of three people waves; two of the four wear hats.",
+    "They walk two by two, one by one.",
+    "A clock that shows 10:15 and a table for four, two chairs beside it.",
+    "Two figures, one in red and one in blue.",
+    "Half of the table is in shade, half a melon on it.",
+    "A player with number 9 stands second in line in the first row of seats.",
+    "A shopping list on the table, the second item is crossed out.",
+    "A first aid box in a class room of 20 seats.",
+    "Seen from 2 sides, in 2019, 3 boats.",
+]
+
+
+@pytest.mark.parametrize("rationale", NUMBERED_BUT_CLEAN)
+def test_counts_and_places_in_a_picture_are_clean(rationale, emotions, record):
+    assert emotions.leaks(rationale, record(TRUTH), FRAME) == []
+
+
 NAMED = [
     "The JOY is clear. Fear is absent.",
     "Smiles everywhere suggesting joy",
@@ -53,6 +74,13 @@ NAMED = [
     "j\u200boy in the air",
     "ｊｏｙ in the air",
     "it isn't neutral",
+    "j-o-y all over",
+    "J.O.Y.",
+    "a j o y",
+    "s-u-r-p-r-i-s-e",
+    "j\u043ey",
+    "\u0458\u043e\u0443 of life",
+    "F\u0395AR",
 ]
 
 
@@ -112,6 +140,75 @@ def test_short_names_and_scripts_without_blanks(rationale, leaks, record):
     assert bool(task.leaks(rationale, record("A"), FRAME)) is leaks
 
 
+PLACES = [
+    "It is the fourth of the list.",
+    "Class number 4.",
+    "class 4",
+    "option 4",
+    "option four",
+    "Emotion #4 it is",
+    "the answer is 4",
+    "the fourth class",
+    "the 4th option",
+    "the fourth one in the list",
+    "the last of the options",
+    "number four on the list",
+]
+
+
+@pytest.mark.parametrize("rationale", PLACES)
+def test_a_place_in_the_list_of_classes_leaks_in_every_task_that_has_one(rationale, emotions, things, record):
+    for task, row in ((emotions, record(TRUTH)), (things, record("dog"))):
+        assert any("a place in the list" in reason for reason in task.leaks(rationale, row, FRAME))
+
+
+CLOTHES = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
+
+
+@pytest.mark.parametrize(
+    ("rationale", "named"),
+    [
+        ("It has short sleeves and a round neck.", []),
+        ("A well dressed person at a dressing table.", []),
+        ("A panting dog beside a footpath.", []),
+        ("That is a chat about a shop.", []),
+        ("A T shirt of cotton.", ["t-shirt"]),
+        ("tshirt", ["t-shirt"]),
+        ("T-Shirts and a shirt", ["shirt", "t-shirt"]),
+        ("One shoe, two dresses, hats", ["dress", "hat", "shoes"]),
+        ("a pair of shorts", ["shorts"]),
+        ("long sleeves", ["longsleeve"]),
+        ("a long sleeved top", ["longsleeve"]),
+        ("long-sleeve", ["longsleeve"]),
+        ("The table is long. Sleeves hang from it.", []),
+        ("skirts", ["skirt"]),
+    ],
+)
+def test_clothes_are_named_by_their_names_and_not_by_what_they_look_like(rationale, named, record):
+    reasons = Classification(CLOTHES).leaks(rationale, record("t-shirt"), FRAME)
+    assert sorted(reason.split("'")[1] for reason in reasons) == named
+
+
+@pytest.mark.parametrize(
+    ("rationale", "leaks"),
+    [
+        ("a wine glass", False),
+        ("a tight fit", False),
+        ("a slippery floor", False),
+        ("a pair of glasses", True),
+        ("one slipper", True),
+        ("tights", True),
+    ],
+)
+def test_names_in_the_plural_are_met_by_plural_and_singular_but_not_by_other_words(rationale, leaks, record):
+    assert bool(Classification(["glasses", "tights", "slippers"]).leaks(rationale, record("tights"), FRAME)) is leaks
+
+
+def test_words_of_other_scripts_stay_words_of_their_own():
+    assert leak.visible("сор и рот, Дети играют") == "cop и рот, Дети играют"
+    assert Classification(["сор", "рот"]).leaks("это сор", None, FRAME)
+
+
 FRACTIONS = [
     "joyless aside, 0.6 of it",
     "about .6",
@@ -136,6 +233,18 @@ FRACTIONS = [
     "point six",
     "6e-1",
     "seven tenths",
+    "Nine people, four people, two people.",
+    "9 votes then 4 then 2",
+    "twelve of fifteen raters",
+    "60 to 40",
+    "a 60 to 40 balance",
+    "a 3:1 balance",
+    "half of the people",
+    "fifty-fifty",
+    "nine, four and two",
+    "nine people and four people",
+    "9 4 2",
+    "nine raters",
 ]
 
 
@@ -174,6 +283,10 @@ COORDINATES = [
     "one, two, three, four",
     "in the box <answer>left</answer>",
     "１２０",
+    "It spans from 33 to 44 across. Downward it goes from around 33 to 44.",
+    "fourteen percent of the way, then a gap, then sixty percent of it",
+    "It spans from 145 on. Downward it goes to about 940.",
+    "from 5 on to the 9 across, and then down it goes from about 3 to where the 8 is",
 ]
 
 
@@ -192,12 +305,31 @@ NO_COORDINATES = [
     "x marks the spot, y shaped branch",
     "fifteen people in line",
     "Dog number 2, next to it a sign.",
+    "2 people and 1 red umbrella, 15 steps away",
 ]
 
 
 @pytest.mark.parametrize("rationale", NO_COORDINATES)
 def test_descriptions_of_a_region_are_clean(rationale, grounding, record):
     assert grounding.leaks(rationale, record(BOX, "Where?"), FRAME) == []
+
+
+@pytest.mark.parametrize(
+    "rationale",
+    [
+        "It spans from 15 to 58 across. Downward it goes from 24 to 74.",
+        "from 145 to 575 across, while down it is between 235 and 735",
+        "from one hundred and forty-five on across, while down it begins at two hundred and thirty-five",
+    ],
+)
+def test_numbers_a_little_off_the_truth_leak(rationale, grounding, record):
+    row = record([130, 220, 560, 720], "Where?", size=(1000, 1000))
+    assert grounding.leaks(rationale, row, FRAME)
+
+
+@pytest.mark.parametrize("rationale", ["2 people and 1 red umbrella", "One dog of 3 stands on the left"])
+def test_counts_are_free_where_the_region_touches_the_edge(rationale, grounding, record):
+    assert grounding.leaks(rationale, record([0, 0, 16, 20], "Where?"), FRAME) == []
 
 
 def test_the_models_own_frame_counts(grounding, record):

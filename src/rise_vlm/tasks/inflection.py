@@ -34,6 +34,8 @@ LOOKALIKES = frozenset(
         "cherry",
         "country",
         "county",
+        "dressed",
+        "dressing",
         "early",
         "factory",
         "ferry",
@@ -43,10 +45,14 @@ LOOKALIKES = frozenset(
         "party",
         "penny",
         "pony",
+        "slippery",
         "story",
     ]
 )
-"""Words that end like an inflection of another word (carry of car, story of store) and are none."""
+"""Words that end like an inflection of another word (carry of car, story of store) and are none, or no longer."""
+
+OWN_WORDS = frozenset(["brief", "glass", "overall", "short", "tight", "trunk"])
+"""Words of another meaning than the plurals that are made of them: a short sleeve is not a pair of shorts."""
 
 _ADDED = ("ness", "less", "ful", "some", "ly", "ment")  # begin with a consonant: nothing before them changes but y to i
 _VOWEL = ("ing", "ed", "ous", "ish", "ity", "y")  # may have dropped an e or doubled a consonant
@@ -57,6 +63,22 @@ def words(text: str) -> Iterator[str]:
     separates.
     """
     return (match.group() for match in _WORD.finditer(text.casefold()))
+
+
+def spans(text: str) -> Iterator[tuple[str, int, int]]:
+    """``words`` with where each begins and ends in the case-folded text."""
+    return ((match.group(), match.start(), match.end()) for match in _WORD.finditer(text.casefold()))
+
+
+def same_word(said: str, name: str) -> bool:
+    """Whether ``said`` is an inflection of ``name``, or the other way round; both case folded.
+
+    A name in the plural is met by its plural and its singular alone, since what else its stem may form is mostly
+    another word: neither ``panting`` nor ``slippery`` names pants or slippers, nor ``short`` shorts.
+    """
+    if not _plural(name):
+        return bool(stems(said) & stems(name))
+    return bool(({said} | _plural(said)) & ({name} | _plural(name)) - OWN_WORDS)
 
 
 @lru_cache(maxsize=65536)

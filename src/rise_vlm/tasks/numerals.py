@@ -14,6 +14,13 @@ _SCALES = {"hundred": 100, "thousand": 1000}
 NUMBER_WORD = "(?:" + "|".join([*_UNITS, *_TENS, *_SCALES]) + ")"
 """A pattern for one number word, lower case, without word boundaries."""
 
+_ORDINALS = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
+    "sixteenth seventeenth eighteenth nineteenth twentieth"
+)
+ORDINAL = "(?:" + "|".join(_ORDINALS.split()) + "|[0-9]{1,3}(?:st|nd|rd|th))"
+"""A pattern for one ordinal up to the twentieth in words, lower case, without word boundaries."""
+
 _DIGITS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?|(?<![0-9])\.[0-9]{1,18}")
 _WORDS = re.compile(rf"\b{NUMBER_WORD}\b")
 
