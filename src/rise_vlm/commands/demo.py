@@ -123,17 +123,18 @@ def make_data(out: Path, wanted: dict[str, Any], model: str) -> list[dict[str, A
     from rise_vlm.worlds import load_world
 
     data, stamp, asked = out / "data", read_json(out / STAMP), {"data": wanted, "model": model}
-    whole = isinstance(stamp, dict) and "summary" in stamp and (data / "dataset.yaml").is_file()
-    if not whole or stamp.get("data") != wanted:
+    whole = isinstance(stamp, dict) and stamp.get("data") == wanted and (data / "dataset.yaml").is_file()
+    summary = stamp.get("summary") if whole and isinstance(stamp, dict) else None
+    if summary is None:
         # The stamp comes first: data beside it is the demo's own, finished or not.
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / STAMP, asked)
         shutil.rmtree(data, ignore_errors=True)
         sizes = {split: wanted[split] for split in ("train", "val", "test")}
         say(f"demo: drawing {sum(sizes.values()) + wanted['test']} pictures of '{wanted['world']}'.")
-        stamp = asked | {"summary": load_world(wanted["world"]).make(data, **sizes, seed=wanted["seed"])}
-    write_json(out / STAMP, stamp | asked)
-    return _floors(stamp["summary"])
+        summary = load_world(wanted["world"]).make(data, **sizes, seed=wanted["seed"])
+    write_json(out / STAMP, {**asked, "summary": summary})
+    return _floors(summary)
 
 
 def _floors(summary: dict[str, Any]) -> list[dict[str, Any]]:
