@@ -43,8 +43,7 @@ def run(context: Context) -> Summary:
         loop = make_reward(context, policy, stack)
         if context.recipe.closed_loop.reconstruct.reconstructor == "frozen":
             loop.rebuilder = stack.enter_context(context.policy(context.models.start))
-        average = _moving_average(context)
-        if average is not None:
+        if (average := _moving_average(context)) is not None:
             loop.rebuilder = stack.enter_context(context.policy(str(average)))
         _sample(context, loop, path)
     rows = mend_rows(path)
