@@ -170,8 +170,8 @@ def test_wrong_use_of_import_is_told_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def fake_world(out: Path, *, train: int, val: int, test: int, seed: int) -> dict[str, Any]:
-    with DatasetWriter(out, CARD) as writer:
+def fake_world(out: Path, *, train: int, val: int, test: int, seed: int, force: bool) -> dict[str, Any]:
+    with DatasetWriter(out, CARD, force=force) as writer:
         for split, number in (("train", train), ("val", val), ("test", test)):
             for i in range(number):
                 picture = Image.new("RGB", (2, 2), (seed, i, number))

@@ -31,7 +31,7 @@ def cases(record):
         record({"joy": 0.25, "fear": 0.75}),
         SHARES,
         "class: probability, ...",
-        "joy: 0.25, fear: 0.75",
+        "fear: 0.75, joy: 0.25",
         "Do not name a class or a probability.",
     )
     yield (
