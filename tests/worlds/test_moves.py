@@ -1,4 +1,4 @@
-"""moves: the rules of TRANCE hold, the camera is the real one, rationales are true, records score full with the truth."""
+"""moves: the rules of TRANCE hold, the camera is the real one, rationales are true, the truth scores full."""
 
 from __future__ import annotations
 
