@@ -16,6 +16,7 @@ from rise_vlm.worlds.affect_draw import boxes, draw
 from rise_vlm.worlds.affect_rule import CLASSES, annotate, probabilities
 from rise_vlm.worlds.affect_scene import FACTS, Scene, sample_scene, scene_facts, true_facts
 from rise_vlm.worlds.affect_words import describe, stated_facts
+from rise_vlm.worlds.writing import write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUESTION", "SYNONYMS", "TASK", "Scene", "annotate", "boxes", "describe", "draw",
@@ -36,6 +37,15 @@ SYNONYMS: dict[str, list[str]] = {
 }
 
 
+def _sample(rng: random.Random, split: str) -> tuple[Scene, dict[str, float]]:
+    scene = sample_scene(rng, split)
+    return scene, annotate(scene, rng)
+
+
+def _entry(one: tuple[Scene, dict[str, float]]) -> dict[str, Any]:
+    return {"image": draw(one[0]), "annotation": one[1], "meta": {"scene": one[0].to_dict()}}
+
+
 def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test and ood (`test` records each of the last two).
 
@@ -43,24 +53,22 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     counts, `floors` of simple predictors and the `best` possible score (the rule against its raters), for the test
     split and, under `ood`, for the other; see `affect_floors.floors`.
     """
-    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
     from rise_vlm.worlds.affect_floors import best_possible, floors
 
     sizes = {"train": train, "val": val, "test": test, "ood": test}
-    card = Card(name=NAME, task=TASK, classes=list(CLASSES), question=QUESTION, synonyms=SYNONYMS,
-                source="Drawn by rise-vlm, world affect, seed " + str(seed), licence="CC0-1.0",
-                world=NAME)  # fmt: skip
-    drawn: dict[str, list[tuple[Scene, dict[str, float]]]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card, force=force) as writer:
-        for split, count in sizes.items():
-            writer.split(split)
-            for i in range(count):
-                rng = random.Random(f"affect {seed} {split} {i}")
-                scene = sample_scene(rng, split)
-                annotation = annotate(scene, rng)
-                drawn[split].append((scene, annotation))
-                writer.add(split, id=f"{split}-{i:05d}", image=draw(scene), annotation=annotation,
-                           meta={"scene": scene.to_dict()})  # fmt: skip
+    drawn = write_world(
+        out,
+        NAME,
+        TASK,
+        sizes,
+        _sample,
+        _entry,
+        seed=seed,
+        force=force,
+        classes=list(CLASSES),
+        question=QUESTION,
+        synonyms=SYNONYMS,
+    )
     if not train or not test:
         return {"records": sizes, "floors": {}, "best": None, "ood": {"floors": {}, "best": None}}
     known, asked, other = drawn["train"], drawn["test"], drawn["ood"]

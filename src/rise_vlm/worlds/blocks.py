@@ -24,6 +24,7 @@ from rise_vlm.worlds.blocks_questions import FAMILIES, Program
 from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import COLOURS, LENGTH, RADIUS, SOLIDS, VEHICLES, solid, vehicle
 from rise_vlm.worlds.blocks_words import Seen, caption, stated_in, true_of
+from rise_vlm.worlds.writing import write_world
 
 __all__ = [
     "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Item", "Scene", "answer", "describe", "draw", "make", "question",
@@ -237,8 +238,16 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     guesses = {"majority": [majority] * len(asked), "things_there": [len(scene.items) for scene in asked]}
     guesses["by_template"] = [by_template.get(s.program.template, known).most_common(1)[0][0] for s in asked]
     true = [answer(scene) for scene in asked]
+    return {name: sum(g == t for g, t in zip(guesses[name], true, strict=True)) / len(true) for name in sorted(guesses)}
+
+
+def _entry(scene: Scene) -> dict[str, Any]:
     return {
-        name: sum(g == t for g, t in zip(guesses[name], true, strict=True)) / len(true) for name in sorted(guesses)
+        "image": draw(scene),
+        "annotation": answer(scene),
+        "question": question(scene),
+        "rationale": rationale(scene),
+        "meta": {"scene": scene.to_dict(), "template": scene.program.template},
     }
 
 
@@ -249,20 +258,7 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     The same seed gives the same bytes, and a larger split begins with the records of a smaller one. Returns the counts,
     and `floors` and `best` for the test split and, under `ood` and `ood_long`, for the others.
     """
-    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
-
     sizes = {"train": train, "val": val, "test": test, "ood": test, "ood_long": test}
-    card = Card(name=NAME, task=TASK, source=f"Drawn by rise-vlm, world blocks, seed {seed}", licence="CC0-1.0",
-                world=NAME)  # fmt: skip
-    drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card, force=force) as writer:
-        for split, count in sizes.items():
-            writer.split(split)
-            for i in range(count):
-                scene = sample_scene(random.Random(f"blocks {seed} {split} {i}"), split)
-                drawn[split].append(scene)
-                writer.add(split, id=f"{split}-{i:05d}", image=draw(scene), annotation=answer(scene),
-                           question=question(scene), rationale=rationale(scene),
-                           meta={"scene": scene.to_dict(), "template": scene.program.template})  # fmt: skip
+    drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
     tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in ("test", "ood", "ood_long")}
     return {"records": sizes, **tests.pop("test"), **tests}

@@ -23,6 +23,7 @@ from rise_vlm.worlds.errand_words import describe, describe_thing, stated_facts,
 from rise_vlm.worlds.things import COLOURS, HANGING, THINGS, extent, reach
 from rise_vlm.worlds.things_kit import CHARCOAL
 from rise_vlm.worlds.things_rooms import ROOMS, SHELF
+from rise_vlm.worlds.writing import write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUERIES", "QUESTION", "TASK", "Placed", "Scene", "boxes", "describe", "describe_thing",
@@ -237,6 +238,15 @@ def _floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     return {**floors, "random_thing": floor_random_thing(asked)}
 
 
+def _entry(scene: Scene) -> dict[str, Any]:
+    return {
+        "image": draw(scene),
+        "annotation": target_box(scene),
+        "question": question(scene),
+        "meta": {"scene": scene.to_dict(), "target": scene.target, "query": scene.query},
+    }
+
+
 def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test and ood (`test` records each of the last two).
 
@@ -244,21 +254,8 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     counts, `floors` of simple predictors and the `best` possible score (mean IoU), for the test split and, under
     `ood`, for the other.
     """
-    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
-
     sizes = {"train": train, "val": val, "test": test, "ood": test}
-    card = Card(name=NAME, task=TASK, source=f"Drawn by rise-vlm, world errand, seed {seed}", licence="CC0-1.0",
-                world=NAME)  # fmt: skip
-    drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card, force=force) as writer:
-        for split, count in sizes.items():
-            writer.split(split)
-            for i in range(count):
-                scene = sample_scene(random.Random(f"errand {seed} {split} {i}"), split)
-                drawn[split].append(scene)
-                writer.add(split, id=f"{split}-{i:05d}", image=draw(scene), annotation=target_box(scene),
-                           question=question(scene),
-                           meta={"scene": scene.to_dict(), "target": scene.target, "query": scene.query})  # fmt: skip
+    drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
     return {
         "records": sizes,
         "floors": _floors(drawn["train"], drawn["test"]),

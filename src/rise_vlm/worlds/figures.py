@@ -21,6 +21,7 @@ from rise_vlm.worlds.figures_families import KNOWN
 from rise_vlm.worlds.figures_new import NEW
 from rise_vlm.worlds.figures_plan import Plan, number
 from rise_vlm.worlds.figures_words import caption, choices, stated_in, true_of
+from rise_vlm.worlds.writing import write_world
 
 __all__ = [
     "CLASSES", "FAMILIES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors",
@@ -186,6 +187,16 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     return {"majority": total / len(asked), "choice": chosen / len(asked)}
 
 
+def _entry(scene: Scene) -> dict[str, Any]:
+    return {
+        "image": draw(scene),
+        "annotation": annotation(scene),
+        "question": question(scene),
+        "rationale": rationale(scene),
+        "meta": {"scene": scene.to_dict(), "family": scene.family},
+    }
+
+
 def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test and ood (`test` records each of the last two), every record
     with a rationale.
@@ -193,20 +204,7 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     The same seed gives the same bytes, and a larger split begins with the records of a smaller one. Returns the counts,
     `floors` and `best`, for the test split and, under `ood`, for the other.
     """
-    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
-
     sizes = {"train": train, "val": val, "test": test, "ood": test}
-    card = Card(name=NAME, task=TASK, source=f"Drawn by rise-vlm, world figures, seed {seed}", licence="CC0-1.0",
-                world=NAME)  # fmt: skip
-    drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card, force=force) as writer:
-        for split, count in sizes.items():
-            writer.split(split)
-            for i in range(count):
-                scene = sample_scene(random.Random(f"figures {seed} {split} {i}"), split)
-                drawn[split].append(scene)
-                writer.add(split, id=f"{split}-{i:05d}", image=draw(scene), annotation=annotation(scene),
-                           question=question(scene), rationale=rationale(scene),
-                           meta={"scene": scene.to_dict(), "family": scene.family})  # fmt: skip
+    drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
     tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in ("test", "ood")}
     return {"records": sizes, **tests.pop("test"), **tests}

@@ -25,6 +25,7 @@ from rise_vlm.worlds.icons_made import MADE
 from rise_vlm.worlds.icons_words import CLUTTER, PARTS, describe, stated_facts, true_facts
 from rise_vlm.worlds.things import COLOURS, THINGS
 from rise_vlm.worlds.things_kit import Tracer
+from rise_vlm.worlds.writing import write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUESTION", "SYNONYMS", "TASK", "Scene", "Small", "describe", "draw", "floors",
@@ -204,6 +205,10 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     }
 
 
+def _entry(scene: Scene) -> dict[str, Any]:
+    return {"image": draw(scene), "annotation": scene.kind, "meta": {"scene": scene.to_dict()}}
+
+
 def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test and ood (`test` records each of the last two).
 
@@ -211,20 +216,20 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     counts, `floors` of guesses that do not see the thing and the `best` possible accuracy, for the test split and,
     under `ood`, for the other.
     """
-    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
-
     sizes = {"train": train, "val": val, "test": test, "ood": test}
-    card = Card(name=NAME, task=TASK, classes=list(CLASSES), question=QUESTION, synonyms=SYNONYMS,
-                source=f"Drawn by rise-vlm, world icons, seed {seed}", licence="CC0-1.0", world=NAME)  # fmt: skip
-    drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card, force=force) as writer:
-        for split, count in sizes.items():
-            writer.split(split)
-            for i in range(count):
-                scene = sample_scene(random.Random(f"icons {seed} {split} {i}"), split)
-                drawn[split].append(scene)
-                writer.add(split, id=f"{split}-{i:05d}", image=draw(scene), annotation=scene.kind,
-                           meta={"scene": scene.to_dict()})  # fmt: skip
+    drawn = write_world(
+        out,
+        NAME,
+        TASK,
+        sizes,
+        sample_scene,
+        _entry,
+        seed=seed,
+        force=force,
+        classes=list(CLASSES),
+        question=QUESTION,
+        synonyms=SYNONYMS,
+    )
     return {
         "records": sizes,
         "floors": floors(drawn["train"], drawn["test"]),

@@ -20,6 +20,7 @@ from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import solid
 from rise_vlm.worlds.blocks_words import Seen, article, caption, phrase, stated_in, true_of
 from rise_vlm.worlds.moves_scene import SPLITS, Scene, State, camera, options, sample_scene
+from rise_vlm.worlds.writing import write_world
 
 __all__ = [
     "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors", "functions",
@@ -167,6 +168,23 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     return {"majority": sum(majority) / len(asked), "other": sum(other) / len(asked)}
 
 
+def _entry(scene: Scene) -> dict[str, Any]:
+    first, second = pictures(scene)
+    return {
+        "image": first,
+        "more": (second,),
+        "annotation": annotation(scene),
+        "question": question(scene),
+        "rationale": rationale(scene),
+        "meta": {
+            "scene": scene.to_dict(),
+            "options": options(scene),
+            "level": len(scene.calls),
+            "view": scene.view,
+        },
+    }
+
+
 def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test, ood_left and ood_right (`test` records each of the last three);
     every record has two pictures and a rationale. The scenes of the three tests differ in more than the view.
@@ -174,23 +192,8 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     The same seed gives the same bytes, and a larger split begins with the records of a smaller one. Returns the counts,
     and `floors` and `best` for the test split and, under `ood_left` and `ood_right`, for the others.
     """
-    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
-
     sizes = {"train": train, "val": val, "test": test, "ood_left": test, "ood_right": test}
-    card = Card(name=NAME, task=TASK, source=f"Drawn by rise-vlm, world moves, seed {seed}", licence="CC0-1.0",
-                world=NAME)  # fmt: skip
-    drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card, force=force) as writer:
-        for split, count in sizes.items():
-            writer.split(split)
-            for i in range(count):
-                scene = sample_scene(random.Random(f"moves {seed} {split} {i}"), split)
-                drawn[split].append(scene)
-                first, second = pictures(scene)
-                writer.add(split, id=f"{split}-{i:05d}", image=first, more=(second,), annotation=annotation(scene),
-                           question=question(scene), rationale=rationale(scene),
-                           meta={"scene": scene.to_dict(), "options": options(scene), "level": len(scene.calls),
-                                 "view": scene.view})  # fmt: skip
+    drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
     names = ("test", "ood_left", "ood_right")
     tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in names}
     return {"records": sizes, **tests.pop("test"), **tests}

@@ -23,6 +23,7 @@ from rise_vlm.worlds.canvas import Canvas, mix
 from rise_vlm.worlds.street_places import BACKDROPS, EDGE, KERB, SKIES, WALK, street
 from rise_vlm.worlds.street_things import THINGS, TINTS, Stencil, reach
 from rise_vlm.worlds.street_words import describe, stated_facts, true_facts
+from rise_vlm.worlds.writing import write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUESTION", "SYNONYMS", "TASK", "Placed", "Scene", "annotate", "describe", "draw",
@@ -264,6 +265,10 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     return {name: sum(detection_score(one, found) for one in truth) / len(truth) for name, found in answers.items()}
 
 
+def _entry(scene: Scene) -> dict[str, Any]:
+    return {"image": draw(scene), "annotation": annotate(scene), "meta": {"scene": scene.to_dict()}}
+
+
 def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test and ood (`test` records each of the last two).
 
@@ -271,20 +276,20 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     counts, `floors` of answers that do not look and the `best` possible score, for the test split and, under `ood`,
     for the other.
     """
-    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
-
     sizes = {"train": train, "val": val, "test": test, "ood": test}
-    card = Card(name=NAME, task=TASK, classes=list(CLASSES), question=QUESTION, synonyms=SYNONYMS,
-                source=f"Drawn by rise-vlm, world street, seed {seed}", licence="CC0-1.0", world=NAME)  # fmt: skip
-    drawn: dict[str, list[Scene]] = {split: [] for split in sizes}
-    with DatasetWriter(out, card, force=force) as writer:
-        for split, count in sizes.items():
-            writer.split(split)
-            for i in range(count):
-                scene = sample_scene(random.Random(f"street {seed} {split} {i}"), split)
-                drawn[split].append(scene)
-                writer.add(split, id=f"{split}-{i:05d}", image=draw(scene), annotation=annotate(scene),
-                           meta={"scene": scene.to_dict()})  # fmt: skip
+    drawn = write_world(
+        out,
+        NAME,
+        TASK,
+        sizes,
+        sample_scene,
+        _entry,
+        seed=seed,
+        force=force,
+        classes=list(CLASSES),
+        question=QUESTION,
+        synonyms=SYNONYMS,
+    )
     return {
         "records": sizes,
         "floors": floors(drawn["train"], drawn["test"]),

@@ -1,0 +1,46 @@
+"""How every world becomes a dataset: so many scenes of each split, each from a generator of its own.
+
+Left out: what a record of a world holds, and its floors; those are the world's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+Drawn = TypeVar("Drawn")
+
+
+def write_world(
+    out: Path,
+    world: str,
+    task: str,
+    sizes: Mapping[str, int],
+    sample: Callable[[random.Random, str], Drawn],
+    entry: Callable[[Drawn], dict[str, Any]],
+    *,
+    seed: int,
+    force: bool,
+    **card: Any,
+) -> dict[str, list[Drawn]]:
+    """Write `sizes` records of each split to `out` and return what was sampled for them.
+
+    `sample` draws by lot from a generator that depends on world, seed, split and number alone, so the same seed gives
+    the same bytes and a larger split begins with the records of a smaller one; `entry` gives what `DatasetWriter.add`
+    takes. `card` holds further fields of the dataset's card. Raises DataError where `out` cannot be written.
+    """
+    from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
+
+    source = f"Drawn by rise-vlm, world {world}, seed {seed}"
+    drawn: dict[str, list[Drawn]] = {split: [] for split in sizes}
+    whole = Card(name=world, task=task, source=source, licence="CC0-1.0", world=world, **card)
+    with DatasetWriter(out, whole, force=force) as writer:
+        for split, count in sizes.items():
+            writer.split(split)
+            for i in range(count):
+                one = sample(random.Random(f"{world} {seed} {split} {i}"), split)
+                drawn[split].append(one)
+                writer.add(split, id=f"{split}-{i:05d}", **entry(one))
+    return drawn
