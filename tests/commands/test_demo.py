@@ -133,4 +133,4 @@ def test_an_unknown_world_names_the_known_ones(tmp_path: Path, model: Path, caps
 @pytest.mark.parametrize("size", [sizes.FULL, sizes.QUICK])
 def test_the_sizes_of_the_demo_are_settings_that_exist(size: sizes.Size) -> None:
     for arm in sizes.ARMS:
-        load_recipe(arm, size.overrides.get(arm, ()))
+        assert load_recipe(arm, size.overrides.get(arm, ())).name == arm

@@ -106,7 +106,9 @@ def test_a_failed_replacement_keeps_the_old_dataset(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_a_place_for_a_dataset(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    Dataset.open(write(tmp_path / "set")).require("train", 2)
+    dataset = Dataset.open(write(tmp_path / "set"))
+    dataset.require("train", 2)
+    assert len(list(dataset.records("train"))) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_every_shipped_recipe_is_listed_with_its_stages() -> None:
 @pytest.mark.parametrize("line", re.findall(r"^rise run .*", PAGE, re.MULTILINE))
 def test_the_commands_shown_are_accepted(line: str) -> None:
     words = shlex.split(line, comments=True)[2:]
-    load_recipe(words[0], [word for word in words[1:] if "=" in word])
+    assert load_recipe(words[0], [word for word in words[1:] if "=" in word]).stages
 
 
 def test_the_recipe_shown_loads(tmp_path: Path) -> None:
