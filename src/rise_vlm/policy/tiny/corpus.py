@@ -283,6 +283,14 @@ def copy_row(scene: object, rng: random.Random) -> Row:
     return Row(f"Classes: {', '.join(words)}.\n{asked}", False, f"{told}. {told}.")
 
 
+def rest_row(scene: object, rng: random.Random) -> Row:
+    """Which words of a list are not among those given? No choice, and just what a list without repeats needs."""
+    words = word_list(rng, 10)
+    given = rng.sample(words, rng.randint(1, len(words) - 1))
+    rest = [word for word in words if word not in given]
+    return Row(f"Classes: {', '.join(words)}.\nGiven: {', '.join(given)}.\nRepeat the others.", False, f"{', '.join(rest)}.")
+
+
 def lot_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
     """Labels by lot: nothing to learn but to answer in form, from the class list of the prompt."""
 
@@ -349,11 +357,9 @@ class Phase:
     mixture: Mixture
 
 
-def _mixture(copying: float, lots: float) -> Mixture:
-    """The rows of both worlds; for every unit of them, ``copying`` of lists to repeat and ``lots`` of words by lot.
-
-    Half of that in `errand`, which has more to perceive.
-    """
+def _mixture(copying: float, rest: float, lots: float) -> Mixture:
+    """The rows of both worlds; for every unit of them, ``copying`` of lists to repeat, ``rest`` of lists to complete and
+    ``lots`` of words by lot. Half as many of the first and the last in `errand`, which has more to perceive."""
     asked = fact_row(affect, tuple(family for family in QUESTIONS if family in (*affect.FACTS, "count")))
     return {
         "affect": [
@@ -365,6 +371,7 @@ def _mixture(copying: float, lots: float) -> Mixture:
             (affect_box_row, 0.03),
             (lot_row(affect), lots),
             (copy_row, copying),
+            (rest_row, rest),
         ],
         "errand": [
             (describe_row(errand), 0.17),
@@ -374,15 +381,18 @@ def _mixture(copying: float, lots: float) -> Mixture:
             (errand_box_row, 0.34),
             (lot_row(errand), lots / 2),
             (copy_row, copying / 2),
+            (rest_row, rest),
         ],
     }
 
 
 CURRICULUM = (
-    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.0, lots=0.15)),
-    # To copy from a list is learned all at once or not at all, and only where much of a step asks for it.
-    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, lots=1.5)),
-    Phase(steps=1800, scenes=20, rows=2, mixture=_mixture(copying=0.25, lots=0.3)),
+    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.0, rest=0.0, lots=0.15)),
+    # To copy from a list is learned all at once or not at all, and only where much of a step asks for it; so is which
+    # of its words are still to come.
+    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, rest=0.0, lots=1.5)),
+    Phase(steps=350, scenes=8, rows=8, mixture=_mixture(copying=0.4, rest=1.6, lots=1.0)),
+    Phase(steps=1500, scenes=20, rows=2, mixture=_mixture(copying=0.1, rest=0.3, lots=0.4)),
 )
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
 SHARES = {"affect": 0.45, "errand": 0.55}
