@@ -1,7 +1,8 @@
 """The comparison behind docs/results.md: every arm on every world, training size and seed, and the tables of it.
 
-    python benchmarks/results.py run runs/results    # rise demo again and again; stop and repeat it as you like
-    python benchmarks/results.py table runs/results  # Markdown on stdout, from the results.json files alone
+    python benchmarks/results.py run runs/results       # rise demo again and again; stop and repeat it as you like
+    python benchmarks/results.py variants runs/results  # RISE with one choice of ours changed, where a demo is done
+    python benchmarks/results.py table runs/results     # Markdown on stdout, from the results.json files alone
 
 A figure is the mean over the seeds with the least and the greatest; a difference is taken within a seed, where both
 arms had the same records, first. Left out: choosing any setting (that is done on validation records).
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -21,25 +23,32 @@ from typing import Any
 
 WORLDS, SIZES, SEEDS = ("affect", "errand"), (100, 300), (0, 1, 2)
 SPLITS = ("test", "ood")
+VARIANTS = {
+    "rise-token": ["sft.loss=token"],
+    "rise-ungrounded": ["closed_loop.grounding.weight=0"],
+    "rise-no-loop": ["stages=[harvest,sft,grpo,evaluate]"],
+}
+"""Each is the demo's RISE run with these settings; what they do not touch is taken over from it."""
 Key = tuple[str, int]
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("what", choices=("run", "variants", "table"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--worlds", nargs="+", default=WORLDS)
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     given = parser.parse_args()
-    if given.what == "run":
-        for seed in given.seeds:
-            for size in given.sizes:
-                for world in given.worlds:
-                    demo(given.folder, world, size, seed)
-    else:
+    if given.what == "table":
         print("\n".join(tables(given.folder)))
+        return
+    job = demo if given.what == "run" else variants
+    for seed in given.seeds:
+        for size in given.sizes:
+            for world in given.worlds:
+                job(given.folder, world, size, seed)
 
 
 def demo(folder: Path, world: str, size: int, seed: int) -> None:
@@ -49,12 +58,26 @@ def demo(folder: Path, world: str, size: int, seed: int) -> None:
     subprocess.run([sys.executable, "-m", "rise_vlm", *words], check=True)
 
 
+def variants(folder: Path, world: str, size: int, seed: int) -> None:
+    """The variants of one demo's RISE run. One with the same stages begins as a copy: only what differs runs again."""
+    demo_folder = folder / f"{world}-{size}-{seed}"
+    for name, settings in VARIANTS.items():
+        out = demo_folder / "variants" / name
+        if not out.exists() and not settings[0].startswith("stages="):
+            shutil.copytree(demo_folder / "arms" / "rise", out)
+        words = ["run", "rise", f"name={name}", f"data={demo_folder / 'data'}", f"seed={seed}", *settings]
+        subprocess.run([sys.executable, "-m", "rise_vlm", *words, "--out", str(out)], check=True)
+
+
 def tables(folder: Path) -> Iterable[str]:
     """Per world and training size: the arms and floors, the differences to RISE, and what the loop did."""
     runs: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for path in sorted(folder.glob("*/results.json")):
         world, size, _ = path.parent.name.rsplit("-", 2)
-        runs[world, int(size)].append(json.loads(path.read_text()))
+        result = json.loads(path.read_text())
+        for variant in sorted(path.parent.glob("variants/*/results.json")):
+            result["arms"] += json.loads(variant.read_text())["arms"]
+        runs[world, int(size)].append(result)
     for (world, size), results in sorted(runs.items()):
         yield f"\n### `{world}`, {size} training records, {len(results)} seeds\n"
         yield from arm_table(results)

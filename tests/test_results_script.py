@@ -54,5 +54,16 @@ def test_tables_pair_arms_within_a_seed(script: ModuleType, tmp_path: Path) -> N
     assert "share of rationales that the harvest kept: 0.250" in lines
 
 
+def test_variants_stand_beside_the_arms(script: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "affect-300-0"
+    other = folder / "variants" / "rise-token"
+    other.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(results(0.5, 0.7)))
+    variant = [{**arm, "arm": "rise-token"} for arm in results(0.5, 0.6)["arms"] if arm["arm"] == "rise"]
+    (other / "results.json").write_text(json.dumps({"arms": variant}))
+    row = next(line for line in script.tables(tmp_path) if line.startswith("| rise-token"))
+    assert "0.600" in row and "+0.100" in row
+
+
 def test_a_size_with_no_results_has_no_table(script: ModuleType, tmp_path: Path) -> None:
     assert list(script.tables(tmp_path)) == []
