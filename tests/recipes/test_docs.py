@@ -25,7 +25,7 @@ def defaults() -> dict[str, Any]:
         value: Any = whole
         for part in key.split("."):
             value = value[part]
-        if ".train" not in key and not isinstance(value, dict):
+        if ".train" not in key and (not isinstance(value, dict) or not value):
             found[key] = value
     return found
 

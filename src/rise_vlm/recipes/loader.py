@@ -1,7 +1,8 @@
 """From a recipe's name or file, and ``key=value`` overrides, to a checked ``Recipe``.
 
 A key may be written short wherever that is clear: ``closed_loop.steps=10`` is ``closed_loop.train.steps=10``,
-``grounding.weight=0`` is ``closed_loop.grounding.weight=0``. What a file leaves out keeps its default.
+``grounding.weight=0`` is ``closed_loop.grounding.weight=0``. What a file leaves out keeps its default, or, where it
+``extends`` another recipe, that one's value.
 Left out: paths relative to the recipe file; ``data`` and ``model`` are relative to where the command runs.
 """
 
@@ -20,6 +21,10 @@ from rise_vlm.recipes.presets import PRESETS
 from rise_vlm.recipes.schema import STAGES, Recipe
 
 FOLDER = Path(__file__).parent
+EXTENDS = "extends"
+"""The one key of a recipe file that is no setting: the recipe whose values it starts from."""
+FREE = ("grpo.rewards",)
+"""Settings whose keys are the user's own."""
 SHIPPED: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 """Names of the recipes that come with the package."""
 
@@ -33,15 +38,16 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         UserError: no such recipe, no YAML, an unknown key (with the nearest known one), a value of the wrong type.
     """
     path = find(recipe)
-    values = read_yaml(path)
-    _check_keys(values, f"{path}")
+    files = with_bases(path)
     given = expand(parse_overrides(overrides))
     above: Values = {}
     for key, value in given.items():
         put(above, key, value)
     whole = Recipe(name="recipe").model_dump(mode="json")
     # A preset gives way to what is said beside it, and outranks what it is laid over.
-    for layer in ({"name": path.stem}, preset_of(values), values, preset_of(above), above):
+    layers = [layer for values in files for layer in (preset_of(values), values)]
+    own = {"name": files[-1].get("name", path.stem), "description": files[-1].get("description", "")}
+    for layer in (*layers, own, preset_of(above), above):
         whole = merge(whole, layer)
     try:
         loaded = Recipe.model_validate(whole)
@@ -49,6 +55,29 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError(f"{path}: {told(error)}") from None
     _check_sections(loaded, given, path)
     return loaded
+
+
+def with_bases(path: Path) -> list[Values]:
+    """The values of a recipe file behind those that it ``extends``, the outermost base first.
+
+    Raises UserError for an unknown key, a base that does not exist, and recipes that extend each other.
+    """
+    files: list[Values] = []
+    seen: list[Path] = []
+    while True:
+        if path in seen:
+            raise UserError(
+                f"{path}: recipes extend each other in a circle: {' -> '.join(p.stem for p in [*seen, path])}."
+            )
+        seen.append(path)
+        values = read_yaml(path)
+        base = values.pop(EXTENDS, None)
+        _check_keys(values, f"{path}")
+        files.insert(0, values)
+        if base is None:
+            return files
+        beside = path.parent / str(base)
+        path = beside if str(base) not in SHIPPED and beside.is_file() else find(str(base))
 
 
 def find(recipe: str | Path) -> Path:
@@ -174,8 +203,8 @@ def _check_keys(values: Values, where: str) -> None:
     """Unknown keys of a file, before anything else can go wrong with them."""
     known = leaves(Recipe)
     for key in _keys_of(values):
-        if key not in known:
-            raise UserError(f"{where}: unknown key '{key}'.{nearest(key, known)}")
+        if key not in known and not key.startswith(tuple(f"{free}." for free in FREE)):
+            raise UserError(f"{where}: unknown key '{key}'.{nearest(key, [*known, EXTENDS])}")
 
 
 def _keys_of(values: Mapping[Any, Any], prefix: str = "") -> Iterable[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rise_vlm.engine.settings import AdvantageKind, PolicyKind, SftKind, TrainSettings
 from rise_vlm.policy.lora import LoraSettings
@@ -44,10 +44,10 @@ class PolicySettings(Settings):
 
 
 class TaskSettings(Settings):
-    """``score``: what the loop and GRPO reward, for distributions: ``jsd`` (1 - Jensen-Shannon divergence) or the
-    official code's formula. The test metric ``score`` is always ``jsd``."""
+    """``score``: what the loop, the harvest and GRPO reward: ``default``, ``official`` (the official code's formula,
+    where it has another), or a score of the task by name. The test metric ``score`` is always the default one."""
 
-    score: Literal["jsd", "official"] = "jsd"
+    score: Annotated[str, Field(min_length=1)] = "default"
 
 
 class Rollouts(Settings):
@@ -167,8 +167,10 @@ class Harvest(Settings):
 
     A rationale is kept if it does not leak, its reconstruction parses, its worth (score + grounding term, as in the
     loop) reaches ``threshold``, a blind reconstruction scores at least ``gain`` more than those from other records'
-    rationales do, it is among the ``top_k`` of its record, and its text is new. ``balance`` evens out the classes.
-    ``at_least`` keeps that many of a record's best leak-free ones even below threshold and gain.
+    rationales do, it is among the ``top_k`` of its record, and its text is new: words shared with one that is kept of
+    the record stay below ``similarity`` (1: only the same words in the same order are a duplicate). ``per_class`` caps
+    a class, ``balance`` evens out the classes. ``at_least`` keeps that many of a record's best leak-free ones even
+    below threshold and gain.
     """
 
     samples: Count = 8
@@ -178,6 +180,8 @@ class Harvest(Settings):
     gain: Annotated[float, Field(allow_inf_nan=False)] = 0.05
     top_k: Count = 2
     at_least: Annotated[int, Field(ge=0)] = 0
+    per_class: Count | None = None
+    similarity: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     balance: bool = False
     records_per_batch: Count = 8
 
@@ -187,10 +191,13 @@ class Sft(Settings):
 
     ``loss: balanced`` averages rationale and answer each over its own tokens; ``token`` is the usual mean over all.
     ``epochs``, where given, overrides ``train.steps``. ``per_record``: rationales of one record in one step.
+    ``records``: it learns from so many of the training records, or, below 1, from that share of them; of those with a
+    rationale where it learns the dataset's own. A smaller part lies within a larger one.
     """
 
     source: Literal["annotations", "harvest", "rationales"] = "annotations"
     loss: SftKind = "balanced"
+    records: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     records_per_step: Count = 16
     per_record: Count = 2
     epochs: Annotated[float, Field(gt=0.0)] | None = None
@@ -198,11 +205,16 @@ class Sft(Settings):
 
 
 class Grpo(Settings):
-    """GRPO on think-and-answer: reward = task score + ``format_weight`` x well formed.
+    """GRPO on think-and-answer: reward = ``score_weight`` x task score + ``format_weight`` x well formed + ``rewards``.
 
-    ``refill``: how many times a step may draw further records to replace groups whose rewards are all equal.
+    ``rewards`` maps further rewards to their weights: shipped ones by name, a user's own as ``module:function``.
+    ``records``: all training records, or the rest that SFT does not learn from. ``refill``: how many times a step may
+    draw further records to replace groups whose rewards are all equal.
     """
 
+    records: Literal["all", "rest"] = "all"
+    score_weight: Weight = 1.0
+    rewards: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
     records_per_step: Count = 8
     rollouts: Rollouts = Rollouts()
     objective: Objective = Objective()
@@ -210,14 +222,22 @@ class Grpo(Settings):
     refill: Annotated[int, Field(ge=0)] = 0
     train: TrainSettings = TrainSettings(steps=40, learning_rate=5e-5, warmup_steps=5)
 
+    @field_validator("rewards", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        """A name, or a list of names, stands for weights of 1."""
+        names = [value] if isinstance(value, str) else value
+        return dict.fromkeys(names, 1.0) if isinstance(names, list) else value
+
 
 class Evaluate(Settings):
-    """Greedy answers on ``splits``. The dataset may lack ``test`` or ``ood``, which is said; any other must be there.
+    """Greedy answers on ``splits``. ``auto`` is every split whose name begins with test or ood. The dataset may lack
+    ``test`` or ``ood``, which is said; any other must be there.
 
     The first of ``roles`` is the arm's own; a further one is an arm beside it, ``NAME_ROLE``. ``limit`` caps a split.
     """
 
-    splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("test", "ood")
+    splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)
     roles: Annotated[tuple[Literal["answer", "think"], ...], Field(min_length=1)] = ("think",)
     max_new_tokens: Count = 128
     limit: Count | None = None
@@ -252,6 +272,13 @@ class Recipe(Settings):
             raise ValueError(f"stages: the order must be {', '.join(s for s in STAGES if s in self.stages)}")
         if "sft" in self.stages and self.sft.source == "harvest" and "harvest" not in self.stages:
             raise ValueError("sft.source is 'harvest', but the stages have no harvest")
+        if "grpo" in self.stages and self.grpo.records == "rest":
+            if "sft" not in self.stages:
+                raise ValueError("grpo.records is 'rest', but the stages have no sft whose records it could leave out")
+            if self.sft.records is None and self.sft.source != "rationales":
+                raise ValueError("grpo.records is 'rest', but sft learns from all records: set sft.records")
+        if self.sft.records is not None and self.sft.records > 1 and self.sft.records % 1:
+            raise ValueError("sft.records is a number of records or a share below 1")
         for stage in ("warm_up", "closed_loop", "sft", "grpo"):
             train: TrainSettings = getattr(self, stage).train
             if train.seed or train.precision != "auto":

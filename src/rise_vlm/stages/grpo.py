@@ -1,13 +1,13 @@
 """Strengthen: GRPO on think-and-answer with the task's score and the format. From the base model it is Visual-RFT.
 
 Groups whose rewards are all equal teach nothing and cost no forward pass; with ``refill`` further records of the same
-epoch take their place. Left out: any reward on what the rationale says.
+epoch take their place. Left out: any reward on what the rationale says, unless the recipe names one (``rewards``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from rise_vlm.stages.loop_reward import count
 from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss
 from rise_vlm.stages.prompter import Prompter
+from rise_vlm.stages.rewards import Sampled, load_rewards
 
 
 def run(context: Context) -> Summary:
@@ -38,7 +39,10 @@ def run(context: Context) -> Summary:
 
 @dataclass(frozen=True)
 class Answered:
-    """The rollouts of one record, what they scored and whether they kept to the form, and their rewards (G,)."""
+    """The rollouts of one record, what they scored and whether they kept to the form, and their rewards (G,).
+
+    ``named`` has the further rewards of the recipe, by name and before their weights.
+    """
 
     record: Record
     prompt: Prompt
@@ -47,6 +51,7 @@ class Answered:
     well_formed: list[bool]
     words: list[int]
     rewards: Tensor
+    named: dict[str, list[float]] = field(default_factory=dict)
 
 
 class GrpoWork:
@@ -58,6 +63,7 @@ class GrpoWork:
         self.task = context.material.task
         self.prompter = Prompter(policy, context.material)
         self.log = RolloutLog(context.folder)
+        self.rewards = load_rewards(self.settings.rewards)
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared:
         """Rollouts, rewards and advantages of one step."""
@@ -111,8 +117,25 @@ class GrpoWork:
         scores = [self.task.score(record.annotation, one.parsed.value) for one in read]
         formed = [one.well_formed for one in read]
         words = [len((one.rationale or "").split()) for one in read]
-        rewards = torch.tensor([s + self.settings.format_weight * f for s, f in zip(scores, formed, strict=True)])
-        return Answered(record, prompt, rollouts, scores, formed, words, rewards)
+        named = self._named(record, prompt, rollouts, scores)
+        settings = self.settings
+        rewards = torch.tensor(
+            [settings.score_weight * s + settings.format_weight * f for s, f in zip(scores, formed, strict=True)]
+        )
+        for reward in self.rewards:
+            rewards += reward.weight * torch.tensor(named[reward.name])
+        return Answered(record, prompt, rollouts, scores, formed, words, rewards, named)
+
+    def _named(
+        self, record: Record, prompt: Prompt, rollouts: list[Rollout], scores: list[float]
+    ) -> dict[str, list[float]]:
+        """The recipe's further rewards, by name. Raises UserError naming the reward and the record that it fails on."""
+        if not self.rewards:
+            return {}
+        answer = self.task.render(record.annotation, record, self.policy.frame)
+        texts, ids = [one.text for one in rollouts], [one.ids.tolist() for one in rollouts]
+        group = Sampled(record, prompt.text, answer, texts, ids, scores)
+        return {reward.name: reward.function(group) for reward in self.rewards}
 
 
 def _teaches(one: Answered) -> bool:
@@ -133,8 +156,11 @@ def _rows(answered: Sequence[Answered]) -> list[dict[str, Any]]:
             "well_formed": formed,
             "reward": float(reward),
         }
+        | {name: values[number] for name, values in one.named.items()}
         for one in answered
-        for rollout, score, formed, reward in zip(one.rollouts, one.scores, one.well_formed, one.rewards, strict=True)
+        for number, (rollout, score, formed, reward) in enumerate(
+            zip(one.rollouts, one.scores, one.well_formed, one.rewards, strict=True)
+        )
     ]
 
 
@@ -142,7 +168,9 @@ def _metrics(answered: Sequence[Answered]) -> dict[str, float]:
     def mean(values: Sequence[float]) -> float:
         return sum(values) / len(values) if values else 0.0
 
-    return {
+    names = answered[0].named if answered else {}
+    named = {f"reward_{name}": mean([value for one in answered for value in one.named[name]]) for name in names}
+    return named | {
         "reward": mean([float(reward) for one in answered for reward in one.rewards]),
         "score": mean([score for one in answered for score in one.scores]),
         "well_formed": mean([float(formed) for one in answered for formed in one.well_formed]),

@@ -23,13 +23,16 @@ from rise_vlm.data import Dataset, Record
 from rise_vlm.data.images import read_image, safe_join
 from rise_vlm.errors import DataError, UserError, nearest
 from rise_vlm.recipes.schema import Recipe
-from rise_vlm.tasks import make_task
+from rise_vlm.tasks import make_task, scores_of
 from rise_vlm.tasks.base import Task
 from rise_vlm.worlds import WORLDS, World, load_world
 
 VALIDATION = ("val", "validation", "valid", "dev")
 TESTS = ("test", "ood")
-"""The splits that are evaluated where there is nothing else said; only these may be absent."""
+"""How the names of the splits begin that are evaluated where there is nothing else said; only these two may be absent.
+"""
+AUTO = "auto"
+"""Stands for all of them in ``evaluate.splits``."""
 FEWEST = 10
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
 
@@ -61,7 +64,7 @@ class Material:
         if not recipe.data:
             raise UserError(f"recipe {recipe.name} needs a dataset: add data=FOLDER (one made by 'rise data make').")
         dataset = Dataset.open(recipe.data)
-        options = {"score": recipe.task.score} if dataset.card.task == "distribution" else {}
+        options = _score_option(recipe.task.score, dataset)
         world = load_world(dataset.card.world) if dataset.card.world in WORLDS else None
         notes: list[str] = []
         trains = tuple(stage for stage in recipe.stages if stage != "evaluate")
@@ -102,7 +105,8 @@ def _training(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[tuple
     shares: dict[str, float] = {}
     if not any(split in dataset.splits for split in VALIDATION):
         shares["val"] = VAL_SHARE
-    if "evaluate" in recipe.stages and not any(split in dataset.splits for split in (*TESTS, *recipe.evaluate.splits)):
+    asked = set(recipe.evaluate.splits)
+    if "evaluate" in recipe.stages and not any(split.startswith(TESTS) or split in asked for split in dataset.splits):
         shares["test"] = TEST_SHARE
     return _hold_out(records, shares, notes)
 
@@ -134,7 +138,12 @@ def _capped(records: tuple[Record, ...], limit: int | None, notes: list[str]) ->
     if limit is None or limit >= len(records):
         return records
     notes.append(f"{limit} of {len(records)} training records are used (records={limit})")
-    wanted = {record.id for record in sorted(records, key=lambda record: _digest(record.id))[:limit]}
+    return first_by_hash(records, limit)
+
+
+def first_by_hash(records: tuple[Record, ...], count: int) -> tuple[Record, ...]:
+    """The first ``count`` in the order of the hash of their ids, in the order given."""
+    wanted = {record.id for record in sorted(records, key=lambda record: _digest(record.id))[:count]}
     return tuple(record for record in records if record.id in wanted)
 
 
@@ -157,7 +166,8 @@ def _tests(
     dataset: Dataset, recipe: Recipe, train: Sequence[Record], held: dict[str, list[Record]], notes: list[str]
 ) -> dict[str, tuple[Record, ...]]:
     tests: dict[str, tuple[Record, ...]] = {}
-    for split in recipe.evaluate.splits:
+    wanted = _wanted(dataset, recipe.evaluate.splits)
+    for split in wanted:
         if split not in dataset.splits:
             if split not in TESTS:
                 listed, hint = ", ".join(dataset.splits), nearest(split, dataset.splits)
@@ -172,14 +182,41 @@ def _tests(
             notes.append(f"split '{split}' has no usable record, so it is not evaluated")
     if held.get("test"):
         tests["test"] = tuple(held["test"])
-    if not tests and train and not any(split in dataset.splits for split in TESTS):
+    if not tests and train and not any(split.startswith(TESTS) for split in dataset.splits):
         notes.append("there is nothing to test on but the training records: the figures of 'train' say little")
         tests["train"] = tuple(train)
     if not tests:
-        wanted = ", ".join(recipe.evaluate.splits)
-        raise DataError(f"{dataset.root} has none of the splits to evaluate ({wanted}). Set evaluate.splits=[...].")
+        raise DataError(
+            f"{dataset.root} has none of the splits to evaluate ({', '.join(wanted)}). Set evaluate.splits=[...]."
+        )
     limit = recipe.evaluate.limit
     return {split: _capped(records, limit, []) for split, records in tests.items()}
+
+
+def _wanted(dataset: Dataset, splits: Sequence[str]) -> list[str]:
+    """``splits`` with ``auto`` written out, in domain first; where a kind has none, its plain name stands for it."""
+    found: list[str] = []
+    for split in splits:
+        if split != AUTO:
+            found.append(split)
+            continue
+        for kind in TESTS:
+            found += [name for name in dataset.splits if name.startswith(kind)] or [kind]
+    return list(dict.fromkeys(found))
+
+
+def _score_option(score: str, dataset: Dataset) -> dict[str, str]:
+    """The option that gives a task the recipe's score. Raises UserError for one that the task does not have."""
+    known = scores_of(dataset.card.task)
+    if score in known:
+        return {"score": score}
+    if score in ("default", "official"):  # official: that code has no other for this task
+        return {}
+    options = ["default", "official", *(name for name in known if name != "official")]
+    raise UserError(
+        f"task.score: {dataset.card.task} has no score '{score}' (it has: {', '.join(options)})."
+        f"{nearest(score, options)}"
+    )
 
 
 def visits(count: int, per_step: int, step: int, seed: int) -> list[int]:

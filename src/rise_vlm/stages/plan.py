@@ -23,6 +23,7 @@ from rise_vlm.policy.lora import adapter_base
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.material import Material, digest_of
+from rise_vlm.stages.rewards import rewards_digest
 
 FORMAT = 1
 """Raised when a stage's meaning changes, so that results of before are not taken for its own."""
@@ -35,6 +36,18 @@ SEEDS = ("harvest", "records_per_batch")
 
 DONE, INPUTS = "done.json", "inputs.json"
 CHECKPOINTS = ("checkpoint-last", "checkpoint-last-old", "checkpoint-last-new")
+
+LATER: dict[str, Any] = {
+    "harvest.per_class": None, "harvest.similarity": 1.0, "sft.records": None,
+    "grpo.records": "all", "grpo.score_weight": 1.0, "grpo.rewards": {},
+}  # fmt: skip
+"""Settings that came to be after first runs were made: with these values the runs stay what they are."""
+
+RENAMED: dict[str, tuple[Any, Any]] = {
+    "task.score": ("default", "jsd"),
+    "evaluate.splits": (["auto"], ["test", "ood"]),  # which splits there are is in the fingerprint of the data
+}
+"""Values that are written otherwise than they were: (now, then)."""
 
 SETTINGS: dict[StageName, tuple[str, ...]] = {
     "warm_up": ("warm_up", "closed_loop.reconstruct.sees_image"),
@@ -82,6 +95,8 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
             "data": tests if stage == "evaluate" else training,
             "upstream": [prints[before] for before in upstream(stage, recipe)],
         }
+        if stage == "grpo" and recipe.grpo.rewards:
+            facts["rewards"] = rewards_digest(recipe.grpo.rewards)
         settings = [_setting(recipe, key) for key in SETTINGS[stage]]
         # The intervals of an evaluation depend on the resamples, its predictions do not.
         ends = recipe.evaluate.resamples if stage == "evaluate" else None
@@ -192,6 +207,12 @@ def _setting(recipe: Recipe, key: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {name: inner for name, inner in value.items() if name not in IDLE or (key, name) == SEEDS}
+    for name in list(kept):
+        whole = f"{key}.{name}"
+        if whole in LATER and kept[name] == LATER[whole]:
+            del kept[name]
+        elif whole in RENAMED and kept[name] == RENAMED[whole][0]:
+            kept[name] = RENAMED[whole][1]
     if isinstance(kept.get("train"), dict):
         kept["train"] = {name: inner for name, inner in kept["train"].items() if f"train.{name}" not in IDLE}
     return kept

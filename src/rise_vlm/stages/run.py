@@ -27,6 +27,8 @@ from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, begin, clear_strangers, finish, make_plan
 from rise_vlm.stages.preflight import alone, check_model, check_writable, short_limits
 from rise_vlm.stages.results import build_results
+from rise_vlm.stages.rewards import load_rewards
+from rise_vlm.stages.shares import check_shares, for_stage
 from rise_vlm.stages.trained import find_model
 
 UNSEEN = "the built-in model knows drawn scenes only: on other pictures all parts run, but the scores say nothing"
@@ -52,7 +54,9 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     recipe = recipe.model_copy(update={"model": find_model(recipe.model).model})
     check_model(recipe)
     material = Material.open(recipe)
-    material.notes.extend([*shared_pictures(material), *short_limits(recipe)])
+    material.notes.extend([*shared_pictures(material), *short_limits(recipe), *check_shares(material, recipe)])
+    if "grpo" in recipe.stages:
+        load_rewards(recipe.grpo.rewards)  # one that is not there is told now
     if recipe.model == "tiny" and material.world is None:
         material.notes.append(UNSEEN)
     check_writable(out)
@@ -118,7 +122,7 @@ def _run_stage(run: Prepared, step: Step, models: Models, label: str) -> dict[st
     begin(step, run.out)
     folders: dict[str, Path] = {one.stage: one.folder for one in run.plan}
     with Meter(step.folder) as meter:
-        material = run.material if step.stage == "evaluate" else run.material.rewarding()
+        material = for_stage(run.material, run.recipe, step.stage)
         context = Context(run.recipe, material, models, step.stage, step.folder, folders, meter)
         # Imported by name: a stage is a module whose ``run`` takes a context and returns a summary.
         summary = importlib.import_module(f"rise_vlm.stages.{step.stage}").run(context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rise_vlm.errors import UserError, nearest
+from rise_vlm.tasks import counting, structure, transformation
 from rise_vlm.tasks.base import Task
 from rise_vlm.tasks.classification import Classification
 from rise_vlm.tasks.counting import Counting
@@ -26,6 +27,19 @@ TASKS: dict[str, type[Task]] = {
     "structure": Structure,
     "transformation": Transformation,
 }
+
+SCORES: dict[str, tuple[str, ...]] = {
+    "distribution": ("jsd", "official"),
+    "counting": counting.SCORES,
+    "structure": structure.SCORES,
+    "transformation": transformation.SCORES,
+}
+"""The scores of the tasks that have several, the default first."""
+
+
+def scores_of(task: str) -> tuple[str, ...]:
+    """The names of a task's scores; empty where it has one only."""
+    return SCORES.get(task, ())
 
 
 def make_task(card: Card, **options: Any) -> Task:

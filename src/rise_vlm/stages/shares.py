@@ -1,0 +1,103 @@
+"""Which training records a stage learns from, and the rationales that SFT is given: the shares of Reason-RFT.
+
+SFT may learn from a part of the records and GRPO from the rest. A data set that a world has drawn needs no rationales
+of its own: the world says what is in its pictures, which is right by construction. Left out: rationales of a teacher.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rise_vlm.data import Record
+from rise_vlm.errors import UserError
+from rise_vlm.recipes.schema import Recipe, StageName
+from rise_vlm.stages.material import Material, first_by_hash
+from rise_vlm.worlds import World
+
+FACTS = 8
+"""Facts that a world's rationale names; few scenes have more."""
+
+
+def for_stage(material: Material, recipe: Recipe, stage: StageName) -> Material:
+    """``material`` as ``stage`` is to see it: rewards for those that train, and only the records it learns from."""
+    if stage == "evaluate":
+        return material
+    seen = material.rewarding()
+    if stage == "sft":
+        return replace(seen, train=sft_records(material, recipe))
+    if stage == "grpo" and recipe.grpo.records == "rest":
+        return replace(seen, train=rest_of(material, recipe))
+    return seen
+
+
+def sft_records(material: Material, recipe: Recipe) -> tuple[Record, ...]:
+    """The records of SFT, in the data set's order, with rationales where it learns the data set's own."""
+    records: Sequence[Record] = material.train
+    if recipe.sft.source == "rationales":
+        records = explained(material)
+    wanted = recipe.sft.records
+    if wanted is None:
+        return tuple(records)
+    if recipe.sft.source == "rationales":
+        records = [record for record in records if record.rationale]
+    count = round(wanted * len(material.train)) if wanted < 1 else int(wanted)
+    return first_by_hash(tuple(records), max(1, count))
+
+
+def rest_of(material: Material, recipe: Recipe) -> tuple[Record, ...]:
+    """The training records that SFT does not learn from."""
+    learned = {record.id for record in sft_records(material, recipe) if _learns(recipe, record)}
+    return tuple(record for record in material.train if record.id not in learned)
+
+
+def _learns(recipe: Recipe, record: Record) -> bool:
+    return recipe.sft.source != "rationales" or bool(record.rationale)
+
+
+def explained(material: Material) -> list[Record]:
+    """The training records with their own rationales, or, where none has one and a world drew them, the world's."""
+    if material.world is None or any(record.rationale for record in material.train):
+        return list(material.train)
+    world = material.world
+    return [record.model_copy(update={"rationale": told(world, record)}) for record in material.train]
+
+
+def told(world: World, record: Record) -> str | None:
+    """What a world says of a record's picture: nearly all of its facts, and where it has a target, that thing last."""
+    scene = record.meta.get("scene")
+    if not isinstance(scene, dict):
+        return None
+    drawn = getattr(world.Scene, "from_dict")(scene)  # noqa: B009 (the protocol knows the class only)
+    if hasattr(world, "rationale"):
+        return getattr(world, "rationale")(drawn)  # noqa: B009
+    rng = random.Random(f"rationale {record.id}")
+    text = world.describe(drawn, rng, FACTS)
+    target = record.meta.get("target")
+    if hasattr(world, "describe_thing") and target is not None:
+        text = f"{text} {getattr(world, 'describe_thing')(drawn, target, rng)}"  # noqa: B009
+    return text
+
+
+def check_shares(material: Material, recipe: Recipe) -> list[str]:
+    """Notes on the shares of SFT and GRPO. Raises UserError where one of them is left without a record."""
+    notes: list[str] = []
+    if "sft" in recipe.stages and recipe.sft.source == "rationales":
+        own = any(record.rationale for record in material.train)
+        if not own and any(record.rationale for record in explained(material)):
+            notes.append(
+                "sft: the dataset has no rationales, so those of its world are taken: they are true by construction"
+            )
+    if "sft" in recipe.stages and recipe.sft.records is not None:
+        count, whole = len(sft_records(material, recipe)), len(material.train)
+        notes.append(f"sft: it learns from {count} of {whole} training records (sft.records={recipe.sft.records:g})")
+    if "grpo" in recipe.stages and recipe.grpo.records == "rest":
+        rest = len(rest_of(material, recipe))
+        if not rest:
+            raise UserError(
+                f"grpo.records=rest: sft learns from all {len(material.train)} training records, so nothing is left. "
+                "Lower sft.records, or take grpo.records=all."
+            )
+        notes.append(f"grpo: it learns from the other {rest} (grpo.records=rest)")
+    return notes

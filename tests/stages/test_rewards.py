@@ -1,0 +1,168 @@
+"""A user's own reward: both signatures, where it is found, what it may return, and that a mistake names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from stage_kit import small_recipe
+
+from rise_vlm.data import Record
+from rise_vlm.errors import UserError
+from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.rewards import SHIPPED, Sampled, load_rewards, rewards_digest
+from rise_vlm.stages.run import prepare, run_recipe
+
+RECORD = Record(id="r1", images=("a.png",), annotation="red", width=8, height=8, meta={"level": 3})
+GROUP = Sampled(
+    RECORD, "Which class?", "red", ["<answer>red</answer>", "no no no no no no no no"], [[1], [2, 3]], [1.0, 0.0]
+)
+
+CODE = """
+import re
+
+def own(record, completion):
+    return len(completion) / 100 + (record.id == "r1")
+
+def trl(prompts, completions, solution, level, **kwargs):
+    assert prompts[0][0]["role"] == "user" and len(kwargs["completion_ids"]) == len(completions)
+    return [float(s in c[0]["content"]) + l for c, s, l in zip(completions, solution, level)]
+
+def texts(completions: list[str], answer):
+    return [float(re.search(a, c) is not None) for a, c in zip(answer, completions)]
+
+def texts_unsaid(completions, **kwargs):
+    return [float(bool(re.match("<answer>", c))) for c in completions]
+
+def none(completions, **kwargs):
+    return [None, 1]
+
+def raises(record, completion):
+    return 1 / (len(record.id) - 2)
+
+def trl_raises(completions):
+    raise ValueError("no luck")
+
+def words(record, completion):
+    return "much"
+
+def nan(record, completion):
+    return float("nan")
+
+def few(completions, **kwargs):
+    return [1.0]
+
+def wants(completions, colour):
+    return colour
+
+async def slow(record, completion):
+    return 1.0
+
+def three(record, completion, mood):
+    return 1.0
+
+value = 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory with a module of rewards of its own name, since modules stay imported."""
+    (tmp_path / "rewards_of_mine.py").write_text(CODE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rewarded(name: str) -> list[float]:
+    return load_rewards({name: 1.0})[0].function(GROUP)
+
+
+def test_a_function_of_record_and_completion(here: Path) -> None:
+    assert rewarded("rewards_of_mine.py:own") == pytest.approx([1.20, 1.23])
+
+
+def test_a_function_as_trl_calls_it_gets_messages_and_columns(here: Path) -> None:
+    assert rewarded("rewards_of_mine.py:trl") == [4.0, 3.0]
+
+
+@pytest.mark.parametrize("name", ["texts", "texts_unsaid"])
+def test_plain_texts_where_the_function_takes_those(here: Path, name: str) -> None:
+    assert rewarded(f"rewards_of_mine.py:{name}") == [1.0, 0.0]
+
+
+def test_none_counts_nothing(here: Path) -> None:
+    assert rewarded("rewards_of_mine.py:none") == [0.0, 1.0]
+
+
+def test_a_module_is_found_where_the_command_runs(here: Path) -> None:
+    (here / "found_here_rewards.py").write_text("def one(record, completion):\n    return 1\n", encoding="utf-8")
+    assert rewarded("found_here_rewards:one") == [1.0, 1.0]
+
+
+def test_shipped_rewards_are_finite_for_each_completion() -> None:
+    for name in SHIPPED:
+        values = rewarded(name)
+        assert len(values) == 2 and all(-1 <= value <= 1 for value in values), name
+    assert rewarded("repetition")[1] < 0 == rewarded("repetition")[0]
+    assert rewarded("cosine_length")[0] > 0 > rewarded("cosine_length")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("repetitoin", "Did you mean 'repetition'"),
+        ("nowhere_at_all:f", "the module 'nowhere_at_all' is not found"),
+        ("rewards_of_mine.py:onw", "Did you mean 'own'"),
+        ("rewards_of_mine.py:value", "is not a function"),
+        ("rewards_of_mine.py:slow", "is asynchronous"),
+        ("rewards_of_mine.py:three", "must take (record, completion)"),
+        ("missing.py:f", "there is no file missing.py"),
+        ("broken.py:f", "importing 'broken.py' failed: SyntaxError"),
+    ],
+)
+def test_a_reward_that_is_not_there_is_told_before_any_work(here: Path, name: str, says: str) -> None:
+    (here / "broken.py").write_text("def f(:\n", encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_rewards({name: 1.0})
+    assert says in str(caught.value) and "grpo.rewards" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("raises", "ZeroDivisionError"),
+        ("trl_raises", "ValueError: no luck"),
+        ("words", "must return a finite number"),
+        ("nan", "must return a finite number"),
+        ("few", "a list of 2 numbers"),
+        ("wants", "asks for 'colour'"),
+    ],
+)
+def test_a_reward_that_fails_names_itself_and_the_record(here: Path, name: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        rewarded(f"rewards_of_mine.py:{name}")
+    message = str(caught.value)
+    assert says in message and f"rewards_of_mine.py:{name}" in message and "'r1'" in message
+    assert "\n" not in message
+
+
+def test_other_code_is_another_reward(here: Path) -> None:
+    name = "rewards_of_mine.py:own"
+    before = rewards_digest({name: 1.0, "repetition": 1.0})
+    assert list(before) == [name] and rewards_digest({name: 2.0}) == before
+    (here / "rewards_of_mine.py").write_text(CODE + "\n# changed\n", encoding="utf-8")
+    assert rewards_digest({name: 1.0}) != before
+
+
+def test_a_run_is_rewarded_by_it_and_one_that_fails_stops_in_one_line(here: Path, classes: Path, model: Path) -> None:
+    named = "grpo.rewards={rewards_of_mine.py:texts: 2, repetition: 1}"
+    recipe = small_recipe("visual_rft", classes, model, named, "grpo.score_weight=0", "grpo.format_weight=0")
+    run_recipe(recipe, here / "run", report=False)
+    (row,) = read_rows(here / "run" / "stages" / "01-grpo" / "metrics.jsonl")
+    expected = 2 * row["reward_rewards_of_mine.py:texts"] + row["reward_repetition"]
+    assert row["reward"] == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(UserError, match=r"reward 'rewards_of_mine.py:words' must return .* record 'train-"):
+        bad = small_recipe("visual_rft", classes, model, "grpo.rewards=rewards_of_mine.py:words")
+        run_recipe(bad, here / "bad", report=False)
+    with pytest.raises(UserError, match="no function 'nothing'"):
+        prepare(small_recipe("visual_rft", classes, model, "grpo.rewards=rewards_of_mine.py:nothing"), here / "x")
