@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "run": "Run a recipe on a dataset: every stage, the evaluation and the report.",
     "data": "Make, import, export and check datasets.",
     "annotate": "Annotate images with a trained model: an answer and its rationale for each.",
+    "review": "Accept, correct or reject annotations on a local page, and write a dataset of them.",
     "evaluate": "Score a model on a split of a dataset.",
     "report": "Write the HTML page of a run.",
     "doctor": "Check this installation and this machine.",

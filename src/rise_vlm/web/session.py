@@ -1,0 +1,251 @@
+"""A review in progress: what was decided of each item, and the dataset that comes of it.
+
+It knows no HTTP; ``review.py`` puts it on a page. Left out: several people reviewing one item.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal
+
+from rise_vlm.data.card import CARD, Card
+from rise_vlm.data.checking import BadRow, check_annotation
+from rise_vlm.data.images import read_image
+from rise_vlm.data.importing import DEFAULT_SHARES
+from rise_vlm.data.writer import DatasetWriter
+from rise_vlm.errors import DataError, UserError
+from rise_vlm.web.dealing import deal
+from rise_vlm.web.items import Batch, Item
+from rise_vlm.web.journal import Journal
+
+State = Literal["undecided", "accepted", "corrected", "rejected"]
+STATES: tuple[State, ...] = ("undecided", "accepted", "corrected", "rejected")
+Action = Literal["accept", "reject", "undo", "draft"]
+LONGEST_RATIONALE = 20_000
+
+
+class Refused(UserError):
+    """A decision that cannot be taken, such as accepting a box outside the image."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What stands of an item now. ``text`` is JSON that is being written by hand and may not be valid yet."""
+
+    state: State
+    annotation: Any
+    rationale: str
+    text: str | None = None
+
+
+class Session:
+    """A batch, its journal and what was decided. Every method may be called from any thread."""
+
+    def __init__(self, batch: Batch, out: Path, *, shares: dict[str, float] | None = None, force: bool = False) -> None:
+        self.batch, self.out = batch, out
+        self.shares = DEFAULT_SHARES if shares is None else shares
+        self._lock = RLock()
+        self._decided: dict[int, Decision] = {}
+        self._numbers = {item.key: index for index, item in enumerate(batch.items)}
+        self._refuse_out(batch.source, out)
+        head = {"review_of": str(batch.source.absolute()), "task": batch.card.task, "classes": batch.card.classes}
+        self.journal = Journal(journal_path(out), head)
+        self.changed, self._ours = self._replay(), any("finished" in row for row in self.journal.rows)
+        if not (force or self._ours) and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            self.journal.abandon()
+            what = "holds a dataset already" if (out / CARD).is_file() else "exists and is not a dataset"
+            raise UserError(f"--out {out} {what}; give another --out{' or add --force' if 'holds' in what else ''}.")
+        self._replaces = force or self._ours
+
+    @staticmethod
+    def _refuse_out(source: Path, out: Path) -> None:
+        if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
+            raise UserError(f"--out {out} is what is being reviewed, or inside it; give another --out.")
+        if out.is_file():
+            raise UserError(f"--out {out} is a file; give a folder that does not exist yet.")
+
+    def _replay(self) -> int:
+        """Take up what the journal holds; the number of rows of items that are gone or differ now."""
+        changed = 0
+        for row in self.journal.rows:
+            if "decision" not in row:
+                continue
+            index = self._numbers.get(row.get("key", ""))
+            if index is None or row.get("of") != self.batch.items[index].digest:
+                changed += 1
+            elif row["decision"] == "undo":
+                self._decided.pop(index, None)
+            else:
+                state = row["state"] if row.get("state") in STATES else "undecided"
+                text = row.get("text")
+                self._decided[index] = Decision(state, row.get("annotation"), str(row.get("rationale") or ""), text)
+        return changed
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items are in each state."""
+        with self._lock:
+            found = Counter(decision.state for decision in self._decided.values())
+        found["undecided"] = len(self.batch.items) - sum(found[state] for state in STATES[1:])
+        return {state: found[state] for state in STATES}
+
+    def state(self, index: int) -> State:
+        """What was decided of an item."""
+        decision = self._decided.get(index)
+        return "undecided" if decision is None else decision.state
+
+    def original(self, index: int) -> Decision:
+        """An item as it came."""
+        record = self.batch.items[index].record
+        return Decision("undecided", record.annotation, record.rationale or "")
+
+    def now(self, index: int) -> Decision:
+        """An item as it stands, edits included."""
+        return self._decided.get(index) or self.original(index)
+
+    def next(self, start: int, step: int, state: str) -> int | None:
+        """The nearest item after (``step`` 1) or before (-1) ``start`` that is in ``state``, or in ``any``."""
+        index = start + step
+        while 0 <= index < len(self.batch.items):
+            if state in ("any", self.state(index)):
+                return index
+            index += step
+        return None
+
+    def decide(self, index: int, action: Action, annotation: Any, rationale: str, text: str | None = None) -> Decision:
+        """Take a decision and write it to the journal.
+
+        Raises:
+            Refused: an annotation that the task refuses is not accepted.
+        """
+        rationale = rationale.replace("\r\n", "\n")
+        if len(rationale) > LONGEST_RATIONALE:
+            raise Refused(f"a rationale has at most {LONGEST_RATIONALE} characters")
+        item = self.batch.items[index]
+        state: State = "rejected" if action == "reject" else "undecided"
+        if action == "accept":
+            annotation, text = (annotation, None) if text is None else (parse_json(text), None)
+            self._check(item, annotation)
+            same = same_answer(annotation, item.record.annotation) and rationale == (item.record.rationale or "")
+            annotation = item.record.annotation if same else annotation  # as it was written, 1.0 and not 1
+            state = "accepted" if same else "corrected"
+        decision = Decision(state, annotation, rationale, text)
+        row = {"key": item.key, "decision": action, "of": item.digest}
+        if action != "undo":
+            row |= {"state": state, "annotation": annotation, "rationale": rationale}
+            row |= {} if text is None else {"text": text}
+        with self._lock:
+            try:
+                self.journal.write(row)
+            except ValueError:
+                raise Refused("the annotation holds NaN or infinity") from None
+            if action == "undo":
+                self._decided.pop(index, None)
+            else:
+                self._decided[index] = decision
+        return self.now(index)
+
+    def _check(self, item: Item, annotation: Any) -> None:
+        """Refused where the annotation is none for this task."""
+        try:
+            check_annotation(item.record.model_copy(update={"annotation": annotation}), self.batch.task.check)
+        except BadRow as bad:
+            raise Refused(str(bad)) from None
+        except RecursionError:
+            raise Refused("the annotation is nested too deep") from None
+
+    def finish(self, undecided: Literal["keep", "leave out"]) -> dict[str, Any]:
+        """Write the dataset, whole or not at all; what was decided stays open to change, and to finishing again.
+
+        Raises:
+            UserError: nothing was kept, or the folder cannot be written.
+        """
+        with self._lock:
+            kept = [(item, decision) for item, decision in self._each() if self._keeps(decision, undecided)]
+            splits = self._dealt([item for item, _ in kept])
+            told: dict[str, Any] = {"left_out": []}
+            with DatasetWriter(self.out, self._card(), judge=self.batch.task.check, force=self._replaces) as writer:
+                for item, decision in kept:
+                    try:
+                        _add(writer, splits.get(item.key, "train"), item, decision)
+                    except DataError as error:
+                        told["left_out"].append(f"{item.record.id}: {error}")
+                if not sum(counts.records for counts in writer.counts.values()):
+                    raise UserError("Nothing was accepted yet, so there is nothing to write.")
+            told |= {"out": str(self.out), "splits": {name: c.records for name, c in writer.counts.items()}}
+            self._replaces = True
+            self.journal.write({"finished": str(self.out), "undecided": undecided, **self.counts})
+        return told
+
+    def _each(self) -> Iterator[tuple[Item, Decision]]:
+        """Items as they came, before they were put in the order of doubt: equal decisions, equal bytes."""
+        order = sorted(range(len(self.batch.items)), key=lambda index: self.batch.items[index].key)
+        return ((self.batch.items[index], self.now(index)) for index in order)
+
+    @staticmethod
+    def _keeps(decision: Decision, undecided: str) -> bool:
+        if decision.state == "undecided":
+            return undecided == "keep"
+        return decision.state != "rejected"
+
+    def _dealt(self, items: Sequence[Item]) -> dict[str, str]:
+        """The split of each item by its key: its own, or one by the hash of its image's name."""
+        groups = {str(item.pictures[0]) for item in items if item.split is None}
+        chosen = deal(groups, self.shares)
+        return {item.key: item.split or chosen.get(str(item.pictures[0]), "train") for item in items}
+
+    def _card(self) -> Card:
+        card, model = self.batch.card, self.batch.model
+        source = f"{card.source}; reviewed" if card.source else "reviewed"
+        if model is not None:
+            source = f"answers of {Path(model).name}, reviewed"
+        return card.model_copy(update={"name": self.out.name, "splits": {}, "source": source})
+
+
+def _add(writer: DatasetWriter, split: str, item: Item, decision: Decision) -> None:
+    """Write one record. An undecided one is written as it came: half an edit is no decision."""
+    record = item.record
+    if decision.state == "undecided":
+        decision = replace(decision, annotation=record.annotation, rationale=record.rationale or "")
+    figures = {name: item.hints[name] for name in ("confidence", "reconstruction") if name in item.hints}
+    meta = {**record.meta, **figures, "reviewed": decision.state}
+    if decision.state == "corrected":
+        meta["before"] = record.annotation
+    writer.add(
+        split,
+        id=record.id,
+        image=item.pictures[0],
+        more=[read_image(path) for path in item.pictures[1:]],
+        annotation=decision.annotation,
+        question=record.question,
+        rationale=decision.rationale.strip() or None,
+        meta=meta,
+    )
+
+
+def journal_path(out: Path) -> Path:
+    """The journal of a review that writes ``out``: beside it, since the folder itself comes to be at the end."""
+    return out.parent / f"{out.name}.review.jsonl"
+
+
+def parse_json(text: str) -> Any:
+    """The value that ``text`` writes. Raises Refused with line and column."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Refused(f"this is not valid JSON: {error}") from None
+    except RecursionError:
+        raise Refused("this JSON is nested too deep") from None
+
+
+def same_answer(one: Any, other: Any) -> bool:
+    """Whether two annotations say the same; a class of probability 0 may be left out."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        strip = [{key: value for key, value in each.items() if value != 0} for each in (one, other)]
+        return strip[0] == strip[1]
+    return one == other

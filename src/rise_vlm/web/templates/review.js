@@ -1,0 +1,309 @@
+// The page: shows one item, takes keys and clicks, and sends every decision and every edit to the server at once.
+
+import { element, makeEditor } from "./editors.js";
+
+const $ = (id) => document.getElementById(id);
+const QUIET = 200; // ms without an edit until a draft is sent
+const WORDS = { undecided: "undecided", accepted: "accepted", corrected: "corrected", rejected: "rejected" };
+
+let session;
+let item = null;
+let editor = null;
+let touched = false; // the annotation was edited since it was shown
+let busy = false;
+let draftTimer = 0;
+let sending = Promise.resolve(); // requests that change something go one after the other
+
+async function ask(path, body) {
+  const options = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("Not saved: the server does not answer. Start the same command again; what is on this page stays.");
+  }
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(said.error ?? `The server said ${answer.status}.`);
+  return said;
+}
+
+function tell(error) {
+  $("problem").textContent = error ? error.message ?? error : "";
+  $("problem").hidden = !error;
+}
+
+function sent() {
+  const text = editor.text ?? null;
+  return { annotation: text === null ? (touched ? editor.value : item.annotation) : null, text, rationale: $("rationale").value };
+}
+
+function edited() {
+  tell(null);
+  word();
+  clearTimeout(draftTimer);
+  draftTimer = setTimeout(saveDraft, QUIET);
+}
+
+function saveDraft() {
+  clearTimeout(draftTimer);
+  draftTimer = 0;
+  const { index } = item;
+  const body = { action: "draft", ...sent() };
+  sending = sending.then(() => ask(`api/items/${index}`, body)).then(counted).catch(tell);
+  return sending;
+}
+
+function counted({ item: now, counts }) {
+  session.counts = counts;
+  if (now && item && now.index === item.index) showState(now);
+  showCounts();
+}
+
+async function decide(action) {
+  if (busy || !item) return;
+  busy = true;
+  clearTimeout(draftTimer);
+  draftTimer = 0;
+  tell(null);
+  const { index } = item;
+  const body = { action, ...sent() };
+  try {
+    await sending;
+    const answer = await ask(`api/items/${index}`, body);
+    counted(answer);
+    if (action === "undo") show(answer.item);
+    else if (!(await go(1))) show(answer.item);
+  } catch (error) {
+    tell(error);
+  } finally {
+    busy = false;
+  }
+}
+
+async function go(step, state = $("filter").value) {
+  const start = item ? item.index : -1;
+  if (draftTimer) await saveDraft();
+  const { index } = await ask(`api/next?start=${start}&step=${step}&state=${state}`);
+  if (index === null) return false;
+  await open(index);
+  return true;
+}
+
+async function move(step, state) {
+  if (busy) return;
+  busy = true;
+  tell(null);
+  try {
+    if (!(await go(step, state))) {
+      const kind = state ?? $("filter").value;
+      tell(`There is no ${step > 0 ? "later" : "earlier"} item${kind === "any" ? "" : ` that is ${kind}`}.`);
+    }
+  } catch (error) {
+    tell(error);
+  } finally {
+    busy = false;
+  }
+}
+
+async function open(index) {
+  show(await ask(`api/items/${index}`));
+  // Nobody should accept what is not there to be seen yet.
+  await Promise.race([$("picture").decode().catch(() => null), new Promise((done) => setTimeout(done, 10000))]);
+  if (index + 1 < session.total) new Image().src = `pictures/${index + 1}/0`; // so that it is there at the next key
+}
+
+function show(next) {
+  const same = item && item.index === next.index;
+  item = next;
+  touched = false;
+  if (!same) showPicture();
+  $("place").textContent = [`${item.index + 1} of ${session.total}`, item.split, item.id].filter(Boolean).join(" · ");
+  $("question").textContent = item.question ?? "";
+  $("hints").replaceChildren(...hints(item.hints).map(([text, doubt]) => element("li", { className: doubt ? "doubt" : "" }, text)));
+  editor.show(item.annotation, item);
+  $("rationale").value = item.rationale;
+  showState(item);
+  document.title = `${item.index + 1}/${session.total} · rise review`;
+  document.body.dataset.index = item.index;
+}
+
+function hints(said) {
+  const shown = [];
+  const percent = (value) => `${Math.round(value * 100)} %`;
+  if (said.reason) shown.push([`no answer: ${said.reason}`, true]);
+  if (said.review === true) shown.push(["marked for review", true]);
+  if (typeof said.confidence === "number") shown.push([`confidence ${percent(said.confidence)}`]);
+  if (typeof said.reconstruction === "number") shown.push([`rationale leads back ${percent(said.reconstruction)}`]);
+  if (Array.isArray(said.leaks) && said.leaks.length) shown.push([`leaks: ${said.leaks.join("; ")}`, true]);
+  return shown;
+}
+
+function showPicture() {
+  const picture = $("picture");
+  $("picture-problem").hidden = true;
+  $("frame").hidden = false;
+  picture.alt = item.id;
+  picture.src = `pictures/${item.index}/0`;
+  fit();
+  const others = [];
+  for (let number = 1; number < item.pictures; number++) {
+    others.push(element("img", { src: `pictures/${item.index}/${number}`, alt: `Picture ${number + 1}` }));
+  }
+  $("others").replaceChildren(...others);
+  $("others").hidden = !others.length;
+}
+
+function fit() { // as large as the stage allows, in the shape that the record tells
+  if (!item) return;
+  const stage = $("frame").parentElement;
+  const style = getComputedStyle(stage);
+  const wide = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  const narrow = matchMedia("(max-width: 760px)").matches;
+  const inside = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+  const high = narrow ? innerHeight * 0.55 : inside - (item.pictures > 1 ? 100 : 0);
+  const scale = Math.min(wide / item.width, high / item.height, 6);
+  $("frame").style.width = `${Math.max(Math.floor(item.width * scale), 1)}px`;
+  $("frame").style.height = `${Math.max(Math.floor(item.height * scale), 1)}px`;
+}
+
+async function pictureFailed() {
+  const said = await ask(`pictures/${item.index}/0`).catch((error) => error.message);
+  $("frame").hidden = true;
+  $("picture-problem").hidden = false;
+  $("picture-problem").textContent = typeof said === "string" ? said : "The picture cannot be shown.";
+}
+
+function showState(now) {
+  $("state").textContent = WORDS[now.state];
+  $("state").className = `state ${now.state}`;
+  document.body.dataset.state = now.state;
+  word();
+}
+
+function word() {
+  const same = !touched && JSON.stringify(item.annotation) === JSON.stringify(item.original.annotation) && item.text === null;
+  $("accept-word").textContent = same && $("rationale").value === item.original.rationale ? "Accept" : "Accept edits";
+}
+
+function showCounts() {
+  const { counts, total } = session;
+  const done = total - counts.undecided;
+  for (const state of ["accepted", "corrected", "rejected"]) $("meter").querySelector(`.${state}`).style.width = `${(100 * counts[state]) / total}%`;
+  $("meter").setAttribute("aria-valuenow", done);
+  $("meter").setAttribute("aria-valuemax", total);
+  $("counts").textContent = `${done} of ${total}`;
+  $("counts").title = `${counts.accepted} accepted, ${counts.corrected} corrected, ${counts.rejected} rejected, ${counts.undecided} undecided`;
+}
+
+function openFinish() {
+  const { accepted, corrected, rejected, undecided } = session.counts;
+  $("finish-counts").textContent = `${accepted} accepted, ${corrected} corrected, ${rejected} rejected. To ${session.out}`;
+  $("undecided-legend").textContent = `${undecided} undecided`;
+  $("undecided-choice").hidden = !undecided;
+  // A model's answers are no truth before someone has looked; a dataset's annotations are.
+  const usual = session.model === null ? "keep" : "leave out";
+  document.querySelector(`input[name=undecided][value="${usual}"]`).checked = true;
+  $("finish-result").textContent = "";
+  $("finish").showModal();
+}
+
+async function write() {
+  const undecided = document.querySelector("input[name=undecided]:checked").value;
+  const result = $("finish-result");
+  $("write").disabled = true;
+  result.className = "";
+  result.textContent = "Writing ...";
+  try {
+    if (draftTimer) await saveDraft();
+    await sending;
+    const { out, splits, left_out: left } = await ask("api/finish", { undecided });
+    const told = Object.entries(splits).map(([name, count]) => `${name} ${count}`).join(", ");
+    const lost = left.length ? `\n${left.length} could not be written: ${left.slice(0, 3).join("; ")}` : "";
+    result.textContent = `Written: ${out} (${told}).${lost}\nTo train on it: rise run rise data=${out}`;
+  } catch (error) {
+    result.className = "bad";
+    result.textContent = error.message;
+  } finally {
+    $("write").disabled = false;
+  }
+}
+
+const KEYS = {
+  a: () => decide("accept"),
+  Enter: () => decide("accept"),
+  x: () => decide("reject"),
+  u: () => decide("undo"),
+  j: () => move(1),
+  k: () => move(-1),
+  ArrowRight: () => move(1),
+  ArrowLeft: () => move(-1),
+  n: () => move(1, "undecided"),
+  e: () => $("rationale").focus(),
+  f: openFinish,
+  "?": () => $("help").showModal(),
+};
+
+function typing(target) {
+  return target.matches("textarea, input[type=number], input[type=search], select");
+}
+
+function pressed(event) {
+  if (event.isComposing || document.querySelector("dialog[open]")) return;
+  const { target } = event;
+  if (typing(target)) {
+    if (event.key === "Escape") target.blur();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) decide("accept");
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || (event.key === "Enter" && target.closest("button"))) return;
+  if (target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
+  const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
+  if (digit && !event.altKey) {
+    const taken = !busy && editor.digit((Number(digit[1]) + 9) % 10);
+    if (taken) event.preventDefault();
+    if (taken && event.shiftKey && !event.repeat && session.task === "classification") decide("accept");
+    return;
+  }
+  if (editor.keys(event)) {
+    event.preventDefault();
+    return;
+  }
+  const action = event.altKey ? null : KEYS[event.key];
+  if (!action || event.repeat) return;
+  event.preventDefault();
+  action();
+}
+
+async function start() {
+  session = await ask("api/session");
+  $("name").textContent = session.name;
+  $("task").textContent = session.model ? `${session.task} · answers of ${session.model.split("/").pop()}` : session.task;
+  editor = makeEditor(session.task, $("editor"), {
+    classes: session.classes, changed: () => { touched = true; edited(); }, frame: $("frame"), overlay: $("overlay"),
+  });
+  showCounts();
+  addEventListener("resize", fit);
+  new ResizeObserver(fit).observe($("frame").parentElement);
+  $("picture").addEventListener("error", pictureFailed);
+  $("rationale").addEventListener("input", edited);
+  for (const [id, action] of [["accept", "accept"], ["reject", "reject"], ["undo", "undo"]]) {
+    $(id).addEventListener("click", () => decide(action));
+  }
+  $("next").addEventListener("click", () => move(1));
+  $("previous").addEventListener("click", () => move(-1));
+  $("open-help").addEventListener("click", () => $("help").showModal());
+  $("open-finish").addEventListener("click", openFinish);
+  $("close-finish").addEventListener("click", () => $("finish").close());
+  $("write").addEventListener("click", write);
+  $("filter").addEventListener("change", (event) => event.target.blur());
+  addEventListener("keydown", pressed);
+  addEventListener("pagehide", () => draftTimer && navigator.sendBeacon(`api/items/${item.index}`, draftBlob()));
+  await open(session.start);
+  document.body.dataset.ready = "yes";
+}
+
+function draftBlob() {
+  return new Blob([JSON.stringify({ action: "draft", ...sent() })], { type: "application/json" });
+}
+
+start().catch(tell);

@@ -1,0 +1,226 @@
+"""The review page in headless Chromium, with real clicks, drags and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web_kit import Running, journal, make_answers, make_dataset
+
+from rise_vlm.data import Dataset
+
+Open = Callable[..., tuple[Any, Running]]
+PATIENCE = 60_000
+"""Milliseconds; machines that are busy are slow."""
+
+
+@pytest.fixture
+def opened(browser: Any, reviewing: Callable[..., Running]) -> Iterator[Open]:
+    """Opens the page of a source; a test fails where the page reported an error of its own."""
+    pages, faults = [], []
+
+    def open_page(source: Path, width: int = 1280, height: int = 800, **options: Any) -> tuple[Any, Running]:
+        running = reviewing(source, **options)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+        page.goto(running.address)
+        page.wait_for_selector("body[data-ready]")
+        pages.append(page)
+        return page, running
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert faults == []
+
+
+def at(page: Any, index: int) -> None:
+    """Wait until the page shows an item and takes keys."""
+    page.wait_for_selector(f"body[data-index='{index}']")
+    page.wait_for_timeout(50)
+
+
+def press_until(page: Any, key: str, index: int) -> None:
+    page.keyboard.press(key)
+    at(page, index)
+
+
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag between two points given in pixels of the record (200 x 150)."""
+    frame = page.locator("#frame").bounding_box()
+    (x, y), (u, v) = (
+        (frame["x"] + a * frame["width"] / 200, frame["y"] + b * frame["height"] / 150) for a, b in (start, end)
+    )
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move((x + u) / 2, (y + v) / 2)
+    page.mouse.move(u, v)
+    page.mouse.up()
+
+
+def saved(page: Any, running: Running, count: int) -> list[dict[str, Any]]:
+    """The journal once it has ``count`` rows."""
+    for _ in range(600):
+        rows = journal(running.session)
+        if len(rows) >= count:
+            return rows
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{len(rows)} decisions in the journal, not {count}: {rows}")
+
+
+def until(page: Any, holds: Callable[[], bool]) -> None:
+    """Wait in steps of 50 ms; the page's own security policy forbids Playwright to wait inside it."""
+    for _ in range(PATIENCE // 50):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it did not come to be")
+
+
+def finish(page: Any) -> str:
+    page.keyboard.press("f")
+    page.click("#write")
+    page.wait_for_selector("#finish-result:text-matches('Written:|Nothing')")
+    return page.inner_text("#finish-result")
+
+
+def test_keys_accept_correct_and_reject_and_finish_writes_the_dataset(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "classification"))
+    press_until(page, "a", 1)  # r0, red, as it is
+    page.keyboard.press("3")  # r1: green -> blue
+    assert page.locator("button[aria-pressed=true]").inner_text().startswith("blue")
+    press_until(page, "Enter", 2)
+    page.keyboard.press("x")  # r2 is the last one
+    page.wait_for_selector("body[data-state=rejected]")
+    assert page.inner_text("#counts") == "3 of 3"
+    rows = {row["key"]: row for row in journal(running.session) if row["decision"] != "draft"}
+    assert [rows[f"train/r{i}"]["state"] for i in range(3)] == ["accepted", "corrected", "rejected"]
+    assert "train 2" in finish(page)
+    records = {record.id: record for record in Dataset.open(tmp_path / "out").records("train", strict=True)}
+    assert {key: record.annotation for key, record in records.items()} == {"r0": "red", "r1": "blue"}
+    assert records["r1"].meta == {"reviewed": "corrected", "before": "green"}
+
+
+def test_boxes_are_drawn_named_pulled_by_a_corner_and_removed(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "detection"))
+    assert page.locator("#overlay g").count() == 1
+    page.keyboard.press("2")  # the next box is a plate
+    drag(page, (120, 100), (180, 140))
+    drag(page, (180, 140), (190, 145))  # the lower right corner of the new box, which is chosen
+    assert page.locator("#overlay g").count() == 2
+    page.keyboard.press("]")  # the first one
+    page.keyboard.press("Delete")
+    press_until(page, "a", 1)
+    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
+    (box,) = one["annotation"]
+    assert box["label"] == "plate" and box["box"] == pytest.approx([120, 100, 190, 145], abs=1)
+    assert one["state"] == "corrected"
+
+
+def test_a_region_is_replaced_by_a_new_one_and_moved_by_keys(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "grounding"))
+    page.keyboard.press("Escape")
+    drag(page, (110, 20), (150, 60))
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+Alt+ArrowDown")
+    press_until(page, "a", 1)
+    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
+    assert one["annotation"] == pytest.approx([111, 20, 151, 61], abs=1)
+
+
+def test_a_distribution_is_refused_until_it_sums_to_one(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "distribution"))
+    page.locator("input[type=number]").nth(0).fill("0.9")
+    page.locator("input[type=number]").nth(0).press("Escape")
+    page.keyboard.press("a")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "sum to 1.2, not 1" in page.inner_text("#problem")
+    page.keyboard.press("=")
+    press_until(page, "a", 1)
+    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
+    assert one["annotation"] == {"joy": 0.75, "fear": 0.25}
+
+
+def test_what_is_typed_is_on_the_disk_before_anything_is_decided(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "classification"))
+    page.keyboard.press("e")
+    page.keyboard.type(" More.")  # letters that are keys elsewhere are text here
+    rows = saved(page, running, 1)
+    while rows[-1]["rationale"] != "What can be seen, number 0. More.":
+        rows = saved(page, running, len(rows) + 1)
+    assert rows[-1]["decision"] == "draft" and running.session.counts["undecided"] == 3
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.input_value("#rationale") == "What can be seen, number 0. More."
+    page.keyboard.press("u")
+    until(page, lambda: page.input_value("#rationale") == "What can be seen, number 0.")
+
+
+def test_an_annotation_without_a_picture_form_is_edited_as_json(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "counting"))
+    page.fill(".json", "[4")
+    page.press(".json", "Control+Enter")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "not valid JSON" in page.inner_text("#problem")
+    page.fill(".json", "4")
+    page.press(".json", "Control+Enter")
+    at(page, 1)
+    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
+    assert one["annotation"] == 4 and one["state"] == "corrected"
+
+
+def test_answers_come_least_certain_first_and_undecided_ones_are_left_out(opened: Open, tmp_path: Path) -> None:
+    rows = [
+        {"annotation": [40, 30, 100, 90], "confidence": 0.9, "reconstruction": 0.8, "review": False},
+        {"annotation": [10, 10, 60, 60], "confidence": 0.3, "reconstruction": 0.9, "review": True},
+        {"annotation": None, "reason": "no box", "confidence": 0.0, "review": True},
+    ]
+    page, _ = opened(make_answers(tmp_path / "a", rows))
+    assert "p2.png" in page.inner_text("#place") and "no answer: no box" in page.inner_text("#hints")
+    page.keyboard.press("a")  # there is nothing to accept
+    page.wait_for_selector("#problem:not([hidden])")
+    press_until(page, "j", 1)
+    assert "p1.png" in page.inner_text("#place") and "confidence 30 %" in page.inner_text("#hints")
+    press_until(page, "a", 2)
+    assert "Written" in finish(page)
+    dataset = Dataset.open(tmp_path / "out")
+    kept = [record for split in dataset.splits for record in dataset.records(split, strict=True)]
+    assert [(record.id, record.annotation) for record in kept] == [("p1.png", [10, 10, 60, 60])]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_page_fits_its_window_and_buttons_do_what_keys_do(
+    opened: Open, tmp_path: Path, width: int, height: int
+) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "classification"), width=width, height=height)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for button in ("previous", "undo", "reject", "accept", "next"):
+        box = page.locator(f"#{button}").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+    page.get_by_role("button", name="blue").click()
+    page.click("#accept")
+    at(page, 1)
+    assert running.session.now(0).annotation == "blue" and running.session.state(0) == "corrected"
+    page.click("#reject")
+    at(page, 2)
+    page.click("#previous")
+    at(page, 1)
+    page.click("#undo")
+    page.wait_for_selector("body[data-state=undecided]")
+    assert running.session.counts == {"undecided": 2, "accepted": 0, "corrected": 1, "rejected": 0}
+
+
+def test_a_server_that_is_gone_is_told_and_the_page_stays(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "classification"))
+    page.keyboard.press("2")
+    page.route("**/api/**", lambda route: route.abort())
+    page.keyboard.press("a")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "Not saved" in page.inner_text("#problem")
+    assert page.locator("button[aria-pressed=true]").inner_text().startswith("green")
+    page.unroute("**/api/**")
+    press_until(page, "a", 1)
