@@ -1,47 +1,72 @@
 """Annotating images that nobody has annotated: an answer and its rationale for each, streamed to a JSONL file.
 
-Images are read a few at a time, so their number does not matter; those that are in the file already are skipped, so a
-command that was stopped goes on; one that cannot be read, or whose shape the model does not take, is told and passed
+Pictures are read a batch at a time, so their number does not matter; those that are in the file already are skipped, so
+a command that was stopped goes on; one that cannot be read, or whose shape the model does not take, is told and passed
 over. Each row says what made it, and a file that something else made is refused, never added to.
-Left out: foreign output formats (``rise data export`` writes those).
+Left out: foreign formats and the page, which are made of the rows (``outputs``, ``report.answers``).
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from PIL import Image
 
 from rise_vlm.console import progress, say
-from rise_vlm.data import Card, Record
-from rise_vlm.data.card import CARD, explain
+from rise_vlm.data import Record
 from rise_vlm.data.images import read_image
-from rise_vlm.data.record import MAX_QUESTION
 from rise_vlm.engine.sample import sample
 from rise_vlm.errors import DataError, UserError
-from rise_vlm.policy import Policy, Prompt
-from rise_vlm.stages.files import Row, append_rows, mend_rows
+from rise_vlm.policy import ImageInput, Policy, Prompt
+from rise_vlm.stages.consistency import REVIEW_BELOW, REVIEW_BELOW_ELSE, Agreement, agree, needs_review
+from rise_vlm.stages.files import Row, append_rows, cut_torn, read_rows
+from rise_vlm.stages.pictures import ahead, by_size, find_images
 from rise_vlm.stages.plan import model_digest
-from rise_vlm.tasks import make_task
-from rise_vlm.tasks.base import Role, Task
+from rise_vlm.stages.task_file import fill, task_of
+from rise_vlm.tasks.base import Completion, Role, Task
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
-BATCH = 8
-
+__all__ = ["Asking", "Outcome", "Source", "annotate", "answered", "find_images", "task_of"]
 
 START = '{"id": '
 """How each row begins: what tells a torn first row from a file of something else."""
 
-PARTS = {"digest": "model", "task": "task", "classes": "set of classes", "question": "question", "role": "role"}
+PARTS = {
+    "digest": "model",
+    "task": "task",
+    "classes": "set of classes",
+    "question": "question",
+    "role": "role",
+    "samples": "number of samples",
+    "temperature": "temperature",
+    "check": "setting of --check",
+}
 """What must agree for answers to stand in one file -> what it is called."""
+
+UNKNOWN_PIXELS = 1 << 20
+"""Taken for the pixels of a picture as the model gets it, where its processor does not say."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How answers are asked for. Without ``samples`` they are greedy. ``check`` asks for the annotation again from the
+    rationale. ``review_below`` is the least figure that no person has to look at; None is the task's own.
+    """
+
+    max_new_tokens: int = 256
+    samples: int = 0
+    temperature: float = 0.7
+    seed: int = 0
+    check: bool = False
+    review_below: float | None = None
+
+    def threshold(self, task: Task) -> float:
+        """The figure below which a row is marked for review."""
+        return REVIEW_BELOW.get(task.name, REVIEW_BELOW_ELSE) if self.review_below is None else self.review_below
 
 
 @dataclass(frozen=True)
@@ -54,81 +79,32 @@ class Source:
     classes: str
     question: str
     role: Role
+    samples: int = 0
+    temperature: float = 0.0
+    check: bool = False
 
     @classmethod
-    def of(cls, model: str, task: Task, question: str | None, role: Role) -> Source:
+    def of(cls, model: str, task: Task, question: str | None, role: Role, asking: Asking | None = None) -> Source:
         """The source of the answers of ``model`` (``tiny``, a hub id or a folder) to one question."""
-        asked = question or task.question or task.default_question or ""
+        asked, how = question or task.question or task.default_question or "", asking or Asking()
         classes = hashlib.sha256(json.dumps(task.classes).encode()).hexdigest()[:12] if task.classes else ""
-        return cls(model, model_digest(model), task.name, classes, asked, role)
+        heat = how.temperature if how.samples else 0.0
+        return cls(model, model_digest(model), task.name, classes, asked, role, how.samples, heat, how.check)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Source)}
+"""What a row stands for that was written before there were such settings."""
 
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """What came of it; ``review`` counts the new rows that a person should look at."""
 
     annotated: int = 0
     unparsed: int = 0
     skipped: int = 0
     broken: int = 0
-
-
-def task_of(path: Path, question: str | None) -> tuple[Task, str | None]:
-    """The task that a dataset or a short YAML file (``task``, ``classes``, ``question``) names, and the question.
-
-    Raises:
-        UserError: no such file, an unknown key, or a task without the question it needs.
-    """
-    from pydantic import ValidationError
-
-    if path.is_dir():
-        card = Card.read(path)
-    elif path.name == CARD:
-        card = Card.read(path.parent)
-    else:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"--task {path} cannot be read: {error.strerror}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"--task {path} is not readable YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"--task {path} must hold keys and values, such as 'task: classification'.")
-        try:
-            card = Card(**{"name": path.stem, **{str(key): value for key, value in values.items()}})
-        except ValidationError as error:
-            raise UserError(f"--task {path}: {explain(error, Card)}") from None
-    task = make_task(card)
-    asked = question or card.question
-    if asked is None and task.default_question is None:
-        raise UserError(f"{task.name} needs a question: add --question, or 'question' to {path}.")
-    if asked and len(asked) > MAX_QUESTION:
-        where = "--question" if question else f"the question in {path}"
-        raise UserError(f"{where} has {len(asked)} characters; at most {MAX_QUESTION} are asked. Shorten it.")
-    return task, asked
-
-
-def find_images(named: Sequence[str]) -> list[Path]:
-    """The files that paths, folders (searched throughout, by suffix) and globs name, each once, in order.
-
-    Raises:
-        UserError: a name that matches nothing.
-    """
-    found: dict[Path, None] = {}
-    for name in named:
-        path = Path(name)
-        if path.is_dir():
-            matches = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file()]
-        elif path.exists():
-            matches = [path]
-        else:
-            # Not Path.glob, which takes no absolute pattern.
-            matches = [Path(match) for match in sorted(glob.glob(name, recursive=True)) if Path(match).is_file()]  # noqa: PTH207
-        if not matches:
-            what = "holds no image" if path.is_dir() else "is neither a file nor a folder and matches nothing"
-            raise UserError(f"'{name}' {what}.")
-        found |= dict.fromkeys(matches)
-    return list(found)
+    review: int = 0
 
 
 def answered(out: Path, source: Source) -> set[str]:
@@ -147,11 +123,11 @@ def answered(out: Path, source: Source) -> set[str]:
         raise UserError(f"--out {out} exists and holds no answers of 'rise annotate'. Give another --out.")
     done: set[str] = set()
     wanted = vars(source)
-    for row in mend_rows(out):
+    for row in read_rows(out):
         theirs = row.get("source")
         if not isinstance(theirs, dict) or not isinstance(row.get("image"), str):
             raise UserError(f"--out {out} holds rows that 'rise annotate' did not write. Give another --out.")
-        others = [name for key, name in PARTS.items() if theirs.get(key) != wanted[key]]
+        others = [name for key, name in PARTS.items() if theirs.get(key, _DEFAULTS[key]) != wanted[key]]
         if others:
             raise UserError(
                 f"--out {out} holds the answers of another {' and another '.join(others)} (of {theirs.get('model')}, "
@@ -159,6 +135,7 @@ def answered(out: Path, source: Source) -> set[str]:
                 "another --out."
             )
         done.add(row["image"])
+    cut_torn(out)
     return done
 
 
@@ -172,83 +149,166 @@ def _whole(line: str) -> Row | None:
 
 
 def annotate(
-    policy: Policy, task: Task, source: Source, images: Sequence[Path], out: Path, max_new_tokens: int
-) -> Outcome:
-    """Append one row per image to ``out``."""
-    outcome = Outcome()
-    done = answered(out, source)
-    waiting = [path for path in images if str(path) not in done]
-    outcome.skipped = len(images) - len(waiting)
-    if outcome.skipped:
-        say(f"{outcome.skipped} images are in {out} already and are skipped.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with progress("annotate", total=len(waiting)) as bar:
-        for start in range(0, len(waiting), BATCH):
-            paths = waiting[start : start + BATCH]
-            asked = list(_asked(policy, task, source, paths, outcome))
-            if asked:
-                rows = _answer(policy, task, source, asked, max_new_tokens)
+    policy: Policy, task: Task, source: Source, images: Sequence[str], out: Path, asking: Asking, outcome: Outcome
+) -> None:
+    """Append one row per image to ``out``, and count in ``outcome``."""
+    batches = ahead(_taken(policy, source, names) for names in by_size(images, _most_pixels(policy)))
+    with progress("annotate", total=len(images)) as bar:
+        for names, found in batches:
+            asked = list(_asked(policy, task, source, asking, found, outcome))
+            rows = _answer(policy, task, source, asking, asked) if asked else []
+            if rows:
                 append_rows(out, rows)
-                outcome.annotated += len(rows)
-                outcome.unparsed += sum(row["annotation"] is None for row in rows)
-            bar.update(len(paths))
-    return outcome
+            outcome.annotated += len(rows)
+            outcome.unparsed += sum(row["annotation"] is None for row in rows)
+            outcome.review += sum(row["review"] for row in rows)
+            bar.update(len(names), review=str(outcome.review))
 
 
-def _asked(
-    policy: Policy, task: Task, source: Source, paths: Sequence[Path], outcome: Outcome
-) -> Iterator[tuple[Record, Prompt]]:
-    """The record and prompt of each picture that can be read and that the model takes; the others are told."""
-    for path in paths:
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the model takes it, and its record, which has no annotation."""
+
+    record: Record
+    image: ImageInput
+
+
+Asked = tuple[Picture, Prompt]
+
+
+def _taken(policy: Policy, source: Source, names: Sequence[str]) -> tuple[Sequence[str], list[Picture | str]]:
+    """The names, and for each the picture or why there is none. Runs in a thread, so it touches no tokenizer."""
+    found: list[Picture | str] = []
+    for name in names:
         try:
-            record, image = _opened(path, source.question)
-            yield record, policy.encode(task.prompt(source.role, record, policy.frame), [image])
+            found.append(_opened(policy, name, source.question))
         except DataError as error:
-            say(f"skipped: {error}")
-            outcome.broken += 1
+            found.append(str(error))
         except UserError as error:
-            say(f"skipped: {path}: {error}")
-            outcome.broken += 1
+            found.append(f"{name}: {error}")
+    return names, found
 
 
-def _opened(path: Path, question: str) -> tuple[Record, Image.Image]:
-    name = str(path)
+def _opened(policy: Policy, name: str, question: str) -> Picture:
     try:
         name.encode()
     except UnicodeEncodeError:
         raise DataError(f"{name!a}: this name is not UTF-8, so no row can hold it. Rename it.") from None
-    image = read_image(path)
+    asked = fill(question, Path(name)) or None
+    image = read_image(name)
     width, height = image.size
     # The record has no annotation: asking for an answer never looks at it.
-    record = Record(id=name, images=(name,), annotation="", question=question or None, width=width, height=height)
-    return record, image
+    record = Record(id=name, images=(name,), annotation="", question=asked, width=width, height=height)
+    return Picture(record, policy.preprocess([image])[0])
 
 
-def _answer(
-    policy: Policy, task: Task, source: Source, asked: Sequence[tuple[Record, Prompt]], max_new_tokens: int
-) -> list[Row]:
+def _asked(
+    policy: Policy, task: Task, source: Source, asking: Asking, found: Iterable[Picture | str], outcome: Outcome
+) -> Iterator[Asked]:
+    """Each picture with its prompt; those that the model does not take are told and counted."""
+    for one in found:
+        told = one if isinstance(one, str) else ""
+        if isinstance(one, Picture):
+            try:
+                prompt = policy.encode(task.prompt(source.role, one.record, policy.frame), [one.image])
+                if len(prompt) + asking.max_new_tokens <= policy.context:
+                    yield one, prompt
+                    continue
+                told = f"its prompt has {len(prompt)} tokens, the model takes {policy.context} with the completion."
+                told = f"{one.record.id}: {told} Lower --max-pixels or --max-new-tokens."
+            except UserError as error:
+                told = f"{one.record.id}: {error}"
+        say(f"skipped: {told}")
+        outcome.broken += 1
+
+
+def _answer(policy: Policy, task: Task, source: Source, asking: Asking, asked: Sequence[Asked]) -> list[Row]:
+    """The rows of one batch. All samples of a picture come from one prefill of its prompt."""
     sampled = sample(
         policy,
         [prompt for _, prompt in asked],
-        1,
-        max_new_tokens=max_new_tokens,
-        temperature=0.0,
-        generator=torch.Generator().manual_seed(0),  # greedy: nothing is drawn
+        asking.samples or 1,
+        max_new_tokens=asking.max_new_tokens,
+        temperature=source.temperature,
+        generator=_generator(asking.seed, [picture.record.id for picture, _ in asked]),
     )
-    return [_row(policy, task, source, record, one[0].text) for (record, _), one in zip(asked, sampled, strict=True)]
+    rows = [
+        _row(policy, task, source, picture.record, [rollout.text for rollout in rollouts])
+        for (picture, _), rollouts in zip(asked, sampled, strict=True)
+    ]
+    if asking.check:
+        _check(policy, task, asking, asked, rows)
+    for row in rows:
+        row["review"] = needs_review(row, asking.check, asking.threshold(task))
+        row["source"] = row.pop("source")  # stays the last key
+    return rows
 
 
-def _row(policy: Policy, task: Task, source: Source, record: Record, completion: str) -> dict[str, Any]:
-    read = task.parse_completion(completion, record, policy.frame, source.role)
+def _generator(seed: int, ids: Sequence[str]) -> torch.Generator:
+    """The draws of one batch, by seed and pictures: the same wherever in a long list the batch comes."""
+    digest = hashlib.blake2b("\n".join([str(seed), *ids]).encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def _row(policy: Policy, task: Task, source: Source, record: Record, completions: Sequence[str]) -> dict[str, Any]:
+    """The row of a picture: of one completion as it stands, of several the answer on which they agree, with the
+    rationale of the one that is most like it.
+    """
+    read = [task.parse_completion(text, record, policy.frame, source.role) for text in completions]
+    agreed = _agreed(task, source, read)
+    like = read[agreed.like]
     return {
         "id": record.id,
         "image": record.id,
         "width": record.width,
         "height": record.height,
         "question": task.ask(record),
-        "annotation": read.parsed.value,
-        "rationale": read.rationale,
-        "completion": completion,
-        "reason": read.parsed.reason,
+        "annotation": agreed.value,
+        "rationale": like.rationale,
+        "completion": completions[agreed.like],
+        "reason": like.parsed.reason if agreed.value is None else None,
+        "samples": source.samples or None,
+        "confidence": round(agreed.confidence, 6) if source.samples else None,
+        "scores": agreed.scores,
+        "reconstruction": None,
+        "leaks": None,
         "source": vars(source),
     }
+
+
+def _agreed(task: Task, source: Source, read: Sequence[Completion]) -> Agreement:
+    if source.samples:
+        return agree(task, [one.parsed.value for one in read])
+    return Agreement(read[0].parsed.value, 0.0, 0)
+
+
+def _check(policy: Policy, task: Task, asking: Asking, asked: Sequence[Asked], rows: Sequence[Row]) -> None:
+    """Ask for the annotation again, from the rationale in place of question or picture, and score what comes."""
+    chosen: list[tuple[Record, Row]] = []
+    prompts: list[Prompt] = []
+    for (picture, prompt), row in zip(asked, rows, strict=True):
+        if row["annotation"] is None or not row["rationale"]:
+            continue
+        record = picture.record.model_copy(update={"annotation": row["annotation"]})
+        row["leaks"] = task.leaks(row["rationale"], record, policy.frame, prompt.text)
+        text = task.prompt("reconstruct", record, policy.frame, row["rationale"])
+        try:
+            again = policy.encode(text, [picture.image] if task.sees_image else [])
+        except UserError:
+            continue  # a rationale too long to be asked about; without a figure the row is marked for review
+        if len(again) + asking.max_new_tokens <= policy.context:
+            chosen.append((record, row))
+            prompts.append(again)
+    longest = asking.max_new_tokens
+    greedy = torch.Generator().manual_seed(0)  # nothing is drawn
+    sampled = sample(policy, prompts, 1, max_new_tokens=longest, temperature=0.0, generator=greedy)
+    for (record, row), (rollout,) in zip(chosen, sampled, strict=True):
+        read = task.parse_completion(rollout.text, record, policy.frame, "reconstruct")
+        row["reconstruction"] = round(task.score(row["annotation"], read.parsed.value), 6)
+
+
+def _most_pixels(policy: Policy) -> int:
+    """The most pixels of a picture as the model gets it, as far as its processor says."""
+    size = getattr(policy.processor, "size", None) or {}
+    known = "shortest_edge" in size and "longest_edge" in size
+    return policy.max_pixels or (int(size["longest_edge"]) if known else UNKNOWN_PIXELS)

@@ -95,12 +95,17 @@ def mend_rows(path: Path) -> list[Row]:
         DataError: as ``read_rows``; the file is then left as it is.
     """
     rows = list(read_rows(path))
+    cut_torn(path)
+    return rows
+
+
+def cut_torn(path: Path) -> None:
+    """Cut what follows the last line break off a file, if it is there."""
     if path.is_file():
         with path.open("rb+") as file:
             torn = _torn(file)
             if torn:
                 file.truncate(file.seek(0, os.SEEK_END) - torn)
-    return rows
 
 
 def _torn(file: BinaryIO) -> int:

@@ -1,0 +1,229 @@
+"""The page of annotated pictures: answer, rationale and picture side by side, the least certain first.
+
+Rows stream past; only those that are shown are held. Nothing on the page runs or loads anything. Left out: a truth to
+compare with, which these pictures do not have.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rise_vlm.data.images import read_image
+from rise_vlm.errors import UserError
+from rise_vlm.report.charts import histogram, number
+from rise_vlm.report.curves import Chart
+from rise_vlm.report.gallery import BYTES, FEW_CLASSES, Thumbnail, clip, show, thumbnail
+from rise_vlm.stages.consistency import by_certainty
+from rise_vlm.stages.files import read_rows
+from rise_vlm.tasks.base import Task
+
+TEMPLATES = Path(__file__).parent / "templates"
+BINS = 20
+COLOURS = 8
+"""Colours of the style sheet, a0 to a7; the first is grey and left out."""
+
+FIGURES = {
+    "confidence": "How far the sampled answers agree.",
+    "reconstruction": "How well the answer is found again from the rationale.",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box over the picture: what it is of, its corners in pixels, its colour and, if known, its confidence."""
+
+    label: str
+    box: list[float]
+    colour: str
+    score: float | None
+
+
+@dataclass
+class Shown:
+    """One row of the page. ``problem`` says why there is no thumbnail, ``doubts`` why a person should look;
+    ``leaks`` that the rationale gives the answer away, so that its reconstruction says little.
+    """
+
+    id: str
+    question: str
+    answer: str | None
+    reason: str
+    rationale: str
+    completion: str
+    figures: list[tuple[str, float]]
+    doubts: list[str]
+    leaks: bool
+    marks: list[Mark] = field(default_factory=list)
+    bars: list[tuple[str, float]] = field(default_factory=list)
+    thumbnail: Thumbnail | None = None
+    problem: str = ""
+
+
+@dataclass
+class Tally:
+    """What is counted of all rows on their way."""
+
+    rows: int = 0
+    review: int = 0
+    unread: int = 0
+    source: dict[str, Any] = field(default_factory=dict)
+    questions: set[str] = field(default_factory=set)
+    bins: dict[str, Counter[int]] = field(default_factory=lambda: {name: Counter() for name in FIGURES})
+
+    def past(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The rows, counted."""
+        for row in rows:
+            self.rows += 1
+            self.review += bool(row.get("review"))
+            self.unread += row.get("annotation") is None
+            self.source = row.get("source") or self.source
+            if len(self.questions) < 2:
+                self.questions.add(str(row.get("question") or ""))
+            for name, counted in self.bins.items():
+                if isinstance(value := row.get(name), int | float):
+                    counted[min(int(value * BINS), BINS - 1)] += 1
+            yield row
+
+
+def write_page(answers: Path, page: Path, task: Task, below: float, items: int = 60) -> int:
+    """Write the page of the rows in ``answers`` with at most ``items`` pictures, and return how many it shows.
+
+    Raises UserError, exit code 1, where the page cannot be written.
+    """
+    tally = Tally()
+    numbered = enumerate(tally.past(read_rows(answers)))
+    first = heapq.nsmallest(items, numbered, key=lambda pair: (*by_certainty(pair[1]), pair[0]))
+    colours = {name: f"a{1 + i % (COLOURS - 1)}" for i, name in enumerate(task.classes)}
+    shown: list[Shown] = []
+    left = BYTES
+    for _, row in first:
+        one = _shown(row, task, below, colours)
+        left -= len(one.thumbnail.uri) if one.thumbnail else 0
+        if left < 0:
+            break
+        shown.append(one)
+    draft = page.with_name(f".{os.getpid()}-{page.name}")
+    try:
+        draft.write_text(_render(tally, shown, task, below, colours), encoding="utf-8", errors="backslashreplace")
+        draft.replace(page)
+    except OSError as error:
+        raise UserError(f"{page} cannot be written: {error.strerror}.", exit_code=1) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return len(shown)
+
+
+def _render(tally: Tally, shown: list[Shown], task: Task, below: float, colours: Mapping[str, str]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["number"] = number
+    used = {mark.label for one in shown for mark in one.marks}
+    return environment.get_template("answers.html.j2").render(
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        tally=tally,
+        facts=_facts(tally),
+        charts=list(_charts(tally, below)),
+        items=shown,
+        question=next(iter(tally.questions), "") if len(tally.questions) == 1 else "",
+        key=[(name, colour) for name, colour in colours.items() if name in used],
+        below=below,
+        ordered=any(sum(counted.values()) for counted in tally.bins.values()),
+    )
+
+
+def _facts(tally: Tally) -> list[tuple[str, str]]:
+    """The line under the title."""
+    source = tally.source
+    model = str(source.get("model", ""))
+    named = [
+        ("Model", "built-in (tiny)" if model == "tiny" else model),
+        ("Task", str(source.get("task", ""))),
+        ("Answers to each", str(source["samples"]) if source.get("samples") else "1, greedy"),
+        ("For review", f"{tally.review:,}"),
+        ("Not readable", f"{tally.unread:,}"),
+    ]
+    return [(name, value) for name, value in named if value]
+
+
+def _charts(tally: Tally, below: float) -> Iterator[Chart]:
+    for name, note in FIGURES.items():
+        counted = tally.bins[name]
+        if counted:
+            edges, counts = [i / BINS for i in range(BINS + 1)], [float(counted[i]) for i in range(BINS)]
+            yield Chart(name.capitalize(), note, histogram(edges, counts, below, f"{name} of all answers"))
+
+
+def _shown(row: Mapping[str, Any], task: Task, below: float, colours: Mapping[str, str]) -> Shown:
+    annotation = row.get("annotation")
+    figures = [(name, float(row[name])) for name in FIGURES if isinstance(row.get(name), int | float)]
+    one = Shown(
+        id=str(row.get("id")),
+        question=clip(row.get("question")),
+        answer=None if annotation is None else _text(annotation, task),
+        reason=clip(row.get("reason") or "no answer"),
+        rationale=clip(row.get("rationale")),
+        completion=clip(row.get("completion")) if annotation is None else "",
+        figures=figures,
+        doubts=list(_doubts(row, below)),
+        leaks=bool(row.get("leaks")),
+        marks=list(_marks(annotation, row.get("scores"), task, colours)),
+        bars=_bars(annotation, task),
+    )
+    try:
+        one.thumbnail = thumbnail(read_image(str(row.get("image"))))
+    except UserError as error:
+        one.problem = str(error)
+    return one
+
+
+def _text(annotation: Any, task: Task) -> str:
+    """The answer in words; of boxes how many of each class."""
+    if task.name != "detection":
+        return show(annotation)
+    counts = Counter(str(thing["label"]) for thing in annotation)
+    return ", ".join(f"{count} {label}" for label, count in counts.items()) or "none"
+
+
+def _doubts(row: Mapping[str, Any], below: float) -> Iterator[str]:
+    if not row.get("review"):
+        return
+    if row.get("annotation") is None:
+        yield "no answer that could be read"
+        return
+    for name, told in (("confidence", "the samples disagree"), ("reconstruction", "the rationale leads elsewhere")):
+        if isinstance(value := row.get(name), int | float) and value < below:
+            yield told
+    if (row.get("source") or {}).get("check") and row.get("reconstruction") is None:
+        yield "no rationale to check"
+
+
+def _marks(annotation: Any, scores: Any, task: Task, colours: Mapping[str, str]) -> Iterator[Mark]:
+    if task.name == "grounding" and annotation is not None:
+        yield Mark("", annotation, "a3", None)
+    if task.name == "detection":
+        for i, thing in enumerate(annotation or ()):
+            label = str(thing["label"])
+            score = scores[i] if isinstance(scores, list) and i < len(scores) else None
+            yield Mark(label, thing["box"], colours.get(label, "a3"), score)
+
+
+def _bars(annotation: Any, task: Task) -> list[tuple[str, float]]:
+    """The most probable classes of a distribution, in the order of the classes."""
+    if task.name != "distribution" or annotation is None:
+        return []
+    kept = sorted(task.classes, key=lambda name: -annotation.get(name, 0.0))[:FEW_CLASSES]
+    return [(name, annotation.get(name, 0.0)) for name in task.classes if name in kept]
