@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "annotate": "Annotate images with a trained model: an answer and its rationale for each.",
     "review": "Accept, correct or reject annotations on a local page, and write a dataset of them.",
     "evaluate": "Score a model on a split of a dataset.",
+    "compare": "Compare runs that answered the same records: differences, intervals, power, cost.",
     "report": "Write the HTML page of a run.",
     "doctor": "Check this installation and this machine.",
 }

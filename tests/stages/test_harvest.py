@@ -20,18 +20,10 @@ from rise_vlm.stages import harvest
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import Row, append_rows, read_json, read_rows
-from rise_vlm.stages.harvest import (
-    _best_of_all,
-    _parts,
-    _whole_batches,
-    baselines,
-    histogram,
-    normal_text,
-    select,
-    unusable,
-)
+from rise_vlm.stages.harvest import _parts, _whole_batches, baselines
 from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, Verdict
 from rise_vlm.stages.material import Material
+from rise_vlm.stages.selection import advice, alike, best_of_all, histogram, normal_text, select, unusable
 from rise_vlm.tasks import make_task
 
 # In school, the first of these meant red and the second blue, whatever the picture.
@@ -65,6 +57,8 @@ _settings = st.builds(
     top_k=st.integers(1, 3),
     at_least=st.integers(0, 2),
     balance=st.booleans(),
+    per_class=st.none() | st.integers(1, 3),
+    similarity=st.sampled_from([0.3, 0.9, 1.0]),
 )
 
 
@@ -107,6 +101,37 @@ def test_each_reason_is_counted() -> None:
         "duplicate": 1, "beyond top_k": 1, "below the threshold": 1,
         "leak": 1, "empty": 1, "cut off": 1, "not reconstructed": 1,
     }  # fmt: skip
+
+
+def test_near_duplicates_of_a_record_are_dropped_the_less_worthy_ones() -> None:
+    assert alike("A red wall.", "a red  wall", 1.0) and not alike("a red wall", "red wall", 1.0)
+    assert alike("a red wall", "red wall, a", 0.9) and not alike("a red wall", "a blue wall", 0.6)
+    rows = [row(text="a red wall", worth=0.8), row(text="the red wall here", worth=0.9), row("b", "a red wall", 0.7)]
+    kept, dropped = select(rows, Harvest(threshold=0.5, similarity=0.4), {})
+    assert [one["worth"] for one in kept] == [0.9, 0.7] and dropped == {"duplicate": 1}
+
+
+def test_a_class_keeps_its_best_and_what_has_no_class_stays() -> None:
+    rows = [row(f"r{i}", f"text {i}", 0.5 + i / 10) for i in range(4)] + [row("box", "a box", 0.6)]
+    kept, dropped = select(rows, Harvest(threshold=0.5, per_class=2), {f"r{i}": "red" for i in range(4)})
+    assert [one["id"] for one in kept] == ["r2", "r3", "box"] and dropped == {"beyond per_class": 2}
+
+
+@given(_rows, _settings)
+def test_the_advice_keeps_something_where_nothing_was(rows: list[Row], settings: Harvest) -> None:
+    high = settings.model_copy(update={"threshold": 2.0, "at_least": 0})
+    told = advice(rows, high)
+    if all(unusable(one) for one in rows):
+        assert told.startswith("no threshold would keep one (")
+        return
+    threshold = float(told.split()[1])
+    kept, _ = select(rows, high.model_copy(update={"threshold": threshold, "balance": False}), {})
+    assert len({one["id"] for one in kept}) == int(told.split()[3])
+
+
+def test_where_nothing_gains_the_advice_names_the_gain() -> None:
+    rows = [row("a", gain=-0.234, worth=1.0), row("b", gain=-0.5, worth=1.0)]
+    assert advice(rows, Harvest()).endswith("gain -0.24 would")
 
 
 def test_the_best_of_a_record_stays_below_the_threshold_when_asked() -> None:
@@ -237,7 +262,7 @@ def test_where_the_picture_is_seen_the_gain_is_not_asked_for(policy, classes, tm
 
 
 def test_nothing_that_cannot_be_rebuilt_from_is_kept_instead() -> None:
-    assert _best_of_all([row("a", parsed=0.0), row("b", leaks=["x"]), row("c", worth=0.1)]) == [row("c", worth=0.1)]
+    assert best_of_all([row("a", parsed=0.0), row("b", leaks=["x"]), row("c", worth=0.1)]) == [row("c", worth=0.1)]
 
 
 def test_a_single_record_left_over_joins_the_batch_before_it() -> None:

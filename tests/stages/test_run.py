@@ -104,10 +104,20 @@ def test_a_run_folder_is_a_model(finished: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "rise"])
 def test_every_shipped_recipe_runs(name: str, classes: Path, model: Path, tmp_path: Path) -> None:
     """rise itself is the ``finished`` run."""
-    results = run_recipe(small_recipe(name, classes, model, "policy.precision=float32"), tmp_path / "run", report=False)
+    data = explained(classes, tmp_path / "data") if load_recipe(name).sft.source == "rationales" else classes
+    results = run_recipe(small_recipe(name, data, model, "policy.precision=float32"), tmp_path / "run", report=False)
     arms = {arm["arm"] for arm in results["arms"]}
     assert arms == ({name} if name != "zero_shot" else {"zero_shot", "zero_shot_answer"})
     assert results["arms"][0]["n"] == 2
+
+
+def explained(data: Path, copy: Path) -> Path:
+    """A copy of a dataset whose training records have rationales."""
+    shutil.copytree(data, copy)
+    rows = [json.loads(line) for line in (copy / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps(row | {"rationale": "soft glow"}) + "\n" for row in rows]
+    (copy / "train.jsonl").write_text("".join(lines), encoding="utf-8")
+    return copy
 
 
 @pytest.mark.parametrize("name", ["rise", "ans_sft"])

@@ -103,8 +103,8 @@ def test_a_score_of_another_task_is_refused_and_official_never_is(tmp_path: Path
             material = opened("ans_sft", tmp_path / world, f"task.score={score}")[1]
             wanted = score if score != "default" else material.task.kind  # type: ignore[attr-defined]
             assert material.rewards.kind == wanted  # type: ignore[attr-defined]
-        with pytest.raises(UserError, match=r"task\.score: .* has no score 'jsd' .it has: default, official"):
-            opened("ans_sft", tmp_path / world, "task.score=jsd")
+        with pytest.raises(UserError, match=r"task\.score: .* has no score 'exakt' .it has: default, official"):
+            opened("ans_sft", tmp_path / world, "task.score=exakt")
     with pytest.raises(UserError, match=r"classification has no score 'exact' .it has: default, official\)"):
         opened("ans_sft", classes, "task.score=exact")
 

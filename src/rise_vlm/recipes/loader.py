@@ -23,6 +23,8 @@ from rise_vlm.recipes.schema import STAGES, Recipe
 FOLDER = Path(__file__).parent
 EXTENDS = "extends"
 """The one key of a recipe file that is no setting: the recipe whose values it starts from."""
+KINDS = ("literal['auto']", "literal['run']", "bool", "int", "constrained-int", "constrained-float", "drawn", "folder")
+"""What pydantic adds to the place of a fault where a value may be of several kinds."""
 FREE = ("grpo.rewards",)
 """Settings whose keys are the user's own."""
 SHIPPED: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -225,9 +227,10 @@ def _check_sections(recipe: Recipe, overrides: Values, path: Path) -> None:
 def told(error: ValidationError) -> str:
     """The first fault of a validation error as one sentence that names the key."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if part not in ("literal['auto']", "bool", "constrained-float"))
+    key = ".".join(str(part) for part in first["loc"] if part not in KINDS)
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if first["type"] == "value_error":
-        return f"{key}: {message}." if key else f"{message}."
+        end = "" if message.endswith("?") else "."
+        return f"{key}: {message}{end}" if key else f"{message}{end}"
     shown = repr(first["input"])
     return f"'{key}' {message}, not {shown if len(shown) <= 60 else shown[:57] + '...'}."

@@ -98,10 +98,10 @@ def thin(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
     return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in bins]
 
 
-def line_chart(lines: Sequence[Line], *, share: bool = False, label: str = "") -> Markup | None:
+def line_chart(lines: Sequence[Line], *, share: bool = False, label: str = "", across: str = "step") -> Markup | None:
     """Lines over training steps, each drawn raw and faint with its running mean above; None without any points.
 
-    ``share`` fixes the value axis to 0..1. ``label`` is read out by screen readers.
+    ``share`` fixes the value axis to 0..1. ``label`` is read out by screen readers, ``across`` names the other axis.
     """
     lines = [Line(line.name, sorted(line.points), line.colour) for line in lines if line.points]
     if not lines:
@@ -112,7 +112,7 @@ def line_chart(lines: Sequence[Line], *, share: bool = False, label: str = "") -
     up = (min(marks[0], min(values)), max(marks[-1], max(values)))
     margin = 12 + LETTER * max(len(_short(line.name)) + 5 for line in lines)
     plot = Plot((min(steps), max(steps)), up, margin)
-    parts = [_grid(plot, marks), _steps(plot)]
+    parts = [_grid(plot, marks), _steps(plot, across)]
     ends = []
     for line in lines:
         sparse = len(line.points) <= 20
@@ -179,11 +179,11 @@ def _grid(plot: Plot, marks: Sequence[float], digits: int | None = None) -> Mark
     return Markup("").join(rows)
 
 
-def _steps(plot: Plot) -> Markup:
+def _steps(plot: Plot, across: str) -> Markup:
     first, last = plot.across
     texts = [
         _label(LEFT, HEIGHT - 6, f"{first:,.0f}", "start"),
-        _label((LEFT + plot.end) / 2, HEIGHT - 6, "step", "middle"),
+        _label((LEFT + plot.end) / 2, HEIGHT - 6, across, "middle"),
     ]
     if last > first:
         texts.append(_label(plot.end, HEIGHT - 6, f"{last:,.0f}", "end"))

@@ -5,14 +5,12 @@ Leaves ``samples.jsonl`` (all, with the parts of their reward), ``rationales.jso
 
 A reconstructor that answers the same whatever it reads rebuilds every record that happens to agree with it. So a blind
 reconstruction must also *gain*: beat, on its own record, what the rationales of other records lead to (``baselines``).
-Left out: training on them (``sft``).
+Left out: which to keep (``selection``), and training on them (``sft``).
 """
 
 from __future__ import annotations
 
-import math
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,9 +26,9 @@ from rise_vlm.stages.context import Context, Summary, batches
 from rise_vlm.stages.files import Row, append_rows, mend_rows, replace_rows, write_json
 from rise_vlm.stages.loop_reward import LoopReward, Verdict, count
 from rise_vlm.stages.probes import Facts
+from rise_vlm.stages.selection import advice, best_of_all, histogram, reason_alone, select, unusable
 from rise_vlm.tasks.base import Task
 
-BINS = 20
 FEW_GAIN = 0.1
 """A smaller share of usable rationales with a gain is worth a note."""
 
@@ -38,25 +36,21 @@ FEW_GAIN = 0.1
 def run(context: Context) -> Summary:
     """Samples and selects; the summary counts what was sampled, kept, and dropped for which reason."""
     path = context.folder / "samples.jsonl"
-    with ExitStack() as stack:
-        policy = stack.enter_context(context.policy(context.models.loop))
-        loop = make_reward(context, policy, stack)
-        if context.recipe.closed_loop.reconstruct.reconstructor == "frozen":
-            loop.rebuilder = stack.enter_context(context.policy(context.models.start))
-        if (average := _moving_average(context)) is not None:
-            loop.rebuilder = stack.enter_context(context.policy(str(average)))
-        _sample(context, loop, path)
+    sees_image = sample_all(context, path)
     rows = mend_rows(path)
     settings = context.recipe.harvest
-    kept, dropped = select(rows, settings, _classes(context.material.train))
-    notes = _notes(rows, settings, blind=not loop.sees_image)
+    kept, dropped = select(rows, settings, classes_of(context.material.train))
+    notes = gain_notes(rows, settings, blind=not sees_image)
     fallback = not kept
     if fallback:
-        kept = _best_of_all(rows)
+        kept = best_of_all(rows)
         instead = f"the best of each record are kept instead ({len(kept)})" if kept else "none can be used at all"
-        notes.append(f"harvest: no rationale passed ({_conditions(settings, not loop.sees_image)}); {instead}")
+        notes.append(
+            f"harvest: no rationale passed ({conditions(settings, not sees_image)}); {instead}; "
+            f"{advice(rows, settings)}"
+        )
         chosen = {id(row) for row in kept}
-        dropped = Counter(_reason_alone(row, settings) for row in rows if id(row) not in chosen)
+        dropped = Counter(reason_alone(row, settings) for row in rows if id(row) not in chosen)
     for note in notes:
         say(f"note: {note}.")
     provenance = {"model": context.models.loop, "seed": context.recipe.seed, "recipe": context.recipe.name}
@@ -69,7 +63,7 @@ def run(context: Context) -> Summary:
         "records": len({row["id"] for row in kept}),
         "of_records": len(context.material.train),
         "threshold": settings.threshold,
-        "gain": None if loop.sees_image else settings.gain,
+        "gain": None if sees_image else settings.gain,
         "fallback": fallback,
         "dropped": dict(dropped),
         "facts": _facts(context, kept),
@@ -77,19 +71,33 @@ def run(context: Context) -> Summary:
     }
 
 
+def sample_all(context: Context, path: Path) -> bool:
+    """Sample and judge what is not yet in ``path``; returns whether the reconstructor sees the picture."""
+    with ExitStack() as stack:
+        policy = stack.enter_context(context.policy(context.models.loop))
+        loop = make_reward(context, policy, stack)
+        if context.recipe.closed_loop.reconstruct.reconstructor == "frozen":
+            loop.rebuilder = stack.enter_context(context.policy(context.models.start))
+        if (average := _moving_average(context)) is not None:
+            loop.rebuilder = stack.enter_context(context.policy(str(average)))
+        _sample(context, loop, path)
+        return loop.sees_image
+
+
 def _moving_average(context: Context) -> Path | None:
     """The model that reconstructed in the loop where that was a moving average, and a loop has run."""
-    if context.recipe.closed_loop.reconstruct.reconstructor != "ema" or "closed_loop" not in context.recipe.stages:
+    if context.recipe.closed_loop.reconstruct.reconstructor != "ema" or "closed_loop" not in context.folders:
         return None
     folder = context.folders["closed_loop"] / RECONSTRUCTOR
     return folder if folder.is_dir() else None
 
 
-def _conditions(settings: Harvest, blind: bool) -> str:
+def conditions(settings: Harvest, blind: bool) -> str:
+    """What a rationale had to reach, for messages."""
     return f"threshold {settings.threshold:g}" + (f", gain {settings.gain:g}" if blind else "")
 
 
-def _notes(rows: Sequence[Row], settings: Harvest, *, blind: bool) -> list[str]:
+def gain_notes(rows: Sequence[Row], settings: Harvest, *, blind: bool) -> list[str]:
     """What a reader should know of the gain: it could not be measured for some, or hardly any had one."""
     if not blind:
         return []
@@ -192,6 +200,11 @@ def baselines(task: Task, records: Sequence[Record], verdicts: Sequence[Sequence
     values = [
         [value for verdict in group for value in verdict.rebuilt.values if value is not None] for group in verdicts
     ]
+    return baselines_of(task, records, values)
+
+
+def baselines_of(task: Task, records: Sequence[Record], values: Sequence[Sequence[Any]]) -> list[float | None]:
+    """The same from what was read out of the reconstructions: ``values`` are those of each record's rationales."""
     found: list[float | None] = []
     for record in records:
         scores = [
@@ -204,109 +217,7 @@ def baselines(task: Task, records: Sequence[Record], verdicts: Sequence[Sequence
     return found
 
 
-def select(rows: Sequence[Row], settings: Harvest, classes: dict[str, str | None]) -> tuple[list[Row], Counter[str]]:
-    """The rows to keep, in the order sampled, and for each reason how many were dropped.
-
-    ``classes`` maps a record's id to the class by which ``balance`` counts.
-    """
-    dropped: Counter[str] = Counter()
-    kept: list[Row] = []
-    by_record: dict[str, list[Row]] = {}
-    for row in rows:
-        by_record.setdefault(row["id"], []).append(row)
-    for group in by_record.values():
-        chosen, texts = 0, set[str]()
-        for row in sorted(group, key=lambda row: -row["worth"]):
-            reason = unusable(row)
-            if reason is None and normal_text(row["rationale"]) in texts:
-                reason = "duplicate"
-            if reason is None and chosen >= settings.at_least:
-                reason = wanting(row, settings)
-            if reason is None and chosen >= settings.top_k:
-                reason = "beyond top_k"
-            if reason is not None:
-                dropped[reason] += 1
-                continue
-            chosen += 1
-            texts.add(normal_text(row["rationale"]))
-            kept.append(row)
-    if settings.balance:
-        kept = _balanced(kept, classes, dropped)
-    place = {id(row): i for i, row in enumerate(rows)}
-    return sorted(kept, key=lambda row: place[id(row)]), dropped
-
-
-def unusable(row: Row) -> str | None:
-    """Why a rationale could not be trained on whatever its worth, or None."""
-    if not row["rationale"].strip():
-        return "empty"
-    if row["leaks"]:
-        return "leak"
-    if not row["finished"]:
-        return "cut off"
-    return None if row["parsed"] > 0 else "not reconstructed"
-
-
-def wanting(row: Row, settings: Harvest) -> str | None:
-    """Why a rationale that could be trained on is not good enough, or None. An unknown gain (None) is no reason."""
-    if row["worth"] < settings.threshold:
-        return "below the threshold"
-    gain = row.get("gain")
-    return "no gain over other records" if gain is not None and gain < settings.gain else None
-
-
-def normal_text(text: str) -> str:
-    """For comparison: words only, without case and punctuation."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
-
-
-def _balanced(kept: list[Row], classes: dict[str, str | None], dropped: Counter[str]) -> list[Row]:
-    """No class keeps more than the average class; the least worthy go first."""
-    counts = Counter(classes.get(row["id"]) for row in kept)
-    limit = math.ceil(len(kept) / len(counts)) if counts else 0
-    taken: Counter[str | None] = Counter()
-    result: list[Row] = []
-    for row in sorted(kept, key=lambda row: -row["worth"]):
-        name = classes.get(row["id"])
-        if name is not None and taken[name] >= limit:
-            dropped["balance"] += 1
-            continue
-        taken[name] += 1
-        result.append(row)
-    return result
-
-
-def _best_of_all(rows: Sequence[Row]) -> list[Row]:
-    """The worthiest rationale of each record that can be trained on at all."""
-    best: dict[str, Row] = {}
-    for row in rows:
-        if unusable(row) is None and (row["id"] not in best or row["worth"] > best[row["id"]]["worth"]):
-            best[row["id"]] = row
-    return list(best.values())
-
-
-def _reason_alone(row: Row, settings: Harvest) -> str:
-    """Why a row is not among the best that are kept where none passes."""
-    return unusable(row) or wanting(row, settings) or "beyond the best of its record"
-
-
-def histogram(rows: Sequence[Row], kept: Sequence[Row], threshold: float) -> dict[str, Any]:
-    """Counts of worth, of all rationales and of those kept, over ``BINS`` equal bins."""
-    worths = [row["worth"] for row in rows] or [0.0]
-    low, high = min(*worths, threshold), max(*worths, threshold)
-    width = (high - low) / BINS or 1.0
-    edges = [round(low + i * width, 6) for i in range(BINS + 1)]
-
-    def counts(chosen: Sequence[Row]) -> list[int]:
-        found = [0] * BINS
-        for row in chosen:
-            found[min(BINS - 1, max(0, int((row["worth"] - low) / width)))] += 1
-        return found
-
-    return {"edges": edges, "counts": counts(rows), "kept": counts(kept), "threshold": threshold}
-
-
-def _classes(records: Sequence[Record]) -> dict[str, str | None]:
+def classes_of(records: Sequence[Record]) -> dict[str, str | None]:
     """By record id: its class, or its most probable one; None for boxes, which have none."""
     found: dict[str, str | None] = {}
     for record in records:

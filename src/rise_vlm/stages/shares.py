@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rise_vlm.data import Record
-from rise_vlm.errors import UserError
+from rise_vlm.errors import DataError, UserError
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.material import Material, first_by_hash
 from rise_vlm.worlds import World
@@ -85,7 +85,10 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
     notes: list[str] = []
     if "sft" in recipe.stages and recipe.sft.source == "rationales":
         own = any(record.rationale for record in material.train)
-        if not own and any(record.rationale for record in explained(material)):
+        if material.train and not any(record.rationale for record in explained(material)):
+            root = material.dataset.root
+            raise DataError(f"{root}: no training record has a 'rationale', which sft.source=rationales needs.")
+        if not own:
             notes.append(
                 "sft: the dataset has no rationales, so those of its world are taken: they are true by construction"
             )

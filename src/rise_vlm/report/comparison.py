@@ -1,0 +1,388 @@
+"""Comparing runs: their predictions read, paired by record id, and judged against one arm of them.
+
+Only what is comparable is compared: the same task, the same records with the same annotations under the same seed. All
+else is refused with the reason. Seeds may each have records of their own. Left out: metrics that are no mean over
+records (macro-F1, mAP), which cannot be paired record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from rise_vlm.errors import UserError, nearest
+from rise_vlm.stages.files import read_json, read_rows
+from rise_vlm.stages.paired import Difference, OneSeed, difference
+
+Row = dict[str, Any]
+COSTS = ("seconds", "rollouts", "tokens", "peak_mb")
+PLAIN = ("score", "parsed")
+"""The metrics that stand in the predictions themselves."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The predictions of one arm, seed and split, with what their run says about them."""
+
+    arm: str
+    seed: int
+    split: str
+    folder: Path
+    task: str
+    data: Path
+    dataset: str
+    cost: Mapping[str, float]
+    file: Path
+
+    @cached_property
+    def rows(self) -> dict[str, Row]:
+        """By record id. Raises UserError naming the file where it is missing or holds other rows."""
+        found = {row["id"]: row for row in read_rows(self.file) if "id" in row}
+        if not found or any("score" not in row or "annotation" not in row for row in found.values()):
+            raise UserError(f"{self.file}: there are no predictions in it; run {self.folder} again.")
+        return found
+
+
+@dataclass
+class ArmFigures:
+    """An arm on one split: its mean over the seeds' means, the least and greatest of them, and the records of each."""
+
+    arm: str
+    split: str
+    metric: str
+    mean: float
+    least: float
+    most: float
+    n: int
+
+
+@dataclass
+class Paired:
+    """How far ``arm`` is above ``against`` on one split."""
+
+    arm: str
+    against: str
+    split: str
+    metric: str
+    difference: Difference
+
+
+@dataclass
+class Comparison:
+    """All that is said about some arms that answered the same records."""
+
+    task: str
+    data: str
+    arms: list[str]
+    splits: list[str]
+    seeds: list[int]
+    against: str
+    metrics: list[str]
+    figures: list[ArmFigures]
+    differences: list[Paired]
+    costs: dict[str, dict[str, float]]
+    notes: list[str] = field(default_factory=list)
+
+    def figure(self, arm: str, split: str, metric: str) -> ArmFigures:
+        """One cell."""
+        return next(f for f in self.figures if (f.arm, f.split, f.metric) == (arm, split, metric))
+
+    def paired(self, arm: str, split: str, metric: str) -> Paired | None:
+        """One difference; None for the arm that is compared against."""
+        return next((d for d in self.differences if (d.arm, d.split, d.metric) == (arm, split, metric)), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def read_answers(words: Sequence[str]) -> list[Answers]:
+    """The predictions of run folders, each ``FOLDER`` or ``LABEL=FOLDER``; a demo's or a sweep's holds several arms.
+
+    Raises UserError for a folder that is none, or is not finished.
+    """
+    found: list[tuple[str, Answers]] = []
+    for word in words:
+        label, folder = _labelled(word)
+        for home in run_folders(folder):
+            found += [(label, answers) for answers in _of_run(home)]
+    return _named(found)
+
+
+def _labelled(word: str) -> tuple[str, Path]:
+    """``LABEL=FOLDER`` in its parts, unless there is a folder of that very name."""
+    label, equals, folder = word.partition("=")
+    if equals and not Path(word).exists():
+        if not label or not folder:
+            raise UserError(f"'{word}' is not of the form LABEL=FOLDER.")
+        return label, Path(folder)
+    return "", Path(word)
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """``folder`` if it is a run, or the finished runs of the sweep or of the folder of runs that it is."""
+    if not folder.is_dir():
+        siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise UserError(f"There is no run folder {folder}.{nearest(folder.name, siblings)}")
+    if (folder / "results.json").is_file():
+        return [folder]
+    homes = sorted({path.parent for path in folder.glob("**/results.json") if "former" not in path.parts})
+    homes = [home for home in homes if not any(other in home.parents for other in homes)]
+    if not homes:
+        under_way = (folder / "recipe.yaml").is_file() or (folder / "sweep.yaml").is_file()
+        why = "has no results yet; repeat its command to finish it" if under_way else "is not a run folder"
+        raise UserError(f"{folder} {why} (there is no results.json in it).")
+    return homes
+
+
+def _of_run(home: Path) -> list[Answers]:
+    path = home / "results.json"
+    results = read_json(path)
+    if not isinstance(results, dict) or not isinstance(results.get("arms"), list):
+        raise UserError(f"{path} is not the results of a run.")
+    if not results["arms"]:
+        raise UserError(f"{home} was not evaluated: its recipe has no stage evaluate, so there is nothing to compare.")
+    about = results.get("data") or {}
+    data = Path(str(about.get("folder", "")))
+    try:
+        return [
+            Answers(
+                str(arm["arm"]),
+                int(arm["seed"]),
+                str(arm["split"]),
+                home,
+                str(arm["task"]),
+                data if data.is_absolute() else home / data,
+                str(about.get("name") or data.name),
+                arm.get("cost") or {},
+                home / "predictions" / f"{arm['arm']}-{arm['split']}.jsonl",
+            )
+            for arm in results["arms"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: an entry of 'arms' lacks {error}.") from None
+
+
+def _named(found: Sequence[tuple[str, Answers]]) -> list[Answers]:
+    """Arms called by their label, else their name; by their folder too where two folders have the same arm and seed."""
+    from dataclasses import replace
+
+    several = {label: {answers.arm for other, answers in found if other == label} for label, _ in found}
+    named: list[Answers] = []
+    for label, answers in found:
+        name = answers.arm if not label else label if len(several[label]) == 1 else f"{label} {answers.arm}"
+        named.append(replace(answers, arm=name))
+    if _clash(named):
+        named = [
+            one if label else replace(one, arm=f"{one.arm} ({one.folder.name})")
+            for (label, _), one in zip(found, named, strict=True)
+        ]
+    if (clash := _clash(named)) is not None:
+        one, other = clash
+        raise UserError(
+            f"'{one.arm}' with seed {one.seed} is in {one.folder} and in {other.folder}. Call one of them otherwise: "
+            f"OTHER={other.folder}."
+        )
+    return named
+
+
+def _clash(named: Iterable[Answers]) -> tuple[Answers, Answers] | None:
+    seen: dict[tuple[str, int, str], Answers] = {}
+    for one in named:
+        key = (one.arm, one.seed, one.split)
+        if key in seen:
+            return seen[key], one
+        seen[key] = one
+    return None
+
+
+def compare(
+    answers: Sequence[Answers],
+    *,
+    against: str | None = None,
+    metrics: Sequence[str] = ("score",),
+    common: bool = False,
+    resamples: int | None = None,
+) -> Comparison:
+    """Every arm against one of them (the first, if ``against`` does not say), on each split that all have.
+
+    With ``common`` only the records that all arms answered are compared. Raises UserError for what is not comparable.
+    """
+    arms = list(dict.fromkeys(one.arm for one in answers))
+    if len(arms) < 2:
+        raise UserError(f"There is one arm only, '{arms[0]}': name a second run folder, or label them: A=RUN B=RUN.")
+    if against is not None and against not in arms:
+        raise UserError(f"there is no arm '{against}' (there are: {', '.join(arms)}).{nearest(against, arms)}")
+    against = against or arms[0]
+    notes: list[str] = []
+    task = _one_task(answers)
+    splits = _shared_splits(answers, arms, notes)
+    seeds = _shared_seeds(answers, arms, notes)
+    table = {(one.arm, one.seed, one.split): one for one in answers if one.seed in seeds and one.split in splits}
+    records = {(s, split): _paired_ids(table, arms, s, split, common, notes) for s in seeds for split in splits}
+    _same_over_seeds(table, records, against, seeds, splits, notes)
+    figures: list[ArmFigures] = []
+    differences: list[Paired] = []
+    for metric in metrics:
+        values = {key: _values(one, metric) for key, one in table.items()}
+        for split in splits:
+            for arm in arms:
+                means = [mean(values[arm, s, split][id] for id in records[s, split]) for s in seeds]
+                size = min(len(records[s, split]) for s in seeds)
+                figures.append(ArmFigures(arm, split, metric, mean(means), min(means), max(means), size))
+                if arm != against:
+                    parts = [_one_seed(table, values, records, arm, against, s, split) for s in seeds]
+                    more = {} if resamples is None else {"resamples": resamples}
+                    differences.append(Paired(arm, against, split, metric, difference(parts, **more)))
+    if len(seeds) == 1:
+        notes.append("one seed: the intervals say nothing about the spread over seeds")
+    costs = {arm: _cost([one for one in table.values() if one.arm == arm]) for arm in arms}
+    data = ", ".join(dict.fromkeys(one.dataset for one in answers))
+    return Comparison(
+        task, data, arms, splits, seeds, against, list(metrics), figures, differences, costs, list(dict.fromkeys(notes))
+    )
+
+
+def _one_task(answers: Sequence[Answers]) -> str:
+    first = answers[0]
+    for one in answers:
+        if one.task != first.task:
+            raise UserError(
+                f"{first.folder} is {first.task} and {one.folder} is {one.task}: different tasks cannot be compared."
+            )
+    return first.task
+
+
+def _shared_splits(answers: Sequence[Answers], arms: Sequence[str], notes: list[str]) -> list[str]:
+    by_arm = {arm: list(dict.fromkeys(one.split for one in answers if one.arm == arm)) for arm in arms}
+    shared = [split for split in by_arm[arms[0]] if all(split in found for found in by_arm.values())]
+    if not shared:
+        told = "; ".join(f"{arm}: {', '.join(found)}" for arm, found in by_arm.items())
+        raise UserError(f"the runs have no split in common ({told}).")
+    left = list(dict.fromkeys(split for found in by_arm.values() for split in found if split not in shared))
+    if left:
+        notes.append(f"not every arm was evaluated on {', '.join(left)}, so that is left out")
+    return shared
+
+
+def _shared_seeds(answers: Sequence[Answers], arms: Sequence[str], notes: list[str]) -> list[int]:
+    by_arm = {arm: sorted({one.seed for one in answers if one.arm == arm}) for arm in arms}
+    shared = sorted(set.intersection(*(set(found) for found in by_arm.values())))
+    if not shared:
+        told = "; ".join(f"{arm}: {', '.join(map(str, found))}" for arm, found in by_arm.items())
+        raise UserError(f"the arms have no seed in common ({told}): run one of them with a seed of the other.")
+    left = sorted({seed for found in by_arm.values() for seed in found} - set(shared))
+    if left:
+        notes.append(f"not every arm was run with seed {', '.join(map(str, left))}, so that is left out")
+    return shared
+
+
+Key = tuple[str, int, str]
+
+
+def _paired_ids(
+    table: Mapping[Key, Answers], arms: Sequence[str], seed: int, split: str, common: bool, notes: list[str]
+) -> list[str]:
+    """The ids that all arms answered. Raises UserError where they differ (unless ``common``) or ask something else."""
+    here = []
+    for arm in arms:
+        if (arm, seed, split) not in table:
+            raise UserError(f"{arm} with seed {seed} was not evaluated on '{split}', where the others were.")
+        here.append(table[arm, seed, split])
+    first = here[0]
+    ids = [id for id in first.rows if all(id in one.rows for one in here)]
+    for one in here[1:]:
+        if not common and (len(ids) < len(first.rows) or len(ids) < len(one.rows)):
+            odd = next(iter(set(first.rows) ^ set(one.rows)), "")
+            raise UserError(
+                f"the records of '{split}' differ: {first.folder} answered {len(first.rows)}, {one.folder} "
+                f"{len(one.rows)}, all arms {len(ids)} (only one of the two has '{odd}'). --common compares those."
+            )
+        for id in ids:
+            for key in ("annotation", "question"):
+                if first.rows[id].get(key) != one.rows[id].get(key):
+                    raise UserError(
+                        f"record '{id}' of '{split}' has another {key} in {first.folder} than in {one.folder}: they "
+                        "were evaluated on different datasets."
+                    )
+    if not ids:
+        raise UserError(f"the runs have no record of '{split}' in common.")
+    if len(ids) < max(len(one.rows) for one in here):
+        notes.append(f"only the {len(ids)} records of '{split}' that all arms answered are compared")
+    return ids
+
+
+def _same_over_seeds(
+    table: Mapping[Key, Answers],
+    records: Mapping[tuple[int, str], list[str]],
+    arm: str,
+    seeds: Sequence[int],
+    splits: Sequence[str],
+    notes: list[str],
+) -> None:
+    """Note where the seeds have records of their own."""
+    for split in splits:
+        truths = [{id: str(table[arm, s, split].rows[id]["annotation"]) for id in records[s, split]} for s in seeds]
+        if any(truth != truths[0] for truth in truths):
+            notes.append(f"each seed has records of its own on '{split}'")
+
+
+def _one_seed(
+    table: Mapping[Key, Answers],
+    values: Mapping[Key, Mapping[str, float]],
+    records: Mapping[tuple[int, str], list[str]],
+    arm: str,
+    against: str,
+    seed: int,
+    split: str,
+) -> OneSeed:
+    ids, rows = records[seed, split], table[against, seed, split].rows
+    deltas = [values[arm, seed, split][id] - values[against, seed, split][id] for id in ids]
+    # A picture of another seed's data set may have the same name: what it is asked and what is true tell it apart.
+    truths = {rows[id]["image"]: str(rows[id]["annotation"]) for id in ids}
+    return OneSeed(deltas, [f"{rows[id]['image']} {truths[rows[id]['image']]}" for id in ids])
+
+
+def _values(one: Answers, metric: str) -> dict[str, float]:
+    """By record id, what one record adds to a metric. Raises UserError for one that is no mean over records."""
+    if metric == "score":
+        return {id: float(row["score"]) for id, row in one.rows.items()}
+    if metric == "parsed":
+        return {id: float(row.get("reason") is None) for id, row in one.rows.items()}
+    task = _task_of(one)
+    pairs = {id: (row["annotation"], row["value"]) for id, row in one.rows.items()}
+    whole = task.metrics(list(pairs.values()))
+    if metric not in whole:
+        known = [*PLAIN, *(name for name in whole if name not in PLAIN)]
+        raise UserError(f"{one.task} has no metric '{metric}' (it has: {', '.join(known)}).{nearest(metric, known)}")
+    values = {id: task.metrics([pair]).get(metric, float("nan")) for id, pair in pairs.items()}
+    if not abs(mean(values.values()) - whole[metric]) < 1e-6:
+        raise UserError(f"the metric '{metric}' is no mean over records, so it cannot be paired by record.")
+    return values
+
+
+def _task_of(one: Answers) -> Any:
+    from rise_vlm.data import Dataset
+
+    return Dataset.open(one.data).task
+
+
+def _cost(runs: Sequence[Answers]) -> dict[str, float]:
+    """The mean over the seeds of what it took to get the arm's model."""
+    by_seed = {one.seed: one.cost for one in runs}
+    return {
+        name: mean(float(cost[name]) for cost in by_seed.values())
+        for name in COSTS
+        if all(isinstance(cost.get(name), int | float) for cost in by_seed.values())
+    }
+
+
+def verdict(found: Difference) -> str:
+    """``above``, ``below`` or ``not told apart``."""
+    if not found.told_apart:
+        return "not told apart"
+    return "above" if found.mean > 0 else "below"

@@ -1,0 +1,163 @@
+"""Which sampled rationales to keep: never a leak, the worthiest of each record, none twice; and why others are not.
+
+A row is what ``harvest`` writes of a rationale: its text, leaks, worth, gain and the like. Left out: sampling.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rise_vlm.recipes.schema import Harvest
+from rise_vlm.stages.files import Row
+
+BINS = 20
+
+
+def select(rows: Sequence[Row], settings: Harvest, classes: dict[str, str | None]) -> tuple[list[Row], Counter[str]]:
+    """The rows to keep, in the order sampled, and for each reason how many were dropped.
+
+    ``classes`` maps a record's id to the class by which ``per_class`` and ``balance`` count.
+    """
+    dropped: Counter[str] = Counter()
+    kept: list[Row] = []
+    by_record: dict[str, list[Row]] = {}
+    for row in rows:
+        by_record.setdefault(row["id"], []).append(row)
+    for group in by_record.values():
+        texts: list[str] = []
+        for row in sorted(group, key=lambda row: -row["worth"]):
+            reason = unusable(row)
+            if reason is None and any(alike(row["rationale"], text, settings.similarity) for text in texts):
+                reason = "duplicate"
+            if reason is None and len(texts) >= settings.at_least:
+                reason = wanting(row, settings)
+            if reason is None and len(texts) >= settings.top_k:
+                reason = "beyond top_k"
+            if reason is not None:
+                dropped[reason] += 1
+                continue
+            texts.append(row["rationale"])
+            kept.append(row)
+    if settings.per_class is not None:
+        kept = _capped(kept, classes, settings.per_class, "beyond per_class", dropped)
+    if settings.balance:
+        kept = _balanced(kept, classes, dropped)
+    place = {id(row): i for i, row in enumerate(rows)}
+    return sorted(kept, key=lambda row: place[id(row)]), dropped
+
+
+def unusable(row: Row) -> str | None:
+    """Why a rationale could not be trained on whatever its worth, or None."""
+    if not row["rationale"].strip():
+        return "empty"
+    if row["leaks"]:
+        return "leak"
+    if not row["finished"]:
+        return "cut off"
+    return None if row["parsed"] > 0 else "not reconstructed"
+
+
+def wanting(row: Row, settings: Harvest) -> str | None:
+    """Why a rationale that could be trained on is not good enough, or None. An unknown gain (None) is no reason."""
+    if row["worth"] < settings.threshold:
+        return "below the threshold"
+    gain = row.get("gain")
+    return "no gain over other records" if gain is not None and gain < settings.gain else None
+
+
+def normal_text(text: str) -> str:
+    """For comparison: words only, without case and punctuation."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def alike(one: str, other: str, similarity: float) -> bool:
+    """Whether two rationales say the same: the same words in the same order, or, below a ``similarity`` of 1, so large
+    a part of all their words in common (Jaccard)."""
+    first, second = normal_text(one), normal_text(other)
+    if first == second or similarity >= 1:
+        return first == second
+    words, others = set(first.split()), set(second.split())
+    return len(words & others) >= similarity * len(words | others)
+
+
+def _balanced(kept: list[Row], classes: dict[str, str | None], dropped: Counter[str]) -> list[Row]:
+    """No class keeps more than the average class; the least worthy go first."""
+    counts = Counter(classes.get(row["id"]) for row in kept)
+    limit = math.ceil(len(kept) / len(counts)) if counts else 0
+    return _capped(kept, classes, limit, "balance", dropped)
+
+
+def _capped(
+    kept: list[Row], classes: dict[str, str | None], limit: int, reason: str, dropped: Counter[str]
+) -> list[Row]:
+    """The worthiest ``limit`` of each class; what has no class stays."""
+    taken: Counter[str | None] = Counter()
+    result: list[Row] = []
+    for row in sorted(kept, key=lambda row: -row["worth"]):
+        name = classes.get(row["id"])
+        if name is not None and taken[name] >= limit:
+            dropped[reason] += 1
+            continue
+        taken[name] += 1
+        result.append(row)
+    return result
+
+
+def best_of_all(rows: Sequence[Row]) -> list[Row]:
+    """The worthiest rationale of each record that can be trained on at all."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        if unusable(row) is None and (row["id"] not in best or row["worth"] > best[row["id"]]["worth"]):
+            best[row["id"]] = row
+    return list(best.values())
+
+
+def reason_alone(row: Row, settings: Harvest) -> str:
+    """Why a row is not among the best that are kept where none passes."""
+    return unusable(row) or wanting(row, settings) or "beyond the best of its record"
+
+
+def histogram(rows: Sequence[Row], kept: Sequence[Row], threshold: float) -> dict[str, Any]:
+    """Counts of worth, of all rationales and of those kept, over ``BINS`` equal bins."""
+    worths = [row["worth"] for row in rows] or [0.0]
+    low, high = min(*worths, threshold), max(*worths, threshold)
+    width = (high - low) / BINS or 1.0
+    edges = [round(low + i * width, 6) for i in range(BINS + 1)]
+
+    def counts(chosen: Sequence[Row]) -> list[int]:
+        found = [0] * BINS
+        for row in chosen:
+            found[min(BINS - 1, max(0, int((row["worth"] - low) / width)))] += 1
+        return found
+
+    return {"edges": edges, "counts": counts(rows), "kept": counts(kept), "threshold": threshold}
+
+
+def advice(rows: Sequence[Row], settings: Harvest) -> str:
+    """Where nothing was kept: which threshold, or which gain, would keep something, and of how many records."""
+    usable = [row for row in rows if unusable(row) is None]
+    if not usable:
+        reasons = Counter(unusable(row) for row in rows)
+        told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        return f"no threshold would keep one ({told or 'nothing was sampled'})"
+    gaining = [row for row in usable if row.get("gain") is None or row["gain"] >= settings.gain]
+    if not gaining:
+        best = max(row["gain"] for row in usable)
+        why = f"none gains {settings.gain:g} over other records"
+        return f"no threshold would keep one, since {why}; gain {_below(best):g} would"
+    best_of: dict[str, float] = {}
+    for row in gaining:
+        best_of[row["id"]] = max(row["worth"], best_of.get(row["id"], row["worth"]))
+    worths = sorted(best_of.values(), reverse=True)
+    marks = dict.fromkeys((_below(worths[0]), _below(worths[len(worths) // 2])))
+    told = " and ".join(f"threshold {mark:g} of {sum(w >= mark for w in worths)}" for mark in marks)
+    return f"{told} of the {len({row['id'] for row in rows})} records would keep something"
+
+
+def _below(value: float) -> float:
+    """Rounded down to two decimals, so that the value itself reaches it."""
+    return math.floor(value * 100) / 100
