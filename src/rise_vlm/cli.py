@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "data": "Make, import, export and check datasets.",
     "annotate": "Annotate images with a trained model: an answer and its rationale for each.",
     "review": "Accept, correct or reject annotations on a local page, and write a dataset of them.",
+    "serve": "Answer Label Studio and other programs with a trained model, over HTTP.",
     "evaluate": "Score a model on a split of a dataset.",
     "compare": "Compare runs that answered the same records: differences, intervals, power, cost.",
     "report": "Write the HTML page of a run.",
