@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "serve": "Answer Label Studio and other programs with a trained model, over HTTP.",
     "evaluate": "Score a model on a split of a dataset.",
     "compare": "Compare runs that answered the same records: differences, intervals, power, cost.",
+    "sweep": "Run arms x datasets x sizes x seeds, and fill a page with the tables.",
+    "harvest": "Keep a model's best rationales for a dataset's records.",
     "report": "Write the HTML page of a run.",
     "doctor": "Check this installation and this machine.",
 }

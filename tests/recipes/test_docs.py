@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from rise_vlm.cli import build
 from rise_vlm.policy.lora import LoraSettings
 from rise_vlm.recipes import SHIPPED, Recipe, load_recipe
 from rise_vlm.recipes.loader import leaves
+from rise_vlm.recipes.sweep import SWEEPS, cells, load_sweep
 
-PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+PAGE_FOLDER = Path(__file__).parents[2] / "docs"
+PAGE = (PAGE_FOLDER / "recipes.md").read_text(encoding="utf-8")
+EXPERIMENTS = (PAGE_FOLDER / "experiments.md").read_text(encoding="utf-8")
 
 
 def defaults() -> dict[str, Any]:
@@ -65,3 +70,27 @@ def test_the_recipe_shown_loads(tmp_path: Path) -> None:
     path = tmp_path / "my-sft.yaml"
     path.write_text(text.group(1), encoding="utf-8")
     assert load_recipe(path).sft.epochs == 5
+
+
+def test_the_sweep_shown_loads_and_the_shipped_ones_are_listed(tmp_path: Path) -> None:
+    text = re.search(r"```yaml\n(.*?)```", EXPERIMENTS, re.DOTALL)
+    assert text is not None
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.group(1), encoding="utf-8")
+    assert len(cells(load_sweep(path), tmp_path)) == 2 * 2 * 3 * 3
+    assert set(re.findall(r"^\| `(\w+)` \|", EXPERIMENTS, re.MULTILINE)) == set(SWEEPS)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^rise (?:compare|sweep|harvest) .*", EXPERIMENTS, re.MULTILINE))
+def test_the_commands_of_the_experimenter_are_parsed(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command = typer.main.get_command(build(words[0]))
+    context = command.make_context("rise", list(words))
+    _, inner, rest = command.resolve_command(context, words)
+    inner.make_context(words[0], list(rest), parent=context)
+
+
+@pytest.mark.parametrize("cell", re.findall(r"^\| [^|]* \| (`.*=.*`) \|$", PAGE.split("## Your own reward")[0], re.M))
+def test_the_ablations_shown_are_accepted(cell: str) -> None:
+    for line in re.findall(r"`([^`]+)`", cell):
+        assert load_recipe("rise", shlex.split(line)).stages

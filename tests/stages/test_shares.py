@@ -12,7 +12,6 @@ from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes import Recipe, load_recipe
 from rise_vlm.stages.material import Material
-from rise_vlm.stages.plan import _setting
 from rise_vlm.stages.shares import check_shares, for_stage
 from rise_vlm.worlds import load_world
 
@@ -109,14 +108,3 @@ def test_a_score_of_another_task_is_refused_and_official_never_is(tmp_path: Path
         opened("ans_sft", classes, "task.score=exact")
 
 
-def test_runs_of_before_these_settings_stay_what_they_are() -> None:
-    """Their fingerprints lacked the settings, and two values were written otherwise."""
-    plain = load_recipe("rise")
-    assert not {"records", "rewards", "score_weight"} & set(_setting(plain, "grpo"))
-    assert "records" not in _setting(plain, "sft")
-    assert not {"per_class", "similarity"} & set(_setting(plain, "harvest"))
-    assert _setting(plain, "task") == {"score": "jsd"}
-    assert _setting(plain, "evaluate")["splits"] == ["test", "ood"]
-    changed = load_recipe("rise", ["sft.records=9", "grpo.records=rest", "evaluate.splits=[test]", "grpo.rewards=a:b"])
-    assert _setting(changed, "sft")["records"] == 9 and _setting(changed, "grpo")["records"] == "rest"
-    assert _setting(changed, "evaluate")["splits"] == ["test"] and _setting(changed, "grpo")["rewards"] == {"a:b": 1.0}

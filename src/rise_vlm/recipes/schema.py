@@ -118,10 +118,12 @@ class WarmUp(Settings):
     """SFT of the reason and reconstruct roles on the base model's own descriptions of the training pictures.
 
     ``prompt``: ``describe`` asks for a description of the picture; ``reason`` gives the base the annotation too, which
-    a region needs (``auto``: reason for tasks that see the picture, else describe). ``samples`` per record.
+    a region needs (``auto``: reason for tasks that see the picture, else describe). ``samples`` per record. ``roles``:
+    a base that writes rationales well already need only learn to reconstruct.
     """
 
     prompt: Literal["auto", "describe", "reason"] = "auto"
+    roles: Annotated[tuple[Literal["reason", "reconstruct"], ...], Field(min_length=1)] = ("reason", "reconstruct")
     samples: Count = 4
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     max_new_tokens: Count = 160

@@ -37,18 +37,6 @@ SEEDS = ("harvest", "records_per_batch")
 DONE, INPUTS = "done.json", "inputs.json"
 CHECKPOINTS = ("checkpoint-last", "checkpoint-last-old", "checkpoint-last-new")
 
-LATER: dict[str, Any] = {
-    "harvest.per_class": None, "harvest.similarity": 1.0, "sft.records": None,
-    "grpo.records": "all", "grpo.score_weight": 1.0, "grpo.rewards": {},
-}  # fmt: skip
-"""Settings that came to be after first runs were made: with these values the runs stay what they are."""
-
-RENAMED: dict[str, tuple[Any, Any]] = {
-    "task.score": ("default", "jsd"),
-    "evaluate.splits": (["auto"], ["test", "ood"]),  # which splits there are is in the fingerprint of the data
-}
-"""Values that are written otherwise than they were: (now, then)."""
-
 SETTINGS: dict[StageName, tuple[str, ...]] = {
     "warm_up": ("warm_up", "closed_loop.reconstruct.sees_image"),
     "closed_loop": ("closed_loop", "task"),
@@ -207,12 +195,6 @@ def _setting(recipe: Recipe, key: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {name: inner for name, inner in value.items() if name not in IDLE or (key, name) == SEEDS}
-    for name in list(kept):
-        whole = f"{key}.{name}"
-        if whole in LATER and kept[name] == LATER[whole]:
-            del kept[name]
-        elif whole in RENAMED and kept[name] == RENAMED[whole][0]:
-            kept[name] = RENAMED[whole][1]
     if isinstance(kept.get("train"), dict):
         kept["train"] = {name: inner for name, inner in kept["train"].items() if f"train.{name}" not in IDLE}
     return kept

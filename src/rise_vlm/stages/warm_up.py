@@ -1,7 +1,7 @@
 """Warm-up: the base model learns the reason and reconstruct roles from its own descriptions.
 
 The base describes the training pictures; descriptions that give the annotation away are dropped. Then an SFT teaches
-two roles at once: picture and annotation -> description, and description -> annotation. Without it a base that cannot
+two roles at once (``roles``: or one): picture and annotation -> description, and description -> annotation. Without it a base that cannot
 reconstruct at all would give the closed loop no signal.
 Left out: choosing among the descriptions; that is what the loop is for.
 """
@@ -99,7 +99,7 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
     prompter = Prompter(policy, context.material)
     task = context.material.task
     sees_image = LoopReward(policy, prompter, context.recipe.closed_loop, context.meter).sees_image
-    per_step = context.recipe.warm_up.records_per_step
+    per_step, roles = context.recipe.warm_up.records_per_step, context.recipe.warm_up.roles
     visited = min(per_step, len(records))
 
     def unit(index: int, step: int) -> Unit:
@@ -107,12 +107,13 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
         visit = (step - 1) * visited // len(records)
         texts = rotated(clean[record.id], PER_VISIT, visit)
         answer = bare_answer(task.render(record.annotation, record, policy.frame))
-        reason = (prompter.prompt("reason", record), [target(policy, ("rationale", text)) for text in texts])
-        rebuild = [
-            (prompter.prompt("reconstruct", record, text, sees_image=sees_image), [target(policy, ("answer", answer))])
-            for text in texts
-        ]
-        return [reason, *rebuild]
+        rows: Unit = []
+        if "reason" in roles:
+            rows.append((prompter.prompt("reason", record), [target(policy, ("rationale", text)) for text in texts]))
+        if "reconstruct" in roles:
+            prompts = [prompter.prompt("reconstruct", record, text, sees_image=sees_image) for text in texts]
+            rows += [(prompt, [target(policy, ("answer", answer))]) for prompt in prompts]
+        return rows
 
     work = Supervised(
         policy,

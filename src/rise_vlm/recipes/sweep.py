@@ -1,0 +1,270 @@
+"""Sweeps: arms x data sets x sizes x seeds, as one YAML file. Each combination is a cell, and each cell a run.
+
+Left out: running them (``rise_vlm.stages.sweep``), and any search: a sweep tries what it lists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+
+from rise_vlm.errors import UserError, nearest
+from rise_vlm.recipes.loader import Values, expand, load_recipe, parse_overrides, read_yaml, told
+from rise_vlm.recipes.schema import STAGES, Count, Recipe, Settings
+from rise_vlm.worlds import WORLDS
+
+FOLDER = Path(__file__).parent / "sweeps"
+SWEEPS: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+"""Names of the sweeps that come with the package."""
+
+FILE = "sweep.yaml"
+"""In a sweep's folder: the sweep, resolved."""
+
+Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+
+
+class Drawn(Settings):
+    """A data set to draw. ``seed`` is its seed, or ``run``: drawn anew for every seed of the sweep, with that seed."""
+
+    world: str
+    train: Count = 300
+    val: Count = 64
+    test: Count = 200
+    seed: Annotated[int, Field(ge=0)] | Literal["run"] = 0
+
+    @field_validator("world")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in WORLDS:
+            raise ValueError(f"there is no world '{value}' (known: {', '.join(WORLDS)}){nearest(value, WORLDS)}")
+        return value
+
+
+Source = Annotated[
+    Annotated[str, Tag("folder")] | Annotated[Drawn, Tag("drawn")],
+    Discriminator(lambda value: "folder" if isinstance(value, str) else "drawn"),
+]
+"""A folder or what is to be drawn; the tags keep pydantic from telling the faults of the other kind."""
+
+
+class Arm(Settings):
+    """A recipe (by default the one that is called like the arm) and the settings that it is given."""
+
+    recipe: str | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class Sweep(Settings):
+    """``data`` maps names to folders or to worlds to draw; ``records`` are training sizes (null: all). ``settings`` are
+    for every arm that has the stage. ``against`` is the arm that tables compare with: the last, if nothing is said."""
+
+    name: Name
+    description: str = ""
+    data: Annotated[dict[Name, Source], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    records: Annotated[tuple[Count | None, ...], Field(min_length=1)] = (None,)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    against: str | None = None
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _arms(cls, value: Any) -> Any:
+        """A list of recipes, or a mapping in which an arm may be its recipe's name or nothing."""
+        if isinstance(value, list):
+            value = dict.fromkeys(str(name) for name in value)
+        if not isinstance(value, Mapping):
+            return value
+        return {str(k): {"recipe": v} if isinstance(v, str) else {} if v is None else v for k, v in value.items()}
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _data(cls, value: Any) -> Any:
+        """One folder or world, or a list of them, which are then called by their folder's or world's name."""
+        if isinstance(value, Mapping) and "world" in value and not isinstance(value["world"], Mapping):
+            value = [value]
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, list):
+            return value
+        named: dict[str, Any] = {}
+        for one in listed:
+            name = str(one.get("world", "")) if isinstance(one, Mapping) else Path(str(one)).resolve().name
+            if name in named:
+                raise ValueError(
+                    f"two data sets would be called '{name}': give them names, as in 'data: {{a: ..., b: ...}}'"
+                )
+            named[name] = one
+        return named
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Sweep:
+        for key in ("seeds", "records"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: a value is listed twice")
+        if self.against is not None and self.against not in self.arms:
+            raise ValueError(f"against: there is no arm '{self.against}'{nearest(self.against, self.arms)}")
+        return self
+
+    @property
+    def reference(self) -> str:
+        """The arm that tables compare with."""
+        return self.against or list(self.arms)[-1]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep. ``data`` is the data set's name in the sweep, ``folder`` the run's, ``recipe`` what runs."""
+
+    data: str
+    records: int | None
+    arm: str
+    seed: int
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """As it is called in messages: its place in the sweep's folder."""
+        return f"{self.data}/{size_name(self.records)}/{self.arm}/seed-{self.seed}"
+
+
+def size_name(records: int | None) -> str:
+    """The folder of a training size."""
+    return "all" if records is None else str(records)
+
+
+def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+    """A shipped sweep, a YAML file, or the folder of one that was run, with ``key=value`` overrides.
+
+    ``data``, ``seeds``, ``records`` and ``against`` replace the sweep's own, ``arms=[a, b]`` picks some of its arms,
+    any other key is a setting for every arm. Raises UserError naming file and key.
+    """
+    path = find(sweep)
+    values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)
+    for key, value in parse_overrides(overrides).items():
+        if key in ("data", "seeds", "records", "against"):
+            values[key] = [value] if key in ("seeds", "records") and not isinstance(value, list) else value
+        elif key == "arms":
+            values["arms"] = _chosen(values.get("arms"), value, path)
+        else:
+            values["settings"] = {**(values.get("settings") or {}), key: value}
+    known = list(Sweep.model_fields)
+    for key in values:
+        if key not in known:
+            raise UserError(f"{path}: unknown key '{key}'.{nearest(key, known)}")
+    try:
+        return Sweep.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{path}: {told(error)}") from None
+
+
+def find(sweep: str | Path) -> Path:
+    """The file of a shipped sweep, of a path, or in a sweep's folder."""
+    if str(sweep) in SWEEPS:
+        return FOLDER / f"{sweep}.yaml"
+    path = Path(sweep)
+    if path.is_dir() and (path / FILE).is_file():
+        return path / FILE
+    if path.is_file():
+        return path
+    what = f"holds no {FILE}" if path.is_dir() else "is neither a shipped sweep nor a file"
+    raise UserError(f"sweep '{sweep}' {what}. Shipped: {', '.join(SWEEPS)}.{nearest(str(sweep), SWEEPS)}")
+
+
+def _chosen(arms: Any, wanted: Any, path: Path) -> Any:
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if isinstance(arms, list):
+        arms = dict.fromkeys(arms)
+    if not isinstance(arms, Mapping) or not isinstance(names, list):
+        return wanted
+    for name in names:
+        if name not in arms:
+            raise UserError(f"{path}: there is no arm '{name}'.{nearest(str(name), arms)}")
+    return {name: arms[name] for name in names}
+
+
+def cells(sweep: Sweep, out: Path) -> list[Cell]:
+    """Every run of ``sweep``, seed by seed, so that what is there after some time is balanced.
+
+    Raises UserError for an arm whose recipe or settings cannot be.
+    """
+    _check_settings(sweep)
+    return [
+        Cell(
+            data, records, arm, seed, folder, arm_recipe(sweep, arm, data_folder(sweep, data, seed, out), records, seed)
+        )
+        for seed in sweep.seeds
+        for data in sweep.data
+        for records in sweep.records
+        for arm in sweep.arms
+        for folder in [out / data / size_name(records) / arm / f"seed-{seed}"]
+    ]
+
+
+def data_folder(sweep: Sweep, name: str, seed: int, out: Path) -> Path:
+    """Where a data set of the sweep is: the user's folder, or one below ``out/data``."""
+    source = sweep.data[name]
+    if isinstance(source, str):
+        return Path(source)
+    return out / "data" / (f"{name}-seed-{seed}" if source.seed == "run" else name)
+
+
+def arm_recipe(sweep: Sweep, arm: str, data: Path, records: int | None, seed: int) -> Recipe:
+    """The recipe of one cell; its name is the arm's."""
+    how = sweep.arms[arm]
+    own: Values = {"name": arm, "data": str(data), "seed": seed, "records": records}
+    for key in own.keys() & expand(how.set):
+        raise UserError(f"arms.{arm}.set: '{key}' is the sweep's to set.")
+    bare = _bare(sweep, arm)
+    shared = {key: value for key, value in expand(sweep.settings).items() if _has(bare, key)}
+    try:
+        return load_recipe(how.recipe or arm, _lines({**shared, **expand(how.set), **own}))
+    except UserError as error:
+        raise UserError(f"arm '{arm}': {error}") from None
+
+
+def _bare(sweep: Sweep, arm: str) -> Recipe:
+    """An arm without the settings that all share. Raises UserError naming the arm."""
+    how = sweep.arms[arm]
+    try:
+        return load_recipe(how.recipe or arm, _lines(how.set))
+    except UserError as error:
+        raise UserError(f"arm '{arm}': {error}") from None
+
+
+def _lines(settings: Values) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def _has(recipe: Recipe, key: str) -> bool:
+    stage = key.split(".")[0]
+    return stage not in STAGES or stage in recipe.resolved()
+
+
+def _check_settings(sweep: Sweep) -> None:
+    """A setting that reaches no arm would be ignored without a word."""
+    for key in ("data", "seed", "records", "name"):
+        if key in sweep.settings:
+            raise UserError(f"settings: '{key}' is the sweep's to set.")
+    recipes = [_bare(sweep, arm) for arm in sweep.arms]
+    for key in expand(sweep.settings):
+        if not any(_has(recipe, key) for recipe in recipes):
+            raise UserError(f"settings: {key} reaches no arm, since none has the stage {key.split('.')[0]}.")
+
+
+def resolved(sweep: Sweep) -> str:
+    """The sweep as YAML, for its folder."""
+    import yaml
+
+    return yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def stamp_of(folder: Path) -> Path:
+    """The file beside a drawn data set that says what it is, and the floors that its world knows."""
+    return folder.with_name(f"{folder.name}.json")

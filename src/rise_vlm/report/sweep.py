@@ -1,0 +1,285 @@
+"""The tables of a sweep as Markdown, between two marks of a page, and its own page. All from ``results.json`` files.
+
+So no figure is typed by hand: the command writes them again whenever a run has come to be. Left out: prose.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from rise_vlm.console import duration
+from rise_vlm.errors import UserError
+from rise_vlm.recipes.sweep import Cell, Sweep, size_name, stamp_of
+from rise_vlm.report.comparison import Answers, Comparison, _of_run, compare
+from rise_vlm.report.comparison_page import Group, curve_charts, write_page
+from rise_vlm.report.table import arm_name
+from rise_vlm.stages.files import read_json
+
+WORLD_FLOORS = ("single_cue", "additive", "random_thing")
+"""Floors that only a world can know."""
+
+
+@dataclass
+class Block:
+    """The runs on one data set with one training size: what there is of them, compared."""
+
+    data: str
+    records: int | None
+    cells: list[Cell]
+    finished: list[Cell]
+    results: list[dict[str, Any]]
+    comparison: Comparison | None
+    why_not: str = ""
+
+    @property
+    def title(self) -> str:
+        """Data set and size."""
+        size = "all training records" if self.records is None else f"{self.records} training records"
+        return f"`{self.data}`, {size}"
+
+    def floors(self) -> list[tuple[str, dict[str, float]]]:
+        """By name, the mean score on each split over the runs; the world's own, where the sweep drew it, last."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for cell, results in zip(self.finished, self.results, strict=True):
+            for floor in [*results.get("floors", ()), *_world_floors(cell)]:
+                found.setdefault(floor["name"], {}).setdefault(floor["split"], []).append(floor["metrics"]["score"])
+        return [(name, {split: mean(scores) for split, scores in splits.items()}) for name, splits in found.items()]
+
+
+def blocks(sweep: Sweep, cells: Sequence[Cell]) -> list[Block]:
+    """Data set by data set and size by size, with whatever is finished."""
+    found: list[Block] = []
+    for data in sweep.data:
+        for records in sweep.records:
+            mine = [cell for cell in cells if (cell.data, cell.records) == (data, records)]
+            done = [cell for cell in mine if (cell.folder / "results.json").is_file()]
+            results = [read_json(cell.folder / "results.json") or {} for cell in done]
+            block = Block(data, records, mine, done, results, None)
+            answers = [one for cell in done for one in _of_run(cell.folder)]
+            found.append(_compared(block, answers, sweep.reference))
+    return found
+
+
+def _compared(block: Block, answers: list[Answers], reference: str) -> Block:
+    """The comparison over the seeds that every arm has; an arm without one of the reference's seeds is left out."""
+    ran = sorted({one.seed for one in answers})
+    seeds = {seed: {one.arm for one in answers if one.seed == seed} for seed in ran}
+    arms = list(dict.fromkeys(one.arm for one in answers))
+    if reference not in arms:
+        return replace(block, why_not=f"{reference}, which the others are compared with, is not finished")
+    shared = [seed for seed, there in seeds.items() if reference in there]
+    whole = [arm for arm in arms if any(arm in seeds[seed] for seed in shared)]
+    shared = [seed for seed in shared if all(arm in seeds[seed] for arm in whole)] or shared[:1]
+    kept = [one for one in answers if one.seed in shared and all(one.arm in seeds[seed] for seed in shared)]
+    if len({one.arm for one in kept}) < 2:
+        return replace(block, why_not="one arm only is finished")
+    try:
+        return replace(block, comparison=compare(kept, against=reference, metrics=("score", "parsed")))
+    except UserError as error:
+        return replace(block, why_not=str(error))
+
+
+def _world_floors(cell: Cell) -> Iterable[dict[str, Any]]:
+    stamp = read_json(stamp_of(Path(cell.recipe.data or "")))
+    summary = stamp.get("summary", {}) if isinstance(stamp, dict) else {}
+    for split, part in (("test", summary), *summary.items()):
+        if not isinstance(part, dict) or not isinstance(part.get("floors"), dict):
+            continue
+        known = {name: score for name, score in part["floors"].items() if name in WORLD_FLOORS}
+        known |= {"ceiling": part["best"]} if part.get("best") is not None else {}
+        yield from ({"name": name, "split": split, "metrics": {"score": score}} for name, score in known.items())
+
+
+def markdown(sweep: Sweep, found: Sequence[Block]) -> str:
+    """The tables, then what the loops did, and what is missing."""
+    lines: list[str] = []
+    for block in found:
+        lines += [f"### {block.title}", ""]
+        if block.comparison is None:
+            lines += [f"No table yet: {block.why_not or 'nothing is finished'}.", ""]
+        else:
+            lines += [*_table(block, block.comparison), ""]
+            lines += [f"- {line}" for line in [*_loops(block), *block.comparison.notes]]
+            lines += [""]
+        missing = [cell for cell in block.cells if cell not in block.finished]
+        if missing:
+            names = ", ".join(f"{cell.arm} seed {cell.seed}" for cell in missing[:8])
+            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+            lines += [f"{len(missing)} of {len(block.cells)} runs are missing: {names}{more}.", ""]
+    lines += _curve_table(found)
+    lines += _legend(sweep, found)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(block: Block, c: Comparison) -> list[str]:
+    head, rule = ["arm"], ["---"]
+    for split in c.splits:
+        head += [f"{split} ({c.figure(c.against, split, 'score').n})", f"{split}: {c.against} minus it"]
+        rule += ["---", "---"]
+    head += ["parsed " + ", ".join(c.splits), "trained in"]
+    lines = [_row(head), _row([*rule, "---", "---"])]
+    for arm in c.arms:
+        cells = [arm_name(arm)]
+        for split in c.splits:
+            figure, paired = c.figure(arm, split, "score"), c.paired(arm, split, "score")
+            cells.append(_span(figure.mean, figure.least, figure.most, len(c.seeds)))
+            cells.append("" if paired is None else _minus(paired.difference))
+        cells.append(", ".join(f"{c.figure(arm, split, 'parsed').mean:.0%}" for split in c.splits))
+        seconds = c.costs[arm].get("seconds")
+        cells.append(duration(seconds) if seconds else "-")
+        lines.append(_row(cells))
+    for name, scores in block.floors():
+        cells = [cell for split in c.splits for cell in (f"{scores[split]:.3f}" if split in scores else "-", "")]
+        lines.append(_row([f"*{name.replace('_', ' ')}*", *cells, "", ""]))
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _span(middle: float, least: float, most: float, seeds: int) -> str:
+    return f"{middle:.3f}" if seeds == 1 else f"{middle:.3f} ({least:.3f} to {most:.3f})"
+
+
+def _minus(found: Any) -> str:
+    """The difference the other way round: how far the reference is above this arm, bold where that is told apart."""
+    if found.low is None:
+        return f"{-found.mean:+.3f}"
+    text = f"{-found.mean:+.3f} [{-found.high:+.3f}, {-found.low:+.3f}]"
+    return f"**{text}**" if found.told_apart else text
+
+
+def _loops(block: Block) -> list[str]:
+    """Of each arm with a loop, what the controls at its end say, as means over its runs."""
+    lines: list[str] = []
+    for arm in dict.fromkeys(cell.arm for cell in block.finished):
+        runs = [r for cell, r in zip(block.finished, block.results, strict=True) if cell.arm == arm and r.get("loop")]
+        if not runs:
+            continue
+        loops = [run["loop"] for run in runs]
+        parts = [
+            f"{name} {value:.3f}"
+            for name in ("real", "shuffled", "empty")
+            if (value := _mean(loop["reconstruction"].get(name) for loop in loops)) is not None
+        ]
+        told = f"{arm_name(arm)}: rebuilt from the rationale, another's and none: {', '.join(parts)}"
+        facts = _mean((loop.get("facts") or {}).get("precision") for loop in loops)
+        told += "" if facts is None else f"; stated facts that are true {facts:.1%}"
+        leaks = _mean(loop.get("leak_rate") for loop in loops)
+        told += "" if leaks is None else f"; leaks {leaks:.1%}"
+        kept = _mean(
+            r["harvest"]["kept"] / r["harvest"]["sampled"] for r in runs if (r.get("harvest") or {}).get("sampled")
+        )
+        lines.append(told + ("" if kept is None else f"; harvested {kept:.1%} of the rationales") + ".")
+    return lines
+
+
+def _mean(values: Iterable[Any]) -> float | None:
+    known = [float(value) for value in values if isinstance(value, int | float)]
+    return mean(known) if known else None
+
+
+def curves(found: Sequence[Block]) -> dict[tuple[str, str], dict[str, list[tuple[float, float]]]]:
+    """(data, split) -> arm -> (training records, score), where a data set has several sizes."""
+    result: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
+    for block in found:
+        if block.comparison is None or sum(other.data == block.data for other in found) < 2:
+            continue
+        known = block.results[0].get("data", {}).get("counts", {}).get("train")
+        size = block.records or known
+        for figure in block.comparison.figures:
+            if figure.metric == "score" and size:
+                lines = result.setdefault((block.data, figure.split), {})
+                lines.setdefault(figure.arm, []).append((float(size), figure.mean))
+    return result
+
+
+def _curve_table(found: Sequence[Block]) -> list[str]:
+    lines: list[str] = []
+    for (data, split), arms in curves(found).items():
+        sizes = sorted({size for points in arms.values() for size, _ in points})
+        if len(sizes) < 2:
+            continue
+        lines += [f"### `{data}`, {split}: score over training records", ""]
+        lines += [_row(["arm", *(f"{size:g}" for size in sizes)]), _row(["---"] * (len(sizes) + 1))]
+        for arm, points in arms.items():
+            at = dict(points)
+            lines.append(_row([arm_name(arm), *(f"{at[size]:.3f}" if size in at else "-" for size in sizes)]))
+        lines.append("")
+    return lines
+
+
+def _legend(sweep: Sweep, found: Sequence[Block]) -> list[str]:
+    results = [one for block in found for one in block.results]
+    if not results:
+        return []
+    where = results[0].get("environment", {})
+    models = ", ".join(dict.fromkeys(str(one.get("model")) for one in results))
+    machine = ", ".join(str(where[key]) for key in ("device", "cpu", "precision") if where.get(key))
+    return [
+        f"Sweep `{sweep.name}`, model {models}, rise-vlm {where.get('version', '?')}, {machine}. Scores are means over "
+        "the seeds, in brackets the least and the greatest. Differences are paired by record, with 95 % intervals over "
+        "records and seeds; bold: zero is outside. Time is what it took from the base model, evaluation not counted.",
+        "",
+    ]
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The two lines of a page between which the tables of a sweep go."""
+    return f"<!-- rise sweep {name} -->", f"<!-- end of rise sweep {name} -->"
+
+
+def fill(page: Path, name: str, text: str) -> bool:
+    """Put ``text`` between the marks of ``page``; returns whether that changed it.
+
+    Raises UserError where there is no such page, or where it does not have the two marks once each, in order.
+    """
+    try:
+        before = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{page} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    start, end = marks(name)
+    if before.count(start) != 1 or before.count(end) != 1 or before.index(start) > before.index(end):
+        raise UserError(f"{page} must have the lines '{start}' and '{end}', once each: the tables go between them.")
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    after = pattern.sub(lambda _: f"{start}\n\n{text.strip()}\n\n{end}", before)
+    if after == before:
+        return False
+    draft = page.with_name(f".{page.name}.{os.getpid()}")
+    try:
+        draft.write_text(after, encoding="utf-8")
+        draft.replace(page)
+    except OSError as error:
+        raise UserError(f"{page} cannot be written: {error.strerror}.", exit_code=1) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def write_sweep_page(sweep: Sweep, found: Sequence[Block], out: Path) -> Path | None:
+    """``report.html`` in the sweep's folder; None where nothing can be compared yet."""
+    groups = [
+        Group(block.title.replace("`", ""), _score_only(block.comparison), block.floors())
+        for block in found
+        if block.comparison is not None
+    ]
+    if not groups:
+        return None
+    return write_page(out / "report.html", f"Sweep {sweep.name}", groups, curve_charts(curves(found)))
+
+
+def _score_only(c: Comparison) -> Comparison:
+    return replace(c, metrics=["score"])
+
+
+def incomplete(found: Sequence[Block]) -> str:
+    """Which sizes have no table yet, for a message; empty where all have one."""
+    left = [f"{block.data}/{size_name(block.records)}" for block in found if block.comparison is None]
+    return ", ".join(left)

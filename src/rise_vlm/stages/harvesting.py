@@ -1,0 +1,286 @@
+"""The harvest as a tool: rationales of any model, or those that a run's loop sampled while it trained; the best kept.
+
+Sampling is slow and choosing is not: a harvest repeated with another threshold takes the samples that are there.
+Left out: training on what is kept, and what a run's own harvest does where nothing passes (keep the best of each).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rise_vlm.data import Record
+from rise_vlm.errors import UserError
+from rise_vlm.policy.frames import FRAMES
+from rise_vlm.recipes import Recipe, load_recipe
+from rise_vlm.recipes.loader import read_yaml
+from rise_vlm.stages import harvest
+from rise_vlm.stages.context import Context, Models
+from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.files import Row, mend_rows, read_json, read_rows, replace_rows, write_json
+from rise_vlm.stages.material import Material, digest_of
+from rise_vlm.stages.plan import DONE, model_digest
+from rise_vlm.stages.preflight import alone, check_model, check_writable
+from rise_vlm.stages.selection import advice, histogram, select
+from rise_vlm.tasks.base import Task
+
+INPUTS, SAMPLES, KEPT = "inputs.json", "samples.jsonl", "rationales.jsonl"
+CARRIED = ("closed_loop", "task", "policy", "seed")
+"""The settings of a run by which its rationales are sampled and judged."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes the rationales: the base model, the one the loop started from, and the one that the loop trained.
+
+    ``loop`` is the folder of the closed loop's stage in the run ``run``; ``settings`` are the run's own.
+    """
+
+    base: str
+    start: str
+    model: str
+    run: Path | None = None
+    loop: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Harvested:
+    """What came of it: all rationales, those kept, why the others were not, and the figures for people."""
+
+    rows: list[Row]
+    kept: list[Row]
+    dropped: Counter[str]
+    notes: list[str]
+    histogram: dict[str, Any]
+    material: Material
+
+
+def find_writer(name: str) -> Writer:
+    """A model's name or folder, or a run's folder: then the model of its loop, else of its warm-up, else its base.
+
+    Raises UserError for a run whose recipe cannot be read.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "arms" / "rise").is_dir():
+        folder = folder / "arms" / "rise"
+    if not (folder / "recipe.yaml").is_file():
+        return Writer(name, name, name)
+    values = read_yaml(folder / "recipe.yaml")
+    base = str(values.get("model") or "tiny")
+    start = _model_of(folder, "warm_up") or base
+    loops = sorted(folder.glob("stages/*-closed_loop"))
+    settings = {key: values[key] for key in CARRIED if key in values}
+    return Writer(
+        base, start, _model_of(folder, "closed_loop") or start, folder, loops[-1] if loops else None, settings
+    )
+
+
+def _model_of(folder: Path, stage: str) -> str | None:
+    for path in sorted(folder.glob(f"stages/*-{stage}"), reverse=True):
+        done = read_json(path / DONE)
+        if isinstance(done, dict) and "model" in done.get("summary", {}):
+            return str(path / done["summary"]["model"])
+    return None
+
+
+def harvest_recipe(writer: Writer, data: Path, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a harvest alone, judged as the writer's run judged. ``overrides`` come last."""
+    given = {override.split("=", 1)[0] for override in overrides}
+    lines = ["name=harvest", "stages=[harvest]", f"data={json.dumps(str(data))}", f"model={json.dumps(writer.base)}"]
+    lines += [f"{key}={json.dumps(value)}" for key, value in writer.settings.items() if key not in given]
+    return load_recipe("rise", [*lines, *overrides])
+
+
+def run_harvest(
+    writer: Writer, recipe: Recipe, out: Path, *, rollouts: bool = False, last: int | None = None
+) -> Harvested:
+    """Sample (or read the loop's rollouts, of its ``last`` steps), choose, and leave the files in ``out``.
+
+    Raises UserError where nothing is kept, and says what would be.
+    """
+    if rollouts and writer.loop is None:
+        raise UserError("--rollouts needs a run folder with a closed loop; without it fresh rationales are sampled.")
+    check_model(recipe)
+    material = Material.open(recipe)
+    check_writable(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        if rollouts:
+            rows, blind = loop_rows(writer, recipe, material, last)
+        else:
+            rows, blind = _sampled(writer, recipe, material, out)
+        settings = recipe.harvest
+        kept, dropped = select(rows, settings, harvest.classes_of(material.train))
+        shown = histogram(rows, kept, settings.threshold)
+        write_json(out / "histogram.json", shown | {"dropped": dict(dropped), "fallback": False})
+        source = {"source": "rollouts" if rollouts else "samples", "run": str(writer.run) if writer.run else None}
+        source |= {
+            "model": writer.model,
+            "seed": recipe.seed,
+            "threshold": settings.threshold,
+            "min_gain": settings.gain,
+        }
+        replace_rows(out / KEPT, ({**row, **source} for row in kept))
+    notes = harvest.gain_notes(rows, settings, blind=blind)
+    if not kept:
+        how = harvest.conditions(settings, blind)
+        raise UserError(
+            f"none of {len(rows)} rationales is kept ({how}): {advice(rows, settings)}. All are judged in {out}.",
+            exit_code=1,
+        )
+    return Harvested(rows, kept, dropped, notes, shown, material)
+
+
+def _sampled(writer: Writer, recipe: Recipe, material: Material, out: Path) -> tuple[list[Row], bool]:
+    """The samples in ``out``, those that lack drawn now. Raises UserError where they are of other settings."""
+    inputs = sampling_digest(writer, recipe, material)
+    before = read_json(out / INPUTS)
+    if isinstance(before, dict) and before.get("inputs") != inputs and (out / SAMPLES).exists():
+        raise UserError(
+            f"{out} holds rationales sampled otherwise (another model, dataset or sampling setting): give another "
+            "--out."
+        )
+    write_json(out / INPUTS, {"inputs": inputs, "model": writer.model})
+    models = Models(writer.base, writer.start, writer.model, writer.model)
+    folders = {"closed_loop": writer.loop} if writer.loop is not None else {}
+    with Meter(out) as meter:
+        context = Context(recipe, material.rewarding(), models, "harvest", out, folders, meter)
+        sees_image = harvest.sample_all(context, out / SAMPLES)
+    return mend_rows(out / SAMPLES), not sees_image
+
+
+def sampling_digest(writer: Writer, recipe: Recipe, material: Material) -> str:
+    """A hash of all that decides what is sampled and how it is judged, and of nothing that only chooses."""
+    how = recipe.harvest
+    facts = {
+        "data": digest_of(material, {"train": material.train}),
+        "models": [model_digest(name) for name in (writer.base, writer.start, writer.model)],
+        "sampling": [how.samples, how.temperature, how.max_new_tokens, how.records_per_batch],
+        "judged": {key: recipe.model_dump(mode="json")[key] for key in CARRIED},
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def loop_rows(writer: Writer, recipe: Recipe, material: Material, last: int | None) -> tuple[list[Row], bool]:
+    """What the run's loop sampled while it trained, as rows of a harvest, and whether it was rebuilt blind.
+
+    What a step's other records lead to is read from their reconstructions again. Raises UserError where there are none,
+    or none is of the dataset's records.
+    """
+    found = list(_rollouts(writer.loop)) if writer.loop is not None else []
+    if not found:
+        raise UserError(f"{writer.run} has no rollouts of a closed loop yet.")
+    if last is not None:
+        steps = sorted({row["step"] for row in found})[-last:]
+        found = [row for row in found if row["step"] in set(steps)]
+    records = {record.id: record for record in material.train}
+    known = [row for row in found if row["id"] in records]
+    if not known:
+        raise UserError(f"{writer.run} trained on none of the records of {material.dataset.root}.")
+    task = material.rewards
+    wanted = recipe.closed_loop.reconstruct.sees_image
+    sees_image = task.sees_image if wanted == "auto" else bool(wanted)
+    for row in known:
+        row["leaks"] = json.loads(row["leaks"]) if isinstance(row["leaks"], str) else row["leaks"]
+        row["finished"] = row["excess"] < 1  # one that was cut off counts as far too long
+        row["others"] = row["gain"] = None
+    if not sees_image:
+        by_step: dict[int, list[Row]] = {}
+        for row in known:
+            by_step.setdefault(row["step"], []).append(row)
+        for rows in by_step.values():
+            _add_gains(task, rows, records)
+    return known, not sees_image
+
+
+def _rollouts(folder: Path) -> Sequence[Row]:
+    """The log of a loop that is done, or of one under way."""
+    path = folder / "rollouts.parquet"
+    if not path.is_file():
+        return list(read_rows(folder / "rollouts.jsonl"))
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(path).to_pylist()
+
+
+def _add_gains(task: Task, rows: Sequence[Row], records: Mapping[str, Record]) -> None:
+    """``others`` and ``gain`` of the rows of one step."""
+    frame = FRAMES["thousand"]()  # blind tasks write no coordinates
+    asked = list(dict.fromkeys(row["id"] for row in rows))
+    values: list[list[Any]] = []
+    for id in asked:
+        texts = [row["reconstruction"] for row in rows if row["id"] == id]
+        read = [task.parse_completion(text, records[id], frame, "reconstruct").parsed.value for text in texts]
+        values.append([value for value in read if value is not None])
+    others = dict(zip(asked, harvest.baselines_of(task, [records[id] for id in asked], values), strict=True))
+    for row in rows:
+        row["others"] = others[row["id"]]
+        row["gain"] = None if row["others"] is None else row["score"] - row["others"]
+
+
+def export_kept(found: Harvested, name: str, out: Path) -> dict[str, Any]:
+    """Write the kept rationales as a dataset (``dataset``), or in a foreign format that keeps rationales.
+
+    A record with several rationales becomes several records.
+    """
+    import tempfile
+
+    from rise_vlm.data import Dataset
+    from rise_vlm.data.exporting import export_dataset
+    from rise_vlm.data.formats import find_format
+
+    if name == "dataset":
+        return {"records": write_kept(found, out)}
+    form = find_format(name)
+    with tempfile.TemporaryDirectory() as folder:
+        count = write_kept(found, Path(folder) / "kept")
+        exported = export_dataset(name, form, Dataset.open(Path(folder) / "kept"), out)
+    return {"records": count} | exported.to_dict()
+
+
+def check_target(name: str, data: Path, out: Path) -> None:
+    """Raise UserError where the kept rationales of ``data`` cannot go to ``out`` as ``name``: told before any work."""
+    from rise_vlm.data import Dataset
+    from rise_vlm.data.exporting import target_of
+    from rise_vlm.data.formats import FORMATS, find_format
+
+    if out.exists():
+        raise UserError(f"--to: {out} exists already; give another folder.")
+    if name == "dataset":
+        return
+    form = find_format(name)
+    if "rationale" not in form.keeps:
+        able = ", ".join(["dataset", *(key for key, one in FORMATS.items() if "rationale" in one.keeps)])
+        raise UserError(f"--to: '{name}' does not keep rationales; these do: {able}.")
+    target_of(name, form, Dataset.open(data))
+
+
+def write_kept(found: Harvested, out: Path) -> int:
+    """A dataset with one training record per kept rationale; returns how many."""
+    from rise_vlm.data import DatasetWriter
+    from rise_vlm.data.images import safe_join
+
+    source = found.material.dataset
+    records = {record.id: record for record in found.material.train}
+    seen: Counter[str] = Counter()
+    with DatasetWriter(out, source.card.model_copy(update={"splits": {}})) as writer:
+        for row in found.kept:
+            record = records[row["id"]]
+            seen[record.id] += 1
+            writer.add(
+                "train",
+                id=record.id if seen[record.id] == 1 else f"{record.id}-{seen[record.id]}",
+                image=safe_join(source.root, record.images[0]),
+                more=[source.image(record, index) for index in range(1, len(record.images))],
+                annotation=record.annotation,
+                question=record.question,
+                rationale=row["rationale"],
+                meta=record.meta,
+            )
+    return len(found.kept)

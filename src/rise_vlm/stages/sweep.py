@@ -1,0 +1,127 @@
+"""Running a sweep: its data sets drawn, its cells run one after the other, stages that are the same made once.
+
+A stage whose fingerprint another cell has finished is linked from there, with what it cost. A cell that fails is told
+and the others go on. Left out: cells side by side; on one machine they would share the same cores.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rise_vlm.console import duration, say
+from rise_vlm.errors import UserError
+from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, resolved
+from rise_vlm.stages.drawing import draw_data
+from rise_vlm.stages.files import read_json, write_text
+from rise_vlm.stages.plan import DONE, INPUTS, Step
+from rise_vlm.stages.run import _link, prepare, run_recipe
+
+
+@dataclass
+class Outcome:
+    """What became of a cell: ``done`` now, ``before``, ``failed`` with the reason, or ``waiting`` in a dry run."""
+
+    cell: Cell
+    status: str
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        cell = self.cell
+        return {
+            "data": cell.data, "records": cell.records, "arm": cell.arm, "seed": cell.seed,
+            "folder": str(cell.folder), "status": self.status, "message": self.message,
+        }  # fmt: skip
+
+
+def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> list[Outcome]:
+    """Run what is not done yet. Raises UserError only for what concerns all cells, such as data of another sweep."""
+    from rise_vlm.stages.preflight import check_writable
+
+    check_writable(out)
+    out.mkdir(parents=True, exist_ok=True)
+    draw_data(sweep, out)
+    write_text(out / FILE, resolved(sweep))
+    outcomes: list[Outcome] = []
+    began = time.monotonic()
+    for number, cell in enumerate(cells, start=1):
+        say(f"sweep {sweep.name}: {number} of {len(cells)}, {cell.name}")
+        outcomes.append(_run(cell, out, command))
+        if outcomes[-1].status == "failed":
+            say(f"sweep {sweep.name}: {cell.name} failed: {outcomes[-1].message}")
+    say(f"sweep {sweep.name}: {_counted(outcomes)}, in {duration(time.monotonic() - began)}.")
+    return outcomes
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    named = (("done", "done"), ("before", "done before"), ("failed", "failed"))
+    counts = {name: sum(one.status == status for one in outcomes) for status, name in named}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _run(cell: Cell, out: Path, command: str) -> Outcome:
+    try:
+        plan = prepare(cell.recipe, cell.folder).plan
+        if all(step.done for step in plan) and (cell.folder / "results.json").is_file():
+            return Outcome(cell, "before")
+        share_stages(plan, cell.folder, out)
+        run_recipe(cell.recipe, cell.folder, command=command)
+    except UserError as error:
+        return Outcome(cell, "failed", str(error))
+    except Exception as error:  # one cell's bug or lack of memory is no reason to leave the others undone
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        trace = cell.folder / "error.txt"
+        write_text(trace, "".join(traceback.format_exception(error)))
+        told = " ".join(str(error).split())[:200]
+        return Outcome(cell, "failed", f"{type(error).__name__}: {told} (see {trace})")
+    return Outcome(cell, "done")
+
+
+def share_stages(plan: Sequence[Step], folder: Path, out: Path) -> list[str]:
+    """Link into ``folder`` every stage of ``plan`` that another cell below ``out`` has finished; returns which.
+
+    Nothing that lies there is touched: a stage that was begun goes on, one of other settings is the plan's to move.
+    """
+    waiting = {step.fingerprint: step for step in plan if not step.done and not step.folder.exists()}
+    shared: list[str] = []
+    for path in sorted(out.glob(f"*/*/*/seed-*/stages/*/{DONE}")) if waiting else ():
+        done = read_json(path)
+        step = waiting.get(done.get("fingerprint", "")) if isinstance(done, dict) else None
+        if step is None or path.parent.is_relative_to(folder) or step.stage == "evaluate":
+            continue
+        draft = step.folder.with_name(f".{step.folder.name}.shared")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(path.parent, draft, copy_function=_link)
+        for name in (DONE, INPUTS):  # written anew where a stage is run again: not the other cell's
+            if (draft / name).exists():
+                (draft / name).unlink()
+                shutil.copyfile(path.parent / name, draft / name)
+        draft.replace(step.folder)
+        del waiting[step.fingerprint]
+        shared.append(step.stage)
+        say(f"{step.stage}: the same as in {path.parent.parent.parent.relative_to(out)}, taken from there.")
+    return shared
+
+
+def look(sweep: Sweep, cells: Sequence[Cell]) -> list[Outcome]:
+    """What a run would do. Cells whose data is still to be drawn are not looked into."""
+    found: list[Outcome] = []
+    for cell in cells:
+        if isinstance(sweep.data[cell.data], Drawn) and not Path(cell.recipe.data or "").exists():
+            found.append(Outcome(cell, "waiting", "its data is to be drawn"))
+            continue
+        try:
+            plan = prepare(cell.recipe, cell.folder).plan
+        except UserError as error:
+            found.append(Outcome(cell, "failed", str(error)))
+            continue
+        left = [step.stage for step in plan if not step.done]
+        done = not left and (cell.folder / "results.json").is_file()
+        found.append(Outcome(cell, "before" if done else "waiting", ", ".join(left)))
+    return found

@@ -1,0 +1,103 @@
+"""rise harvest: fresh samples and a loop's own, another threshold without sampling again, exports, and mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from stage_kit import small_recipe
+
+from rise_vlm.cli import run
+from rise_vlm.commands.harvest import chart
+from rise_vlm.data import Dataset
+from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.run import run_recipe
+
+EASY = ("--threshold", "-9", "--gain", "-9")
+
+
+@pytest.fixture(scope="module")
+def looped(tmp_path_factory: pytest.TempPathFactory, classes: Path, model: Path) -> Path:
+    """A run with a closed loop; its settings make rationales short."""
+    out = tmp_path_factory.mktemp("runs") / "loop"
+    recipe = small_recipe("rise", classes, model, "stages=[closed_loop]", "grounding.weight=0")
+    run_recipe(recipe, out, report=False)
+    return out
+
+
+def harvest(capsys, *words: object) -> dict:
+    assert run(["harvest", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_without_sampling(
+    looped: Path, classes: Path, tmp_path: Path, capsys
+) -> None:
+    words = (looped, classes, "--samples", 2, "--out", tmp_path / "h")
+    found = harvest(capsys, *words, *EASY, "--to", f"sharegpt:{tmp_path / 'kept'}")
+    assert found["sampled"] == 8 and 0 < found["kept"] <= 8 and found["kept"] + sum(found["dropped"].values()) == 8
+    rows = list(read_rows(tmp_path / "h" / "rationales.jsonl"))
+    assert len(rows) == found["kept"]
+    for row in rows:
+        assert row["source"] == "samples" and row["run"] == str(looped) and "closed_loop" in row["model"]
+        assert {"id", "sample", "worth", "gain", "leaks", "threshold"} <= set(row)
+    exported = json.loads((tmp_path / "kept" / "train.json").read_text(encoding="utf-8"))
+    assert len(exported) == found["kept"]
+    for one in exported:
+        assert "<think>" in one["messages"][1]["content"] and (tmp_path / "kept" / one["images"][0]).is_file()
+    samples = tmp_path / "h" / "samples.jsonl"
+    before = samples.stat().st_mtime_ns
+    again = harvest(capsys, *words, *EASY, "--top-k", 1, "--to", f"dataset:{tmp_path / 'set'}")
+    assert samples.stat().st_mtime_ns == before and again["kept"] == again["records"] <= 4
+    records = list(Dataset.open(tmp_path / "set").records("train"))
+    assert len(records) == again["kept"] and all(record.rationale for record in records)
+    assert run(["harvest", *map(str, words), "--threshold", "9"]) == 1
+    said = capsys.readouterr().err
+    assert "none of 8 rationales is kept" in said and "would" in said and "Traceback" not in said
+    assert run(["harvest", str(looped), str(classes), "--samples", "3", "--out", str(tmp_path / "h")]) == 2
+    assert "sampled otherwise" in capsys.readouterr().err
+
+
+def test_the_loop_s_own_rationales_need_no_model(
+    looped: Path, classes: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("rise_vlm.policy.Policy.load", None)
+    words = (looped, classes, "--rollouts", "--out", tmp_path / "h", *EASY)
+    found = harvest(capsys, *words)
+    assert found["sampled"] == 2 * 2 * 3
+    rows = list(read_rows(tmp_path / "h" / "rationales.jsonl"))
+    assert {row["source"] for row in rows} == {"rollouts"} and all(row["step"] in (1, 2) for row in rows)
+    assert harvest(capsys, *words, "--last", 1)["sampled"] == 6
+    assert run(["harvest", *map(str, words)]) == 0
+    shown = capsys.readouterr().out
+    assert "worth" in shown and "Kept" in shown and "rationales.jsonl" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["{model}", "{data}", "--rollouts"], "needs a run folder with a closed loop"),
+        (["{model}", "{data}", "--last", "2"], "needs --rollouts"),
+        (["{model}", "{data}", "--to", "coco:x"], "does not keep rationales; these do: dataset, "),
+        (["{model}", "{data}", "--to", "sharegtp:x"], "Did you mean 'sharegpt'"),
+        (["{model}", "{data}", "--to", "swift:x"], "cannot hold classification"),
+        (["{model}", "{data}", "--to", "sharegpt"], "FORMAT:FOLDER"),
+        (["{model}", "{data}", "--to", "sharegpt:{data}"], "exists already"),
+        (["{model}", "nowhere"], "There is no folder nowhere"),
+        (["nowhere", "{data}"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_work(
+    words: list[str], says: str, classes: Path, model: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["harvest", *(word.format(model=model, data=classes) for word in words)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and says in captured.err and "Traceback" not in captured.err
+
+
+def test_the_bars_show_every_rationale_and_the_threshold() -> None:
+    lines = chart({"edges": [0, 0.5, 1.0], "counts": [40, 1], "kept": [0, 1], "threshold": 0.6})
+    assert lines[1].endswith("40") and "░" * 40 in lines[1]
+    assert "<" in lines[2] and "█" in lines[2] and lines[2].endswith("1 (1)")

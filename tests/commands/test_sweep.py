@@ -1,0 +1,50 @@
+"""rise sweep runs: every cell a run of its own, stages made once, one failure among others, nothing run twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rise_vlm.cli import run
+
+QUICK = """
+settings: {{model: {model}, evaluate.max_new_tokens: 32, evaluate.resamples: 5, sft.records_per_step: 2, sft.steps: 1}}
+"""
+
+
+def test_cells_share_stages_fail_alone_and_are_not_run_again(
+    classes: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    text = (
+        QUICK.format(model=model)
+        + f"""
+data: {{noise: {classes}, gone: {tmp_path / "nowhere"}}}
+arms:
+  ans_sft:
+  longer_answers: {{recipe: ans_sft, set: {{evaluate.max_new_tokens: 40}}}}
+"""
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    words = ["sweep", str(path), "--out", str(tmp_path / "out"), "--json"]
+    assert run([*words, "--dry-run"]) == 0
+    assert not (tmp_path / "out").exists()
+    plan = {one["folder"]: one["status"] for one in json.loads(capsys.readouterr().out)["runs"]}
+    assert sorted(plan.values()) == ["failed", "failed", "waiting", "waiting"]
+    assert run(words) == 1
+    captured = capsys.readouterr()
+    found = {(one["data"], one["arm"]): one for one in json.loads(captured.out)["runs"]}
+    assert found["gone", "ans_sft"]["status"] == "failed" and "nowhere" in found["gone", "ans_sft"]["message"]
+    assert {arm: found["noise", arm]["status"] for arm in ("ans_sft", "longer_answers")} == dict.fromkeys(
+        ("ans_sft", "longer_answers"), "done"
+    )
+    assert "the same as in noise/all/ans_sft/seed-0" in captured.err
+    homes = [tmp_path / "out" / "noise" / "all" / arm / "seed-0" for arm in ("ans_sft", "longer_answers")]
+    one, other = (home / "stages" / "01-sft" / "model" / "model.safetensors" for home in homes)
+    assert one.stat().st_ino == other.stat().st_ino
+    results = [json.loads((home / "results.json").read_text(encoding="utf-8")) for home in homes]
+    assert results[0]["arms"][0]["cost"] == results[1]["arms"][0]["cost"]
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert run(["sweep", str(tmp_path / "out"), "data={noise: " + str(classes) + "}", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["status"] for one in again] == ["before", "before"]

@@ -1,0 +1,133 @@
+"""Sweeps without a model: what a file may say, data drawn once, tables between the marks of a page, mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_runs import fake_run
+
+from rise_vlm.cli import run
+from rise_vlm.errors import UserError
+from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, load_sweep
+from rise_vlm.report.sweep import blocks, fill, markdown, marks, write_sweep_page
+from rise_vlm.stages.drawing import draw_data
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_shipped_sweep_can_be(name: str, tmp_path: Path) -> None:
+    sweep = load_sweep(name)
+    planned = cells(sweep, tmp_path)
+    assert len(planned) == len(sweep.arms) * len(sweep.seeds) * len(sweep.records) * len(sweep.data)
+    assert len({cell.folder for cell in planned}) == len(planned)
+    assert all(cell.recipe.name == cell.arm and cell.recipe.seed == cell.seed for cell in planned)
+    assert len({json.dumps(c.recipe.resolved() | {"name": ""}) for c in planned}) == len(planned)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[Sweep, Path]:
+    """Two sizes, two seeds, two arms, with a loop's figures."""
+    text = "data: {d: data}\nrecords: [50, 100]\nseeds: [0, 1]\narms: {ans_sft: null, rise: null}\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    loop = {"reconstruction": {"real": 0.7, "empty": 0.5, "shuffled": 0.55}, "facts": None, "leak_rate": 0.02}
+    for cell in cells(sweep, out):
+        base = 0.4 + 0.1 * (cell.arm == "rise") + 0.001 * (cell.records or 0)
+        scores = {split: [base + 0.01 * (i % 7) for i in range(40)] for split in ("test", "ood")}
+        more = {"loop": loop} if cell.arm == "rise" else {}
+        fake_run(cell.folder, cell.arm, scores, seed=cell.seed, **more)
+    return sweep, out
+
+
+def test_tables_come_from_the_results_and_go_between_the_marks(finished: tuple[Sweep, Path], tmp_path: Path) -> None:
+    sweep, out = finished
+    text = markdown(sweep, blocks(sweep, cells(sweep, out)))
+    assert "### `d`, 50 training records" in text and "| RISE | 0.579" in text
+    assert "+0.100 [" in text
+    assert "score over training records" in text and "| ANS-SFT | 0.479 | 0.529 |" in text
+    assert "real 0.700, shuffled 0.550, empty 0.500" in text and "*uniform*" in text
+    start, end = marks("mine")
+    page = written(tmp_path / "page.md", f"Before\n{start}\nstale\n{end}\nAfter\n")
+    assert fill(page, "mine", text) and not fill(page, "mine", text)
+    whole = page.read_text(encoding="utf-8")
+    assert whole.startswith("Before\n") and whole.endswith("\nAfter\n")
+    assert "stale" not in whole and text.strip() in whole
+    shown = write_sweep_page(sweep, blocks(sweep, cells(sweep, out)), out)
+    assert shown is not None and "Data efficiency" in shown.read_text(encoding="utf-8")
+
+
+def test_what_is_missing_is_said(finished: tuple[Sweep, Path]) -> None:
+    sweep, out = finished
+    for seed in (0, 1):
+        (out / "d" / "50" / "rise" / f"seed-{seed}" / "results.json").unlink()
+    (out / "d" / "100" / "ans_sft" / "seed-1" / "results.json").unlink()
+    text = markdown(sweep, blocks(sweep, cells(sweep, out)))
+    assert "No table yet: rise, which the others are compared with, is not finished" in text
+    assert "1 of 4 runs are missing: ans_sft seed 1" in text and "one seed" in text
+
+
+@pytest.mark.parametrize(
+    "text", ["nothing", "<!-- rise sweep x -->", "<!-- end of rise sweep x -->\n<!-- rise sweep x -->"]
+)
+def test_a_page_without_its_marks_stays_as_it_is(text: str, tmp_path: Path) -> None:
+    page = written(tmp_path / "page.md", text)
+    with pytest.raises(UserError, match="must have the lines '<!-- rise sweep x -->'"):
+        fill(page, "x", "tables")
+    assert page.read_text(encoding="utf-8") == text
+    with pytest.raises(UserError, match="cannot be read"):
+        fill(tmp_path / "none.md", "x", "tables")
+
+
+def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) -> None:
+    text = "data: {{s: {{world: icons, train: {}, val: 1, test: 1, seed: run}}}}\nseeds: [0, 1]\narms: [zero_shot]\n"
+    sweep = load_sweep(written(tmp_path / "mine.yaml", text.format(2)))
+    draw_data(sweep, tmp_path / "out")
+    rows = [(tmp_path / "out" / "data" / f"s-seed-{seed}" / "train.jsonl").read_bytes() for seed in (0, 1)]
+    assert rows[0] != rows[1]
+    draw_data(sweep, tmp_path / "out")
+    assert [str(cell.recipe.data) for cell in cells(sweep, tmp_path / "out")] == [
+        str(tmp_path / "out" / "data" / f"s-seed-{seed}") for seed in (0, 1)
+    ]
+    with pytest.raises(UserError, match="holds other data than the sweep asks for"):
+        draw_data(load_sweep(written(tmp_path / "mine.yaml", text.format(3))), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "says"),
+    [
+        ("arms: [rize]\ndata: d\n", [], "arm 'rize': recipe 'rize'"),
+        ("arm: [rise]\ndata: d\n", [], "Did you mean 'arms'"),
+        ("arms: [rise]\n", [], "'data' Field required"),
+        ("arms: []\ndata: d\n", [], "'arms'"),
+        ("arms: {rise: {recipes: rise}}\ndata: d\n", [], "arms.rise.recipes"),
+        ("arms: {rise: {set: {seed: 1}}}\ndata: d\n", [], "'seed' is the sweep's to set"),
+        ("arms: {rise: {set: {closed_loop.stpes: 1}}}\ndata: d\n", [], "Did you mean 'closed_loop.steps'"),
+        ("arms: [ans_sft]\ndata: d\n", ["grpo.steps=1"], "reaches no arm"),
+        ("arms: [ans_sft]\ndata: d\n", ["arms=[rise]"], "there is no arm 'rise'"),
+        ("arms: [ans_sft]\ndata: d\n", ["seeds=[0, 0]"], "seeds: a value is listed twice"),
+        ("arms: [ans_sft]\ndata: d\n", ["seeds=[]"], "'seeds'"),
+        ("arms: [ans_sft]\ndata: [a/d, b/d]\n", [], "two data sets would be called 'd'"),
+        ("arms: [ans_sft]\ndata: {x: {world: afect}}\n", [], "afect"),
+        ("arms: [ans_sft]\nagainst: rise\ndata: d\n", [], "there is no arm 'rise'"),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_work(
+    text: str, settings: list[str], says: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path / "mine.yaml", text)
+    assert run(["sweep", str(path), *settings]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and says in captured.err and "Traceback" not in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert run(["sweep", "ablation", "--table"]) == 2
+    assert "Did you mean 'ablations'" in capsys.readouterr().err
