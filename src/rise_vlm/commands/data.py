@@ -1,24 +1,19 @@
-"""``rise data``: make a world's dataset, import a foreign one, export one, check one."""
+"""``rise data``: make a world's dataset, import a foreign one, export one; check, stats and split are in data_tools."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rise_vlm.console import progress
+from rise_vlm.commands.data_tools import Json, check, kinds_told, split, stats, tell
 from rise_vlm.data.checking import Counts
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.worlds import WORLDS
 
-SHOWN = 20
-"""Problems that ``check`` prints; ``--json`` and ``quarantine.jsonl`` have them all."""
+app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split and export datasets.")
 
-app = typer.Typer(no_args_is_help=True, help="Make, import, export and check datasets.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the dataset that is there.")]
 
 
@@ -40,7 +35,7 @@ def make(
     chosen = load_world(world)
     refuse_existing(out, force)
     summary = chosen.make(out, train=train, val=val, test=test, seed=seed, force=force)
-    _tell({"dataset": str(out), "world": world, "summary": summary}, as_json, f"Made {out}.", *_lines(summary))
+    tell({"dataset": str(out), "world": world, "summary": summary}, as_json, f"Made {out}.", *_lines(summary))
 
 
 @app.command("import", no_args_is_help=True)
@@ -93,7 +88,7 @@ def import_(
     lines += [f"Skipped: {number} x {reason}" for reason, number in outcome.skipped.most_common()]
     lines += [f"Note: {note}" for note in outcome.notes]
     result = {"dataset": str(out), "format": format, "seen": seen, "task": task} | outcome.to_dict()
-    _tell(result, as_json, f"Imported {source} into {out}.", *lines)
+    tell(result, as_json, f"Imported {source} into {out}.", *lines)
 
 
 @app.command("export", no_args_is_help=True)
@@ -118,43 +113,12 @@ def export(
         lines.append(f"Passed over: {exported.bad} bad rows; 'rise data check {dataset}' lists them.")
     lines += [f"Not kept by '{format}': {what} ({number})" for what, number in exported.lost.items()]
     result = {"out": str(out), "format": format} | exported.to_dict()
-    _tell(result, as_json, f"Exported {dataset} to {out}.", *lines)
+    tell(result, as_json, f"Exported {dataset} to {out}.", *lines)
 
 
-@app.command()
-def check(
-    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
-    quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Write quarantine.jsonl; all commands then pass over those rows.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Check every row and open every image. Exit code 1 where there are problems."""
-    from rise_vlm.data.dataset import Dataset
-    from rise_vlm.data.inspecting import inspect
-    from rise_vlm.data.inspecting import quarantine as write
-
-    opened = Dataset.open(dataset)
-    with progress(f"Checking {dataset}") as bar:
-        report = inspect(opened, strict=strict, tick=bar.update)
-    if quarantine:
-        write(opened, report)
-    lines = [str(problem) for problem in report.problems[:SHOWN]]
-    if len(report.problems) > SHOWN:
-        lines.append(f"... and {len(report.problems) - SHOWN} more; --quarantine or --json lists them all.")
-    lines += [f"{split}: {count.records} records, {_kinds(count)}" for split, count in report.counts.items()]
-    result = {
-        "dataset": str(dataset),
-        "task": opened.card.task,
-        "ok": not report.problems,
-        "splits": {split: count.to_dict() for split, count in report.counts.items()},
-        "problems": [vars(problem) for problem in report.problems],
-        "notes": report.notes,
-    }
-    _tell(result, as_json, *lines, *report.notes)
-    if report.problems:
-        raise typer.Exit(1)
+app.command()(check)
+app.command()(stats)
+app.command(no_args_is_help=True)(split)
 
 
 def _format_and_source(words: list[str]) -> tuple[str, Path, str]:
@@ -191,14 +155,9 @@ def _shares(val: float | None, test: float | None) -> dict[str, float]:
     return shares
 
 
-def _kinds(counts: Counts) -> str:
-    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.kinds.most_common())
-    return f"{counts.quarantined} bad" + (f" ({kinds})" if kinds else "")
-
-
 def _quarantined(counts: Counts) -> str:
     first = f"; the first: {counts.first}" if counts.first else ""
-    return f"Quarantined: {_kinds(counts)}{first}"
+    return f"Quarantined: {kinds_told(counts)}{first}"
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
@@ -214,12 +173,3 @@ def _short(value: Any) -> str:
         ]
         return ", ".join(inner)
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _tell(result: dict[str, Any], as_json: bool, *lines: str) -> None:
-    """One JSON object on stdout, or lines for a person."""
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        for line in lines:
-            typer.echo(line)

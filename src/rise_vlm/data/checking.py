@@ -23,7 +23,11 @@ from rise_vlm.errors import DataError
 
 QUARANTINE = "quarantine.jsonl"
 
-DEEP = ("image", "id in two splits")
+ASIDE = "put aside"
+"""Kind of a sound row that the user had put aside by ``rise data check --aside``; it stays there until its line is
+deleted from ``quarantine.jsonl``."""
+
+DEEP = ("image", "id in two splits", ASIDE)
 """Kinds that only ``rise data check`` finds. Where it has put such a row aside, the row stays aside until it is checked
 again; all other kinds are found anew by every pass."""
 

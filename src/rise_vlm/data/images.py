@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from threading import Lock
 
 import numpy
 from PIL import Image, UnidentifiedImageError
@@ -32,6 +33,9 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> the transposition that makes the picture upright (1 is upright already)."""
+
+_filters = Lock()
+"""Warning filters belong to the whole process, so only one thread may change and restore them at a time."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def safe_join(root: Path | str, relative: str) -> Path:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image file, opened but not decoded; whatever goes wrong inside the block becomes a DataError."""
     try:
-        with warnings.catch_warnings():
+        with _filters, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(path, formats=FORMATS)
         with opened as image:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from rise_vlm.data.card import CARD, Card, explain
 from rise_vlm.data.checking import BadRow, Counts, Judge, Problem, check_annotation, write_quarantine
-from rise_vlm.data.images import read_image, to_rgb
+from rise_vlm.data.images import read_image, safe_join, to_rgb
 from rise_vlm.data.record import Record
 from rise_vlm.errors import DataError
 
@@ -139,15 +139,35 @@ class DatasetWriter:
                 self._copied[split, image] = relative, (width, height)
         for other, place in zip(more, further, strict=True):
             self._store(other, place)
-        self._ids.add(id)
-        row = record.model_dump(exclude_defaults=True)
-        self._files[split].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        self._row(split, record)
         counts.records += 1
         return record
+
+    def keep(self, split: str, record: Record, source: Path) -> None:
+        """Add a record of the dataset in ``source`` as it is; its images are copied to where they are there.
+
+        Raises DataError for a duplicate id and for an image that leads out of ``source``.
+        """
+        if record.id in self._ids:
+            raise BadRow("duplicate id", f"the id '{record.id}' was used before", record.id)
+        counts = self.split(split)
+        for image in record.images:
+            target = self._draft / image
+            if image.casefold() not in self._names:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(safe_join(source, image), target)
+                self._names.add(image.casefold())
+        self._row(split, record)
+        counts.records += 1
 
     def quarantine(self, problem: Problem) -> None:
         """Note a row of the source that cannot be used; it is written to ``quarantine.jsonl``."""
         self.problems.append(problem)
+
+    def _row(self, split: str, record: Record) -> None:
+        self._ids.add(record.id)
+        row = record.model_dump(exclude_defaults=True)
+        self._files[split].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
     def _place(self, split: str, image: Image.Image | Path, id: str) -> tuple[str, tuple[int, int]]:
         """Where in the dataset an image will go, and its upright size; reads a file whole to be sure that it can be."""

@@ -1,0 +1,83 @@
+"""Opening every image once, on all cores: whether it can be read whole, its size, its content, how it looks.
+
+Threads do: Pillow decodes and hashlib hashes without the interpreter's lock. Few images are in work at any time, and of
+very large ones a single one, so memory does not grow with the number of images. Left out: remembering results on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from rise_vlm.data.hashing import Look, look_of
+from rise_vlm.data.images import ImageSize, read_image, read_size
+from rise_vlm.errors import DataError
+
+LARGE = 16_000_000
+"""Pixels above which an image is decoded alone."""
+
+_one_large_image = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What opening one image showed. ``error`` says why it cannot be read; then the rest is None.
+
+    ``digest`` is of the file's bytes; ``look`` is None where the image was not decoded.
+    """
+
+    error: str | None = None
+    size: ImageSize | None = None
+    digest: bytes = b""
+    look: Look | None = None
+
+
+def scan(path: Path, *, decode: bool = True) -> Scan:
+    """Open one image; without ``decode`` only its bytes and its header are read, and there is no look."""
+    try:
+        size = read_size(path)
+        large = size.stored_width * size.stored_height > LARGE
+        with _one_large_image if large and decode else nullcontext():
+            look = look_of(read_image(path)) if decode else None
+        with path.open("rb") as file:
+            return Scan(None, size, hashlib.file_digest(file, "sha256").digest()[:16], look)
+    except DataError as error:
+        return Scan(str(error))
+    except OSError as error:
+        return Scan(f"{path}: the image cannot be read: {error.strerror}.")
+
+
+def scan_all(
+    paths: Iterable[Path], *, decode: bool = True, tick: Callable[[], None] = lambda: None, workers: int | None = None
+) -> Generator[Scan, None, None]:
+    """``scan`` of every path, in order. ``tick`` is called for each.
+
+    Leaving the loop early, be it by Ctrl-C, starts no further image.
+    """
+    workers = workers or min(64, _cores() + 2)  # two more, so that no core waits for a file
+    waiting: deque[Future[Scan]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="scan") as pool:
+        try:
+            for path in paths:
+                waiting.append(pool.submit(scan, path, decode=decode))
+                if len(waiting) >= 8 * workers:
+                    yield waiting.popleft().result()
+                    tick()
+            while waiting:
+                yield waiting.popleft().result()
+                tick()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

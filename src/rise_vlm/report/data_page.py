@@ -1,0 +1,108 @@
+"""A page about a dataset: a head, then sections of tiles, charts, bars, lists and pictures. Complete in itself.
+
+The look is that of a run's report. No script runs and nothing is loaded; all text is escaped. Left out: what the
+sections say, which is ``data_check.py`` and ``data_stats.py``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from rise_vlm.errors import UserError
+from rise_vlm.report.curves import Chart
+from rise_vlm.report.page import TEMPLATES
+
+SIDE = 320
+"""Longest side of a picture on the page, in pixels."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A labelled bar: its text at the right and its parts, each a share of the axis with a colour class."""
+
+    label: str
+    text: str
+    parts: Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A card: pictures (SVG), or why there are none; where it is, and what is to be said."""
+
+    where: str
+    detail: str
+    pictures: Sequence[Markup] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a page; what is empty is not shown. ``key`` is its anchor, ``short`` its name in the navigation."""
+
+    key: str
+    title: str
+    note: str = ""
+    short: str = ""
+    tone: str = ""
+    tiles: Sequence[tuple[str, str, str]] = ()
+    rows: Sequence[tuple[str, str, str, str, str]] = ()
+    bars: Sequence[Bar] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    charts: Sequence[Chart] = ()
+    lines: Sequence[str] = ()
+    examples: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page: what it is, its title, a sentence, facts (name, value) and sections."""
+
+    over: str
+    title: str
+    lead: str
+    facts: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+
+
+def write_page(page: Page, target: Path) -> None:
+    """Write the page, whole or not at all. Raises UserError where it cannot be written."""
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        draft.write_text(render(page), encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}.", exit_code=1) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "data.css"))
+    html = environment.get_template("data.html.j2").render(page=page, style=Markup(style))
+    return html.encode("utf-8", "backslashreplace").decode()
+
+
+def data_uri(image: Image.Image) -> str:
+    """A small JPEG of the image as a data URI."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
