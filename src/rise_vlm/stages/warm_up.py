@@ -1,8 +1,8 @@
 """Warm-up: the base model learns the reason and reconstruct roles from its own descriptions.
 
 The base describes the training pictures; descriptions that give the annotation away are dropped. Then an SFT teaches
-two roles at once (``roles``: or one): picture and annotation -> description, and description -> annotation. Without it a base that cannot
-reconstruct at all would give the closed loop no signal.
+two roles at once (``roles``: or one): picture and annotation -> description, and description -> annotation. Without it
+a base that cannot reconstruct at all would give the closed loop no signal.
 Left out: choosing among the descriptions; that is what the loop is for.
 """
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.build import MERGE, PATCH, TURN_END
+from rise_vlm.policy.tiny.row_makers import SIDE, Row
 
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""
@@ -51,10 +52,10 @@ class Batches:
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(GRIDS)
         stream = corpus.scenes(self.seed, start=step * self.phase.scenes)
         images: list[np.ndarray] = []
-        rows: list[tuple[int, corpus.Row]] = []
+        rows: list[tuple[int, Row]] = []
         for index in range(self.phase.scenes):
             world, scene, rng = next(stream)
-            picture = corpus.WORLDS[world].draw(scene, size=corpus.SIDE, supersample=1)
+            picture = corpus.WORLDS[world].draw(scene, size=SIDE, supersample=1)
             images.append(np.asarray(picture.resize((wide * PATCH, high * PATCH), resample=3)))
             drawn = corpus.rows(world, scene, self.phase.rows, rng, self.phase.mixture)
             rows += [(index, row) for row in drawn]
@@ -82,9 +83,7 @@ def _collate(tokenizer: PreTrainedTokenizerFast, rows: list[tuple[int, list[int]
     return Chunk(ids, weights, positions, torch.tensor([scene for scene, _, _, _ in rows]))
 
 
-def encode_row(
-    tokenizer: PreTrainedTokenizerFast, row: corpus.Row, grid: tuple[int, int]
-) -> tuple[list[int], int, Tensor]:
+def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row, grid: tuple[int, int]) -> tuple[list[int], int, Tensor]:
     """Token ids, the index of the first completion token, and M-RoPE positions (3, L) of one row.
 
     ``grid`` counts image tokens down and across. Equal to the chat template with the processor's expansion (tested).

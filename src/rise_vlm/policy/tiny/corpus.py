@@ -1,347 +1,35 @@
 """What the built-in model is pre-trained on: perception of the worlds, and the prompt forms on other label families.
 
-A scene of a world yields a few rows. They teach describing, naming, locating, and the four roles of every task, but
-on made-up label families: the value of one visible fact ("What is the weather?"), the taste of an invented person
-("Which box does Ada put this picture in?", a fixed random rule over one or two facts), or words drawn by lot, so that
-any class list can be copied. Never shown: the downstream annotations, their hidden rules, their queries.
+An endless stream of scenes, a few rows of each, in mixtures that change from phase to phase. Never shown: the
+downstream annotations, their hidden rules, their queries. Left out: how a row is made (``row_makers``).
 """
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from types import ModuleType
 
-from rise_vlm.data.record import Record
-from rise_vlm.policy.frames import Thousand
-from rise_vlm.tasks.base import DESCRIBE, Role, Task, bare_answer, think_answer
-from rise_vlm.tasks.classification import Classification
-from rise_vlm.tasks.distribution import Distribution
-from rise_vlm.tasks.grounding import Grounding
-from rise_vlm.worlds import affect, affect_words, errand
-
-FRAME = Thousand()
-SIDE = 336
-RATERS = 15
-
-SYLLABLES = tuple(first + last for first in "bdfgklmnprstvz" for last in "aeiou")
-PEOPLE = (
-    "Ada Ben Cleo Dan Eva Finn Gus Hana Ivan June Kai Lena Max Nora Olaf Pia Quinn Rosa Sam Tess Uma Vera Will Xena"
-).split()
-LABELS = (
-    "amber birch cobalt delta ember fern granite hazel indigo jade kiwi lotus maple nickel olive pearl quartz river "
-    "silver topaz umber violet willow zinc anchor bridge castle desert engine forest"
-).split()
-LOT_WORDS = [*LABELS, *affect.CLASSES, *PEOPLE, *"dress hat pants shirt shoes skirt ace king ten".split()]
-"""Words drawn by lot, the emotions among them: they teach copying from a class list, never what a picture evokes."""
-
-
-WORDS = sorted(
-    {
-        word.strip("?.,!").lower()
-        for query in errand.QUERIES.values()
-        for text in (*query.phrasings, *query.held_out)
-        for word in text.split()
-    }
+from rise_vlm.policy.tiny.row_makers import (
+    QUESTIONS,
+    Row,
+    affect_about_row,
+    affect_box_row,
+    affect_list_row,
+    copy_row,
+    describe_row,
+    errand_about_row,
+    errand_box_row,
+    errand_list_row,
+    errand_lot_row,
+    errand_place_row,
+    fact_row,
+    lot_row,
+    rest_row,
+    taste_row,
 )
-"""The words of the downstream questions, each by itself. A token that is never shown keeps an embedding that is like
-that of all other such tokens, so that no question made of them could be told from another.
-"""
-
-
-def made_up(rng: random.Random) -> str:
-    """A word of two or three syllables that means nothing."""
-    return "".join(rng.choices(SYLLABLES, k=rng.choice((2, 2, 3))))
-
-
-NUMBERS = ("one", "two", "three", "four", "five")
-
-QUESTIONS: dict[str, tuple[str, ...]] = {
-    "face": ("What is the face like?",),
-    "posture": ("How does the person hold the body?",),
-    "weather": ("What is the weather?",),
-    "light": ("What time is it?",),
-    "setting": ("Where is this?", "Which place is this?"),
-    "room": ("Where is this?", "Which place is this?"),
-    "thing": ("Which thing is there?", "What can be seen?"),
-    "shirt": ("What colour is the shirt?",),
-    "hat": ("Is there a hat?",),
-    "tree": ("Is there a tree?",),
-    "side": ("On which side is the person?",),
-    "count": ("How many things are there?",),
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One conversation turn: the user's text, whether the picture is shown, and the completion."""
-
-    prompt: str
-    sees_image: bool
-    completion: str
-
-
-@dataclass(frozen=True)
-class Taste:
-    """An invented person's rule: weights of the labels for each value of one to three fact families, to be summed."""
-
-    person: str
-    labels: tuple[str, ...]
-    weights: dict[str, dict[str, tuple[float, ...]]]
-
-    def chances(self, facts: dict[str, str | tuple[str, ...]]) -> tuple[float, ...]:
-        """The probability of each label, the softmax of the sums; several values of one family share their weights."""
-        sums = [0.0] * len(self.labels)
-        for family, table in self.weights.items():
-            values = facts[family] if isinstance(facts[family], tuple) else (facts[family],)
-            for value in values:
-                sums = [s + w / len(values) for s, w in zip(sums, table[str(value)], strict=True)]
-        total = sum(math.exp(s) for s in sums)
-        return tuple(math.exp(s) / total for s in sums)
-
-
-def _tastes(people: list[str], spread: float) -> list[Taste]:
-    """One fixed rule per person, from a generator seeded by the person's name."""
-    tastes = []
-    for person in people:
-        rng = random.Random(f"taste of {person}")
-        labels = tuple(rng.sample(LABELS, rng.randint(3, 7)))
-        families = rng.sample(TASTE_FAMILIES, rng.choice((1, 2, 2, 3)))
-        weights = {
-            family: {value: tuple(rng.gauss(0, spread) for _ in labels) for value in affect.FACTS[family]}
-            for family in families
-        }
-        tastes.append(Taste(person, labels, weights))
-    return tastes
-
-
-TASTE_FAMILIES = ("face", "posture", "weather", "light", "setting", "shirt", "thing", "hat")
-_CROWD = [made_up(random.Random(f"person {i}")).capitalize() for i in range(48)]
-SORTERS = _tastes([*PEOPLE[:12], *_CROWD[:24]], 3.0)
-VOTERS = _tastes([*PEOPLE[12:], *_CROWD[24:]], 1.4)
-
-
-def rows(world: str, scene: object, count: int, rng: random.Random, mixture: Mixture | None = None) -> list[Row]:
-    """``count`` rows about one scene of a world ("affect" or "errand"), by default from the last mixture."""
-    makers = (mixture or CURRICULUM[-1].mixture)[world]
-    chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
-    return [maker(scene, rng) for maker in chosen]
-
-
-def affect_list_row(scene: object, rng: random.Random) -> Row:
-    """All facts in a fixed order: what to say is settled, so every word teaches perception."""
-    facts = affect.scene_facts(scene)
-    pairs = [(family, facts[family]) for family in QUESTIONS if family in facts]
-    told = [f"{family} {' and '.join(value) if isinstance(value, tuple) else value}" for family, value in pairs]
-    return Row("List the facts of this picture.", True, ", ".join(told) + ".")
-
-
-def affect_about_row(scene: object, rng: random.Random) -> Row:
-    """One fact, asked for, in the words of captions; or all of them in a fixed order."""
-    person = rng.choice(affect_words.PEOPLE)
-    facts = sorted(affect.true_facts(scene), key=lambda fact: (ORDER.index(fact.split("=")[0]), fact))
-    told = [rng.choice(affect_words.CLAUSES[fact]).replace("{p}", person) for fact in facts]
-    if rng.random() < 0.5:
-        return Row("Tell all there is in order.", True, ". ".join(told) + ".")
-    chosen = rng.randrange(len(facts))
-    family = facts[chosen].split("=")[0]
-    same = [clause for clause, fact in zip(told, facts, strict=True) if fact.split("=")[0] == family]
-    return Row(f"Say something about the {family}.", True, " and ".join(same) + ".")
-
-
-def errand_about_row(scene: object, rng: random.Random) -> Row:
-    """One thing, asked for by name, in the words of captions."""
-    kind = rng.choice(sorted(boxes(errand, scene)))
-    return Row(f"Say something about the {kind}.", True, errand.describe_thing(scene, kind, rng))
-
-
-def errand_list_row(scene: object, rng: random.Random) -> Row:
-    """Every thing: by name in alphabetical order, or box by box from left to right with its colour and name."""
-    found = boxes(errand, scene)
-    if rng.random() < 0.4:
-        return Row("List the facts of this picture.", True, f"room {scene.room}, {', '.join(sorted(found))}.")  # type: ignore[attr-defined]
-    colours = {thing.kind: thing.colour for thing in scene.things}  # type: ignore[attr-defined]
-    told = []
-    for kind in sorted(found, key=lambda kind: found[kind]):
-        # The box comes first: to find a spot and then to name what is there is learned far sooner than the reverse.
-        box = FRAME.encode([part * SIDE for part in found[kind]], SIDE, SIDE)
-        told.append(f"[{', '.join(map(str, box))}] {colours[kind]} {kind}")
-    return Row(f"List every thing with its box. {FRAME.hint}", True, ", ".join(told) + ".")
-
-
-def describe_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
-    """The label-free description."""
-    return lambda scene, rng: Row(DESCRIBE, True, world.describe(scene, rng))
-
-
-def _in_role(task: Task, record: Record, role: Role, rationale: str) -> Row:
-    """One of the four roles, with a true description as the rationale."""
-    answer = task.render(record.annotation, record, FRAME)
-    prompt = task.prompt(role, record, FRAME, rationale if role == "reconstruct" else None)
-    if role == "reason":
-        return Row(prompt, True, rationale)
-    completion = think_answer(rationale, answer) if role == "think" else bare_answer(answer)
-    return Row(prompt, role != "reconstruct" or task.sees_image, completion)
-
-
-def _role(rng: random.Random) -> Role:
-    return rng.choices(("answer", "think", "reason", "reconstruct"), (30, 25, 20, 25))[0]
-
-
-def _record(question: str, annotation: object) -> Record:
-    return Record(id="x", images=("x.png",), annotation=annotation, question=question, width=SIDE, height=SIDE)
-
-
-def _choice_row(
-    world: ModuleType, scene: object, rng: random.Random, classes: list[str], question: str, label: str, role: Role
-) -> Row:
-    """A classification row; a rationale that names its class is drawn again, and given up for the answer role."""
-    task, record = Classification(classes), _record(question, label)
-    for _ in range(4):
-        rationale = world.describe(scene, rng)
-        if role == "answer" or not any(name in rationale for name in classes):
-            return _in_role(task, record, role, rationale)
-    return _in_role(task, record, "answer", "")
-
-
-@lru_cache(maxsize=4)
-def boxes(world: ModuleType, scene: object) -> dict[str, tuple[float, float, float, float]]:
-    """The world's boxes of a scene, computed once for all its rows."""
-    return world.boxes(scene)
-
-
-def visible(world: ModuleType, scene: object) -> dict[str, str | tuple[str, ...]]:
-    """The value of each fact family that a question may ask for; a tuple where several hold."""
-    if world is affect:
-        return affect.scene_facts(scene)
-    kinds = tuple(boxes(errand, scene))
-    return {"thing": kinds, "room": scene.room, "count": NUMBERS[len(kinds) - 1]}
-
-
-def fact_row(world: ModuleType, families: tuple[str, ...]) -> Callable[[object, random.Random], Row]:
-    """Which value does one visible fact have? Among a random few of its values, in random order."""
-
-    def make(scene: object, rng: random.Random) -> Row:
-        family = rng.choice(families)
-        facts = visible(world, scene)
-        values = facts[family] if isinstance(facts[family], tuple) else (facts[family],)
-        options = [v for v in world.FACTS.get(family, NUMBERS) if v not in values]
-        label = rng.choice(values)
-        classes = [*rng.sample(options, rng.randint(1, min(len(options), 6))), label]
-        rng.shuffle(classes)
-        role = "answer" if rng.random() < 0.6 else _role(rng)
-        return _choice_row(world, scene, rng, classes, rng.choice(QUESTIONS[family]), label, role)
-
-    return make
-
-
-def _votes(chances: Sequence[float], labels: Sequence[str], raters: int, rng: random.Random) -> dict[str, float]:
-    drawn = rng.choices(labels, chances, k=raters)
-    return {label: drawn.count(label) / raters for label in labels}
-
-
-def taste_row(scene: object, rng: random.Random) -> Row:
-    """An invented person's rule over the facts, as one class or as a distribution of votes.
-
-    The labels come in any order and among others that nobody chooses, so they must be read from the prompt.
-    """
-    facts = affect.scene_facts(scene)
-    single = rng.random() < 0.4
-    taste = rng.choice(SORTERS if single else VOTERS)
-    chances = dict(zip(taste.labels, taste.chances(facts), strict=True))
-    others = [label for label in LABELS if label not in taste.labels]
-    labels = [*taste.labels, *rng.sample(others, rng.choice((0, 0, 1, 2, 3)))]
-    rng.shuffle(labels)
-    if single:
-        question = f"Which box does {taste.person} put this picture in?"
-        return _choice_row(affect, scene, rng, labels, question, max(chances, key=chances.__getitem__), _role(rng))
-    votes = _votes([chances.get(label, 0.0) for label in labels], labels, RATERS, rng)
-    record = _record(f"Which boxes do friends of {taste.person} choose?", votes)
-    return _in_role(Distribution(labels), record, _role(rng), affect.describe(scene, rng))
-
-
-def word_list(rng: random.Random, most: int = 10) -> list[str]:
-    """Three to ``most`` different words: labels and names, or those of questions, or made up."""
-    count = rng.randint(3, most)
-    if rng.random() < 0.3:
-        return list({made_up(rng): 0 for _ in range(count)})
-    return rng.sample(rng.choice((LOT_WORDS, WORDS)), count)
-
-
-def copy_row(scene: object, rng: random.Random) -> Row:
-    """A list of words to be repeated, from the first or another one on: no choice but to read the prompt. No picture.
-
-    Twice, so that the second time needs no understanding of the request.
-    """
-    words = word_list(rng, 16)
-    start = rng.choice((0, rng.randrange(len(words))))
-    asked = "Repeat the classes." if start == 0 else f"Repeat the classes from {words[start]} on."
-    told = ", ".join(words[start:])
-    return Row(f"Classes: {', '.join(words)}.\n{asked}", False, f"{told}. {told}.")
-
-
-def rest_row(scene: object, rng: random.Random) -> Row:
-    """Which words of a list are not among those given? No choice, and just what a list without repeats needs."""
-    words = word_list(rng, 10)
-    given = rng.sample(words, rng.randint(1, len(words) - 1))
-    rest = [word for word in words if word not in given]
-    return Row(f"Classes: {', '.join(words)}.\nGiven: {', '.join(given)}.\nRepeat the others.", False, f"{', '.join(rest)}.")
-
-
-def lot_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
-    """Labels by lot: nothing to learn but to answer in form, from the class list of the prompt."""
-
-    def make(scene: object, rng: random.Random) -> Row:
-        labels = word_list(rng)
-        role: Role = rng.choices(("answer", "think", "reason", "reconstruct"), (40, 20, 10, 30))[0]
-        rationale = world.describe(scene, rng)
-        if rng.random() < 0.3:
-            record = _record("Which word comes by lot?", rng.choice(labels))
-            return _in_role(Classification(labels), record, role, rationale)
-        # Flat votes leave no label out: what comes next is then settled, and the list is soon read.
-        evenness = rng.choice((0.5, 8))
-        chances = [rng.gammavariate(evenness, 1) + 1e-3 for _ in labels]
-        raters = RATERS if rng.random() < 0.8 else rng.randint(3, 20)
-        record = _record("Which words come by lot?", _votes(chances, labels, raters, rng))
-        return _in_role(Distribution(labels), record, role, rationale)
-
-    return make
-
-
-def _box_row(world: ModuleType, scene: object, rng: random.Random, name: str, question: str, words: str) -> Row:
-    box = [part * SIDE for part in boxes(world, scene)[name]]
-    return _in_role(Grounding(), _record(question, box), _role(rng), words)
-
-
-def affect_box_row(scene: object, rng: random.Random) -> Row:
-    """Where is the person, the head or a thing?"""
-    name = rng.choice(sorted(boxes(affect, scene)))
-    words = rng.choice((f"It is the {name}.", f"The {name} of the picture.", f"There is one {name}."))
-    return _box_row(affect, scene, rng, name, f"Where is the {name}?", words)
-
-
-def errand_box_row(scene: object, rng: random.Random) -> Row:
-    """Where is a thing, asked by name, by colour, by place or by what an invented person is looking for."""
-    name = rng.choice(sorted(boxes(errand, scene)))
-    words = errand.describe_thing(scene, name, rng)
-    asked = [f"Where is the {name}?", f"Where is the {name}?", f"Find the {name}."]
-    seekers = [p for p in PEOPLE if WANTS[p] & set(boxes(errand, scene)) == {name}]
-    if seekers:
-        asked += [f"What is {rng.choice(seekers)} looking for?"] * 3
-    return _box_row(errand, scene, rng, name, rng.choice(asked), words)
-
-
-def _wants() -> dict[str, set[str]]:
-    """The kinds of thing each invented person is looking for: two at random."""
-    return {person: set(random.Random(f"wants {person}").sample(errand.FACTS["thing"], 2)) for person in PEOPLE}
-
-
-WANTS = _wants()
-
-ORDER = tuple(QUESTIONS)
+from rise_vlm.worlds import affect, errand
 
 Mixture = dict[str, list[tuple[Callable[[object, random.Random], Row], float]]]
 """By world: what makes its rows, with weights."""
@@ -357,9 +45,10 @@ class Phase:
     mixture: Mixture
 
 
-def _mixture(copying: float, rest: float, lots: float) -> Mixture:
-    """The rows of both worlds; for every unit of them, ``copying`` of lists to repeat, ``rest`` of lists to complete and
-    ``lots`` of words by lot. Half as many of the first and the last in `errand`, which has more to perceive."""
+def _mixture(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: float = 0.0) -> Mixture:
+    """The rows of both worlds; for every unit of them, ``copying`` of lists to repeat, ``rest`` of lists to complete
+    and ``lots`` of words by lot (half as many of the first and the last in `errand`, which has more to perceive); in
+    `errand` ``link`` of boxes that follow from the rationale alone."""
     asked = fact_row(affect, tuple(family for family in QUESTIONS if family in (*affect.FACTS, "count")))
     return {
         "affect": [
@@ -374,11 +63,13 @@ def _mixture(copying: float, rest: float, lots: float) -> Mixture:
             (rest_row, rest),
         ],
         "errand": [
-            (describe_row(errand), 0.17),
+            (describe_row(errand), 0.27),
             (errand_about_row, 0.10),
-            (errand_list_row, 0.29),
+            (errand_list_row, 0.24),
+            (errand_place_row, 0.20),
             (fact_row(errand, ("thing", "room", "count")), 0.02),
             (errand_box_row, 0.34),
+            (errand_lot_row, link),
             (lot_row(errand), lots / 2),
             (copy_row, copying / 2),
             (rest_row, rest),
@@ -387,12 +78,12 @@ def _mixture(copying: float, rest: float, lots: float) -> Mixture:
 
 
 CURRICULUM = (
-    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.0, rest=0.0, lots=0.15)),
-    # To copy from a list is learned all at once or not at all, and only where much of a step asks for it; so is which
-    # of its words are still to come.
-    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, rest=0.0, lots=1.5)),
+    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture()),
+    # Some skills are learned all at once or not at all, and only where much of a step asks for them: to copy from a
+    # list, and to know what of it is still to come.
+    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, lots=1.5)),
     Phase(steps=350, scenes=8, rows=8, mixture=_mixture(copying=0.4, rest=1.6, lots=1.0)),
-    Phase(steps=1500, scenes=20, rows=2, mixture=_mixture(copying=0.1, rest=0.3, lots=0.4)),
+    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.1, rest=0.4, lots=1.0, link=0.25)),
 )
 WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
 SHARES = {"affect": 0.45, "errand": 0.55}
@@ -406,3 +97,10 @@ def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Rand
         world = rng.choices(list(SHARES), list(SHARES.values()))[0]
         yield world, WORLDS[world].sample_scene(rng, "any"), rng
         index += 1
+
+
+def rows(world: str, scene: object, count: int, rng: random.Random, mixture: Mixture | None = None) -> list[Row]:
+    """``count`` rows about one scene of a world ("affect" or "errand"), by default from the last mixture."""
+    makers = (mixture or CURRICULUM[-1].mixture)[world]
+    chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
+    return [maker(scene, rng) for maker in chosen]

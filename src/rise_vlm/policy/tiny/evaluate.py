@@ -22,6 +22,7 @@ from rise_vlm.data.record import Record
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.policy.tiny import corpus
+from rise_vlm.policy.tiny.row_makers import FRAME, SIDE, Row
 from rise_vlm.rewards.boxes import iou
 from rise_vlm.tasks.base import DESCRIBE, Task
 from rise_vlm.tasks.classification import Classification
@@ -63,7 +64,7 @@ def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) 
 def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
     """Per maker of rows and kind of answer: share of exact answers, mean box IoU, share that can be read, greedy."""
     prompts: list[Prompt] = []
-    wanted: list[tuple[str, corpus.Row, str]] = []
+    wanted: list[tuple[str, Row, str]] = []
     for name, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=50_000), scenes):
         for row in corpus.rows(name, scene, 4, rng):
             if found := ANSWER.search(row.completion):
@@ -91,15 +92,15 @@ def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
     }
 
 
-def readable(row: corpus.Row, answer: str) -> bool:
+def readable(row: Row, answer: str) -> bool:
     """Whether the parser of the row's task takes ``answer``."""
     listed = re.search(r"Classes: (.*)\.\n", row.prompt)
     task: Task = Grounding()
     if listed:
         kind = Distribution if "probability" in row.prompt else Classification
         task = kind(listed[1].split(", "))
-    record = Record(id="x", images=("x.png",), annotation=None, width=corpus.SIDE, height=corpus.SIDE)
-    return task.parse(answer, record, corpus.FRAME).value is not None
+    record = Record(id="x", images=("x.png",), annotation=None, width=SIDE, height=SIDE)
+    return task.parse(answer, record, FRAME).value is not None
 
 
 def _overlap(answer: str, truth: str) -> float:
