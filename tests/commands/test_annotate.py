@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_models import picture
 
 from rise_vlm.cli import run
+from rise_vlm.engine.sample import Rollout
 from rise_vlm.stages.files import read_rows
 
 TASK = "task: classification\nclasses: [red, blue]\n"
@@ -199,3 +201,152 @@ def test_a_mistake_is_one_line_with_exit_code_2(model: Path, folder: Path, capsy
     assert annotate(model, *(argument.format(folder=folder) for argument in arguments)) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and says in captured.err and "Traceback" not in captured.err
+
+
+def test_a_greedy_answer_has_no_confidence(model: Path, folder: Path) -> None:
+    assert annotate(model, str(folder / "p 0.png"), "--task", "task.yaml", "--out", "a.jsonl") == 0
+    (row,) = read_rows(Path("a.jsonl"))
+    assert list(row)[:1] == ["id"] and list(row)[-1] == "source"
+    assert all(row[key] is None for key in ("samples", "confidence", "scores", "reconstruction", "leaks"))
+    assert row["review"] is (row["annotation"] is None)
+
+
+def test_samples_check_files_and_page_are_made_and_made_again(model: Path, folder: Path, capsys) -> None:
+    arguments = [str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--samples", "3", "--check", "--json"]
+    files = ["--to", "labelstudio:tasks.json", "--to", "folders:sorted", "--report", "page.html"]
+    assert annotate(model, *arguments, *files) == 0
+    told = json.loads(capsys.readouterr().out)
+    rows = list(read_rows(Path("a.jsonl")))
+    assert told["annotated"] == len(rows) == 4
+    for row in rows:
+        assert row["samples"] == 3 and 0 <= row["confidence"] <= 1
+        if row["annotation"] is not None:
+            assert row["annotation"] in row["completion"]
+            assert row["confidence"] in (pytest.approx(1 / 3, abs=1e-6), pytest.approx(2 / 3, abs=1e-6), 1)
+            assert (row["reconstruction"] in (0, 1)) == (row["leaks"] is not None) == bool(row["rationale"])
+    read = sum(row["annotation"] is not None for row in rows)
+    assert told["review"] == sum(row["review"] for row in rows)
+    assert [one["answers"] for one in told["wrote"]] == [read, read, 4]
+    assert len(json.loads(Path("tasks.json").read_text(encoding="utf-8"))) == read
+    assert len(list(Path("sorted").rglob("*.*"))) == read and Path("page.html").stat().st_size > 10_000
+    picture(5).save(folder / "new.png")
+    assert annotate(model, *arguments, *files) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["annotated"], told["skipped"], told["wrote"][2]["answers"]) == (1, 4, 5)
+
+
+def test_the_same_seed_gives_the_same_samples_and_another_gives_others(model: Path, folder: Path) -> None:
+    arguments = (str(folder), "--task", "task.yaml", "--samples", "4", "--temperature", "2")
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert annotate(model, *arguments, "--seed", seed, "--out", f"{name}.jsonl") == 0
+    kept = {name: [row["completion"] for row in read_rows(Path(f"{name}.jsonl"))] for name in "abc"}
+    assert kept["a"] == kept["b"] != kept["c"]
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> None:
+    """Let the model say ``texts`` in turn."""
+    from rise_vlm.stages import annotate as stage
+
+    def say(policy, prompts, n, **how):
+        empty = torch.zeros(0)
+        return [[Rollout(empty, empty, texts.pop(0), True) for _ in range(n)] for _ in prompts]
+
+    monkeypatch.setattr(stage, "sample", say)
+
+
+def test_boxes_of_several_samples_become_coco_with_scores(model: Path, folder: Path, monkeypatch) -> None:
+    Path("find.yaml").write_text("task: detection\nclasses: [cup, jar]\n", encoding="utf-8")
+    cup, jar = "cup: [100, 100, 500, 500]", "jar: [600, 600, 900, 900]"
+    said = [f"<think>A rim.</think><answer>{answer}</answer>" for answer in (cup, f"{cup}; {jar}", cup, "a cup")]
+    said.append(f"<answer>{cup}</answer>")
+    scripted(monkeypatch, said)
+    arguments = (str(folder / "inner"), "--task", "find.yaml", "--samples", "4", "--check", "--out", "b.jsonl")
+    assert annotate(model, *arguments, "--to", "coco:c.json") == 0
+    (row,) = read_rows(Path("b.jsonl"))
+    assert row["annotation"] == [{"label": "cup", "box": [64, 48, 320, 240]}]
+    assert row["confidence"] == pytest.approx((1 + 0.5 + 1 + 0) / 4) and row["scores"] == [0.75]
+    assert (row["reconstruction"], row["review"], row["rationale"]) == (1, False, "A rim.")
+    (found,) = json.loads(Path("c.json").read_text(encoding="utf-8"))["annotations"]
+    assert (found["score"], found["bbox"]) == (0.75, [64, 48, 256, 192])
+
+
+def test_a_rationale_that_leads_elsewhere_is_for_review(model: Path, folder: Path, monkeypatch, capsys) -> None:
+    scripted(monkeypatch, ["<think>Like blood.</think><answer>red</answer>", "<answer>blue</answer>"])
+    arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--check", "--out", "a.jsonl", "--json")
+    assert annotate(model, *arguments) == 0
+    (row,) = read_rows(Path("a.jsonl"))
+    assert (row["annotation"], row["confidence"], row["reconstruction"], row["review"]) == ("red", None, 0, True)
+    assert row["leaks"] == [] and json.loads(capsys.readouterr().out)["review"] == 1
+
+
+def test_files_follow_an_interruption_by_the_same_command(model: Path, folder: Path, monkeypatch, capsys) -> None:
+    from rise_vlm.stages import annotate as stage
+
+    arguments = (str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--to", "csv:a.csv")
+    real, calls = stage.append_rows, 0
+
+    def once(path: Path, rows: list[dict[str, object]]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+        real(path, rows)
+
+    monkeypatch.setattr("rise_vlm.stages.pictures.BATCH", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "append_rows", once)
+        assert annotate(model, *arguments) == 130
+    assert "same command continues" in capsys.readouterr().err and not Path("a.csv").exists()
+    before = Path("a.jsonl").read_text(encoding="utf-8")
+    assert before.count("\n") == 2
+    assert annotate(model, *arguments) == 0
+    rows = list(read_rows(Path("a.jsonl")))
+    assert Path("a.jsonl").read_text(encoding="utf-8").startswith(before) and len(rows) == 4
+    read = sum(row["annotation"] is not None for row in rows)
+    assert Path("a.csv").read_text(encoding="utf-8").count("\n") == 1 + read
+
+
+def test_a_prompt_without_room_for_its_answer_is_skipped_and_not_the_end(model: Path, folder: Path, capsys) -> None:
+    arguments = [str(folder / "p 0.png"), "--task", "task.yaml", "--out", "a.jsonl", "--to", "csv:a.csv"]
+    assert run(["annotate", str(model), *arguments, "--max-new-tokens", "1500"]) == 1
+    told = capsys.readouterr().err
+    assert "p 0.png: its prompt has" in told and "Lower --max-pixels or --max-new-tokens" in told
+    assert not Path("a.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--samples", "1"], "--samples 1 has nothing to agree with"),
+        (["--samples", "4", "--temperature", "0"], "--temperature is above 0"),
+        (["--samples", "4", "--temperature", "nan"], "--temperature is above 0"),
+        (["--samples", "65"], "64"),
+        (["--review-below", "2"], "review-below"),
+        (["--to", "coco:a.json"], "'coco' cannot hold classification"),
+        (["--to", "csvv:a.csv"], "Did you mean 'csv'"),
+        (["--to", "csv:task.yaml"], "task.yaml exists and was not made from these answers"),
+        (["--report", "task.yaml"], "task.yaml exists and was not made from these answers"),
+        (["--report", "no/such/page.html"], "there is no folder no/such"),
+        (["--report", "p.html", "--to", "csv:p.html"], "p.html is written to already"),
+        (["--report", "answers.jsonl"], "--report"),
+    ],
+)
+def test_a_wrong_option_is_told_before_the_model_is_loaded(folder: Path, capsys, options: list[str], says: str) -> None:
+    assert run(["annotate", "no/such/model", str(folder), "--task", "task.yaml", *options]) == 2
+    captured = capsys.readouterr()
+    told = " ".join(captured.err.replace("│", " ").split())
+    assert captured.out == "" and says in told and "Traceback" not in told
+
+
+def test_answers_of_other_samples_or_without_check_are_refused(model: Path, folder: Path, capsys) -> None:
+    arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--out", "a.jsonl")
+    assert annotate(model, *arguments) == 0
+    old = [{key: row[key] for key in ("id", "image", "source")} for row in read_rows(Path("a.jsonl"))]
+    for key in ("samples", "temperature", "check"):
+        del old[0]["source"][key]  # as rows were before there were such settings
+    Path("a.jsonl").write_text(json.dumps(old[0]) + "\n", encoding="utf-8")
+    capsys.readouterr()
+    assert annotate(model, *arguments, "--samples", "2", "--check") == 2
+    told = capsys.readouterr().err
+    assert "another number of samples and another temperature and another setting of --check" in told
+    assert annotate(model, *arguments) == 0

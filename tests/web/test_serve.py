@@ -413,3 +413,36 @@ def test_the_token_is_needed_for_everything(serve: Serve) -> None:
     for path in ("/", "/health", "/openapi.json", "/annotate"):
         assert served.ask(path)[0] == 401
     assert served.ask("/annotate", png(), "image/png", authorization="Bearer a-long-enough-token")[0] == 200
+
+
+# Whatever the page of its interface allows
+
+
+def test_nothing_that_the_interface_allows_breaks_it(serve: Serve) -> None:
+    """schemathesis: cases made from the OpenAPI page; no 5xx, and every answer of a documented status, type and form.
+
+    That valid ones succeed is not asked here: no text that it makes up is a picture.
+    """
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed (extra dev)")
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis import checks
+
+    served = serve()
+    schema = schemathesis.openapi.from_url(f"{served.address}/openapi.json")
+    seen: set[str] = set()
+    asked = [checks.not_a_server_error, checks.status_code_conformance, checks.content_type_conformance]
+    asked += [checks.response_schema_conformance, checks.response_headers_conformance]
+
+    def check(operation: Any) -> None:
+        @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def every_case(case: Any) -> None:
+            case.call_and_validate(base_url=served.address, timeout=60, checks=asked)
+
+        every_case()
+
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        seen.add(operation.path)
+        check(operation)
+    assert seen == {"/health", "/setup", "/predict", "/webhook", "/annotate"}
