@@ -14,7 +14,13 @@ from rise_vlm.report.charts import ticks
 from rise_vlm.report.read import ArmResult, Cost, Results
 from rise_vlm.tasks import higher_is_better
 
-ARM_NAMES = {"zero_shot": "Zero-shot", "zero_shot_answer": "No reasons", "ans_sft": "ANS-SFT", "cot_sft": "CoT-SFT", "visual_rft": "Visual-RFT"}
+ARM_NAMES = {
+    "zero_shot": "Zero-shot",
+    "zero_shot_answer": "No reasons",  # the same model, asked for the answer alone
+    "ans_sft": "ANS-SFT",
+    "cot_sft": "CoT-SFT",
+    "visual_rft": "Visual-RFT",
+}
 SPLIT_NAMES = {"test": "In domain", "ood": "Out of domain"}
 MAIN = "score"
 CEILING = "ceiling"
