@@ -158,6 +158,31 @@ def test_what_was_made_is_made_again_until_somebody_changes_it(tmp_path: Path, m
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".") and "made" not in one.name]
 
 
+def test_a_correction_inside_a_folder_is_never_replaced(tmp_path: Path) -> None:
+    out, place = answers(tmp_path, "detection"), f"yolo:{tmp_path / 'laid'}"
+    path, _ = written(out, "detection", place)
+    (label, *_) = sorted(path.rglob("labels/**/*.txt"))
+    label.write_text("0 0.5 0.5 0.1 0.1\n", encoding="utf-8")  # in place: no folder's own time changes
+    with pytest.raises(UserError, match="was changed since"):
+        written(out, "detection", place)
+    assert label.read_text(encoding="utf-8") == "0 0.5 0.5 0.1 0.1\n"
+
+
+@pytest.mark.parametrize("place", ["coco:c.json", "yolo:laid"])
+def test_a_correction_made_while_the_answers_come_is_not_replaced(tmp_path: Path, monkeypatch, place: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, task = answers(tmp_path, "detection"), task_called("detection")
+    written(out, "detection", place)
+    made = Made(out)
+    (output,) = outputs_of([place], task, [out], made)
+    mine = next(output.path.rglob("*.txt")) if output.folder else output.path
+    mine.write_text("by hand", encoding="utf-8")
+    with pytest.raises(UserError, match="was changed since"):
+        write_output(output, out, task, QUESTION, made)
+    assert mine.read_text(encoding="utf-8") == "by hand"
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".") and "made" not in one.name]
+
+
 def test_a_picture_that_is_gone_leaves_nothing_half_made(tmp_path: Path) -> None:
     out = answers(tmp_path, "detection")
     (tmp_path / "photos" / "z.png").unlink()

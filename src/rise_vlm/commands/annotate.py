@@ -144,7 +144,9 @@ def _export(output: Output, out: Path, task: Task, question: str, made: Made) ->
 def _page(out: Path, report: Path, task: Task, below: float, items: int, made: Made) -> dict[str, Any]:
     """Make the page; its row of the summary."""
     from rise_vlm.report.answers import write_page
+    from rise_vlm.stages.outputs import check_free
 
+    check_free("--report", report, made)  # hours may have gone by
     shown = write_page(out, report, task, below, items)
     made.add(report)
     say(f"{report}: a page of {shown} answers, the least certain first.")

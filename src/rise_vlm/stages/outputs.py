@@ -7,9 +7,11 @@ answers remembers. Left out: answers that could not be read, which no format can
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -67,10 +69,17 @@ class Made:
         write_json(self.path, self.known)
 
 
-def _state(path: Path) -> list[int]:
-    """Of a folder only what is directly in it shows."""
+def _state(path: Path) -> list[int | str]:
+    """Size and time of a file; of a folder those of every file in it, and the names of all that is in it."""
     told = path.stat()
-    return [told.st_mtime_ns, 0 if path.is_dir() else told.st_size]
+    if not path.is_dir():
+        return [told.st_mtime_ns, told.st_size]
+    digest = hashlib.sha256()
+    for one in sorted(path.rglob("*")):
+        found = one.lstat()
+        figures = "" if stat.S_ISDIR(found.st_mode) else f"{found.st_size} {found.st_mtime_ns}"
+        digest.update(f"{one.relative_to(path)}\0{figures}\0".encode(errors="surrogateescape"))
+    return [digest.hexdigest()]
 
 
 def check_free(option: str, path: Path, made: Made, *, folder: bool = False) -> None:
@@ -123,10 +132,15 @@ def _is_folder(name: str, form: Format, path: Path) -> bool:
 
 
 def write_output(output: Output, out: Path, task: Task, question: str | None, made: Made) -> Written:
-    """Write the answers in ``out`` in one format. Raises DataError, exit code 1, where that fails."""
+    """Write the answers in ``out`` in one format.
+
+    Raises:
+        DataError: exit code 1, where that fails.
+        UserError: what is there was changed while the answers were made.
+    """
     path, written = output.path, Written()
     target = Target(task.name, task.classes, "rise-vlm", question or task.question or task.default_question or "")
-    draft = path.absolute().with_name(f".{os.getpid()}-{path.name}")
+    draft, old = (path.absolute().with_name(f".{os.getpid()}-{kind}{path.name}") for kind in ("", "old-"))
     writer: Any = output.form.load_writer()
     try:
         if not output.folder:
@@ -138,23 +152,30 @@ def write_output(output: Output, out: Path, task: Task, question: str | None, ma
                 writer.write_file(found, draft / writer.FILE.format(split=SPLIT), target)
             else:
                 writer.write(found, draft, target)
-            if path.exists():
-                _remove(path)
-        draft.replace(path)
+        check_free(f"--to {output.name}:{path}", path, made, folder=output.folder)  # hours may have gone by
+        _put(draft, path, old)
         made.add(path)
     except OSError as error:
         raise DataError(f"{path} was not written: {error}.", exit_code=1) from error
     finally:
-        if draft.exists():
-            _remove(draft)
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        draft.unlink(missing_ok=True)
     return written
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def _put(draft: Path, path: Path, old: Path) -> None:
+    """Put ``draft`` at ``path``; a folder that is there is moved to ``old`` until that is done."""
+    if not path.is_dir():
+        draft.replace(path)
+        return
+    path.replace(old)
+    try:
+        draft.replace(path)
+    except OSError:
+        old.replace(path)
+        raise
+    shutil.rmtree(old)
 
 
 Namer = Callable[[Row], tuple[str, str]]
