@@ -203,7 +203,7 @@ class TestGain:
 
 
 def verdict(value: object, score: float) -> Verdict:
-    rebuilt = Rebuilt(None, [], [value], [score])  # type: ignore[arg-type]
+    rebuilt = Rebuilt(None, [], [value], [score], [value])  # type: ignore[arg-type]
     return Verdict("a red wall", 3, [], rebuilt, 0.0, 0.0, 0.0, score, score)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +124,22 @@ def test_sampled_reconstructions_are_averaged(policy, material, tmp_path) -> Non
     assert len(verdict.rebuilt.rollouts) == 6
     assert verdict.score == pytest.approx(sum(verdict.rebuilt.scores) / 6)
     assert len({rollout.text for rollout in verdict.rebuilt.rollouts}) > 1
+
+
+def test_combined_reconstructions_are_scored_as_the_answer_that_they_make_together(policy, material, tmp_path) -> None:
+    loop = make_loop(policy, material, tmp_path, reconstruct={"temperature": 2.0, "samples": 7, "combine": True})
+    for verdict in judge(loop, material, RED, BLUE):
+        read = Counter(value for value in verdict.rebuilt.values if value is not None)
+        assert verdict.rebuilt.answers == [read.most_common(1)[0][0] if read else None]
+        assert verdict.score == loop.task.score(material.train[0].annotation, verdict.rebuilt.answers[0])
+        assert verdict.rebuilt.parsed == pytest.approx(read.total() / 7)
+
+
+def test_combining_needs_several_samples_and_excludes_credit_to_answers() -> None:
+    with pytest.raises(ValueError, match="nothing to combine"):
+        ClosedLoop(reconstruct={"combine": True})
+    with pytest.raises(ValueError, match="set combine to false"):
+        ClosedLoop(reconstruct={"combine": True, "samples": 4, "temperature": 1.0}, credit="both")
 
 
 def test_the_reconstructor_of_a_class_is_blind_and_that_of_a_box_is_not(policy, material, places, tmp_path) -> None:
@@ -275,7 +292,7 @@ class TestProbes:
         noise = [rng.gauss(0, 0.1) for _ in theirs]
 
         def rebuilt(scores):
-            return [Rebuilt(None, [], [], [score]) for score in scores]  # type: ignore[arg-type]
+            return [Rebuilt(None, [], [], [score], []) for score in scores]  # type: ignore[arg-type]
 
         exact = probes._difference("d", rebuilt([x + 0.25 for x in theirs]), rebuilt(theirs))
         assert exact == {"d": pytest.approx(0.25), "d_low": pytest.approx(0.25), "d_high": pytest.approx(0.25)}

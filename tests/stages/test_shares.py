@@ -106,5 +106,3 @@ def test_a_score_of_another_task_is_refused_and_official_never_is(tmp_path: Path
             opened("ans_sft", tmp_path / world, "task.score=exakt")
     with pytest.raises(UserError, match=r"classification has no score 'exact' .it has: default, official\)"):
         opened("ans_sft", classes, "task.score=exact")
-
-

@@ -72,10 +72,12 @@ class Reconstruct(Settings):
     """How an annotation is rebuilt from a rationale.
 
     ``sees_image``: auto lets the task say (boxes need the picture). ``temperature`` 0 is greedy: one reconstruction
-    then says all, the reward does not jitter, and it is how the model will answer in the end; with a temperature,
-    ``samples`` reconstructions are averaged. ``reconstructor``: the policy itself, frozen as it was at the start of the
-    loop, or an exponential moving average of it with ``ema_decay``. ``baseline: empty`` subtracts the score that an
-    empty rationale reaches; it is the same for a whole group, so it moves the harvest's threshold, not the gradient.
+    then says all, the reward does not jitter, and it is how the model will answer in the end. With a temperature the
+    scores of ``samples`` reconstructions are averaged, or with ``combine`` the answer that they make together is scored
+    (the mean of distributions, the vote of classes): one sample is a guess, their mean knows its doubts.
+    ``reconstructor``: the policy itself, frozen as it was at the start of the loop, or an exponential moving average of
+    it with ``ema_decay``. ``baseline: empty`` subtracts the score that an empty rationale reaches; it is the same for a
+    whole group, so it moves the harvest's threshold, not the gradient.
     """
 
     reconstructor: Literal["policy", "frozen", "ema"] = "policy"
@@ -83,6 +85,7 @@ class Reconstruct(Settings):
     sees_image: Literal["auto"] | bool = "auto"
     temperature: Weight = 0.0
     samples: Count = 1
+    combine: bool = False
     max_new_tokens: Count = 64
     baseline: Literal["none", "empty"] = "none"
 
@@ -90,6 +93,8 @@ class Reconstruct(Settings):
     def _greedy_once(self) -> Reconstruct:
         if self.temperature == 0 and self.samples > 1:
             raise ValueError("greedy reconstructions are all the same: set temperature above 0 or samples to 1")
+        if self.combine and self.samples == 1:
+            raise ValueError("there is nothing to combine: set samples above 1 and a temperature")
         return self
 
 
@@ -157,6 +162,8 @@ class ClosedLoop(Settings):
             raise ValueError(
                 f"credit '{self.credit}' needs sampled reconstructions: set reconstruct.temperature above 0"
             )
+        if self.credit != "rationale" and self.reconstruct.combine:
+            raise ValueError(f"credit '{self.credit}' needs a score for each reconstruction: set combine to false")
         if self.credit != "rationale" and self.reconstruct.reconstructor != "policy":
             raise ValueError(
                 f"credit '{self.credit}' needs reconstruct.reconstructor 'policy', whose tokens can be trained"

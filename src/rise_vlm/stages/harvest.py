@@ -198,7 +198,7 @@ def baselines(task: Task, records: Sequence[Record], verdicts: Sequence[Sequence
     there are none. It costs no model call: a blind reconstruction depends on the rationale, not on the record.
     """
     values = [
-        [value for verdict in group for value in verdict.rebuilt.values if value is not None] for group in verdicts
+        [value for verdict in group for value in verdict.rebuilt.answers if value is not None] for group in verdicts
     ]
     return baselines_of(task, records, values)
 

@@ -22,6 +22,7 @@ from rise_vlm.data import Record
 from rise_vlm.engine.sample import Rollout, sample
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.recipes.schema import ClosedLoop
+from rise_vlm.stages.consistency import agree
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.grounding import Grounder, draw_rng
 from rise_vlm.stages.prompter import Prompter
@@ -29,12 +30,16 @@ from rise_vlm.stages.prompter import Prompter
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A reconstruction: the prompt, its rollouts, and for each its parsed value and score."""
+    """A reconstruction: the prompt, its rollouts, and for each its parsed value and score.
+
+    ``answers``: what was scored: the values, or where the samples are combined the one that they make together.
+    """
 
     prompt: Prompt
     rollouts: list[Rollout]
     values: list[Any]
     scores: list[float]
+    answers: list[Any]
 
     @property
     def score(self) -> float:
@@ -191,7 +196,8 @@ class LoopReward:
         frame = self.policy.frame
         read = [self.task.parse_completion(rollout.text, record, frame, "reconstruct") for rollout in rollouts]
         values = [one.parsed.value for one in read]
-        return Rebuilt(prompt, rollouts, values, [self.task.score(record.annotation, value) for value in values])
+        answers = [agree(self.task, values).value] if self.settings.reconstruct.combine else values
+        return Rebuilt(prompt, rollouts, values, [self.task.score(record.annotation, one) for one in answers], answers)
 
     def _verdict(
         self, record: Record, prompt: Prompt, rollout: Rollout, rebuilt: Rebuilt, gain: float, empty: float
