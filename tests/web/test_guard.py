@@ -194,6 +194,19 @@ def test_beyond_the_loopback_there_is_always_a_token() -> None:
     assert not door.names_us("evil.example")
 
 
+def test_another_name_needs_a_token_too() -> None:
+    assert Door.of("127.0.0.1", 1, None, allowed=["localhost", "[::1]"]).token is None
+    door = Door.of("127.0.0.1", 1, None, allowed=["Annotate.Example"])
+    assert door.token and door.names_us("annotate.example:443")
+    for name in ("annotate.example:80", "https://annotate.example", "a/b", ""):
+        with pytest.raises(UserError, match="--allow-host"):
+            Door.of("127.0.0.1", 1, None, allowed=[name])
+
+
+def test_a_picture_is_not_stored_since_every_review_uses_the_same_addresses(running: Running) -> None:
+    assert send(running, "GET", "/pictures/0/0")[1]["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize("token", ["short", "with blanks in it", "semi;colon-semi;colon", "ümläute-are-no-token", ""])
 def test_a_token_that_is_none_is_refused(token: str) -> None:
     with pytest.raises(UserError, match="--token must be"):

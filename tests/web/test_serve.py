@@ -56,6 +56,7 @@ class Stub:
     questions: list[str | None] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
+    confidence: float | None = 0.5
     poison: bytes = b"no picture has this"
     gate: threading.Event = field(default_factory=threading.Event)
 
@@ -79,7 +80,7 @@ class Stub:
         except UserError as error:
             return error
         said = SAID[self.task.name]
-        return Answer(said, "A square.", None, "<answer>", asked.question or "?", width, height, 0.5)
+        return Answer(said, "A square.", None, "<answer>", asked.question or "?", width, height, self.confidence)
 
 
 @dataclass
@@ -388,6 +389,28 @@ def test_bad_requests_are_told_in_one_line(serve: Serve, body: bytes, kind: str,
     got, said = serve().ask("/annotate", body, kind)
     assert got == status, said
     assert list(said) == ["error"] and said["error"] and "\n" not in said["error"] and "/tmp" not in said["error"]
+
+
+def test_text_that_is_not_utf_8_is_refused(serve: Serve) -> None:
+    served, lone = serve(), "\ud800"
+    assert served.ask("/annotate", {"image": data_uri(png()), "question": lone})[0] == 422
+    assert served.predict(data_uri(png()), question=lone)[0] == 422
+    assert served.predict(lone)[0] == 422
+    for task in ({"id": lone, "data": {"image": "a"}}, {"data": {lone: "a"}}):
+        assert served.ask("/predict", {"tasks": [task]})[0] == 422
+    assert served.stub.batches == []
+    _, said = served.predict("new\nline")
+    assert "'new\\nline'" in said["errors"][0]["error"]
+
+
+def test_no_object_is_an_answer_of_full_score(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SAID, "detection", [])
+    served = serve("detection")
+    config = '<View><Image name="i" value="$image"/></View>'
+    served.stub.confidence = None
+    assert served.predict(data_uri(png()), config=config)[1]["results"][0] == {
+        "model_version": "stub-1", "score": 1.0, "result": []
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

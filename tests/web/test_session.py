@@ -117,6 +117,29 @@ def test_a_dataset_keeps_its_splits_its_undecided_and_its_images(tmp_path: Path)
     assert session.finish("keep")["splits"] == {"val": 3}  # finishing again replaces what it wrote itself
 
 
+def test_finish_does_not_replace_what_was_changed_since(tmp_path: Path) -> None:
+    out, session = tmp_path / "out", Session(load(make_dataset(tmp_path / "d", "counting")), tmp_path / "out")
+    session.finish("keep")
+    session = reopened(session)
+    session.finish("keep")  # its own
+    rows = (out / "train.jsonl").read_text(encoding="utf-8").replace("number 1", "by hand")
+    (out / "train.jsonl").write_text(rows, encoding="utf-8")
+    with pytest.raises(UserError, match="was changed since Finish wrote it"):
+        session.finish("keep")
+    assert "by hand" in (out / "train.jsonl").read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="add --force"):
+        reopened(session)
+    assert reopened(session, force=True).finish("keep")["splits"] == {"train": 3}
+
+
+def test_a_folder_that_contains_the_source_is_refused(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "d", "grounding")
+    source = make_answers(tmp_path / "d" / "more", [{"annotation": BOX}])
+    with pytest.raises(UserError, match="contains what is being reviewed"):
+        Session(load(source), tmp_path / "d", force=True)
+    assert (tmp_path / "d" / "dataset.yaml").is_file()
+
+
 def test_answers_are_dealt_to_splits_by_their_images(tmp_path: Path) -> None:
     rows = [{"annotation": BOX} for _ in range(10)]
     session = Session(load(make_answers(tmp_path / "a", rows)), tmp_path / "out")

@@ -35,7 +35,8 @@ def main(
         str | None, typer.Option(help="What a browser must show; made and printed where needed.", show_default=False)
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Another name this server answers to; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(help="Another name this server answers to (with a token); repeatable.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the dataset that --out holds.")] = False,
 ) -> None:
@@ -50,10 +51,10 @@ def main(
     from rise_vlm.web.server import address, listen, run_app
     from rise_vlm.web.session import Session
 
-    if val + test > 1:
+    if not val + test <= 1:  # nan too
         raise UserError(f"--val {val:g} and --test {test:g} are more than all images.")
     batch = load(source, task, split or ())
-    plain = batch.source.absolute()
+    plain = batch.source.resolve()
     target = out or plain.with_name(f"{plain.stem if plain.is_file() else plain.name}-reviewed")
     server = listen(host, port)
     try:

@@ -24,7 +24,9 @@ def main(
     role: Annotated[
         str | None, typer.Option(help="think or answer; a run's own by default, else think.", show_default=False)
     ] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Sample so many answers and tell how far they agree.")] = 0,
+    samples: Annotated[
+        int, typer.Option(min=0, max=64, help="Sample so many answers and tell how far they agree.")
+    ] = 0,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="The longest completion; a run's own, else 256.", show_default=False)
     ] = None,
@@ -37,7 +39,8 @@ def main(
         str | None, typer.Option(help="What a client must show; made and printed where needed.", show_default=False)
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Another name this server answers to; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(help="Another name this server answers to (with a token); repeatable.", show_default=False),
     ] = None,
     root: Annotated[
         Path | None,
@@ -67,6 +70,8 @@ def main(
 
     if role not in (None, "think", "answer"):
         raise UserError(f"--role is think or answer, not '{role}'.")
+    if samples == 1:
+        raise UserError("--samples 1 has nothing to agree with: give 2 or more, or leave it out for the greedy answer.")
     if root is not None and not root.is_dir():
         raise UserError(f"--root {root}: there is no such folder.")
     made, asked = task_of(task, question)

@@ -39,26 +39,26 @@ class Addresses:
             return decode_base64(address, self.max_bytes)
         kind = urlsplit_or_none(address)
         if kind is None:
-            raise DataError(f"'{address[:80]}' is no address")
+            raise DataError(f"{address[:80]!a} is no address")
         if kind.scheme in ("http", "https"):
             if not self.urls:
-                raise DataError(f"'{address[:80]}' is not fetched; the server was started without --allow-urls")
+                raise DataError(f"{address[:80]!a} is not fetched; the server was started without --allow-urls")
             return self._fetch(address)
         if len(kind.scheme) > 1:  # one letter is a drive
-            raise DataError(f"'{address[:80]}': {kind.scheme} addresses are not read")
+            raise DataError(f"{address[:80]!a}: {kind.scheme} addresses are not read")
         return self._file(address)
 
     def _file(self, address: str) -> bytes:
         if self.root is None:
-            raise DataError(f"'{address[:80]}' is not read; the server was started without --root")
+            raise DataError(f"{address[:80]!a} is not read; the server was started without --root")
         path = next((path for name in _names(address) if (path := self._below(name)) is not None), None)
         if path is None:
-            raise DataError(f"'{address[:80]}' is no file below the folder of --root")
+            raise DataError(f"{address[:80]!a} is no file below the folder of --root")
         try:
             with path.open("rb") as file:
                 content = file.read(self.max_bytes + 1)
         except OSError as error:
-            raise DataError(f"'{address[:80]}' cannot be read: {error.strerror}") from None
+            raise DataError(f"{address[:80]!a} cannot be read: {error.strerror}") from None
         return _bounded(content, self.max_bytes)
 
     def _below(self, name: str) -> Path | None:
@@ -82,7 +82,7 @@ class Addresses:
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise DataError(
-                f"'{address[:80]}' cannot be fetched: {str(reason)[:200] or type(error).__name__}"
+                f"{address[:80]!a} cannot be fetched: {str(reason)[:200] or type(error).__name__}"
             ) from None
 
 

@@ -65,19 +65,22 @@ class Door:
     def of(
         cls, host: str, port: int, token: str | None, *, allowed: Iterable[str] = (), max_body: int = 1 << 20
     ) -> Door:
-        """The door of a server bound to ``host``: off the loopback it always has a token, made here if not given.
+        """The door of a server bound to ``host``: off the loopback, or where something that answers to another name
+        leads to it, it always has a token, made here if not given.
 
         Raises:
-            UserError: a token that is too short to be one, or that an address and a cookie cannot hold.
+            UserError: a token that is too short to be one, or that an address and a cookie cannot hold; an ``allowed``
+                that is no plain name.
         """
         if token is not None and not re.fullmatch(rf"[\w.~-]{{{SHORTEST_TOKEN},}}", token, re.ASCII):
             raise UserError(
                 f"--token must be {SHORTEST_TOKEN} or more of letters, digits and . _ ~ -; leave it out to get one."
             )
-        local = is_loopback(host)
-        names = LOOPBACK | {name.casefold() for name in allowed}
+        local, others = is_loopback(host), [_plain_name(name) for name in allowed]
+        names = LOOPBACK | set(others)
         if not local:
             names |= {host.casefold(), socket.gethostname().casefold()}
+        if not local or not all(is_loopback(name) for name in others):
             token = token or secrets.token_urlsafe(24)
         return cls(frozenset(names), not local, token, f"rise-{port}", max_body)
 
@@ -211,6 +214,14 @@ def is_loopback(host: str) -> bool:
         return host.casefold() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _plain_name(name: str) -> str:
+    """A name of ``--allow-host`` as a Host header has it. Raises UserError where it has a scheme, port or path."""
+    plain = name.casefold().removeprefix("[").removesuffix("]")
+    if not re.fullmatch(r"[\w.-]+", plain) and not _is_address(plain):
+        raise UserError(f"--allow-host {name!a}: give a name alone, without http:// and port, as in annotate.example.")
+    return plain
 
 
 def _is_address(name: str) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
@@ -69,6 +69,15 @@ class Task(BaseModel):
     id: Any = None
     data: dict[str, Any]
 
+    @field_validator("id", "data", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError):
+            raise ValueError("holds text that is not UTF-8, or is nested too deep") from None
+        return value
+
 
 class Predict(BaseModel):
     """A request for predictions."""
@@ -100,7 +109,9 @@ class Server:
                 for one, answer in zip(tasks, await self._chunk(tasks, controls, deadline), strict=True):
                     if isinstance(answer, Answer):
                         result = results(task, answer, controls)
-                        score = answer.confidence if answer.confidence is not None else float(bool(result))
+                        score = (
+                            answer.confidence if answer.confidence is not None else float(answer.annotation is not None)
+                        )
                         found.results.append(Prediction(model_version=version, score=score, result=result))
                         if answer.reason:
                             found.errors.append({"task": one.id, "error": f"no answer: {answer.reason}"})
@@ -232,9 +243,13 @@ def _not_too_long(content: bytes, most: int) -> bytes:
 
 
 def checked_question(question: str | None) -> str | None:
-    """The question, None where it is empty. Raises DataError where it is too long."""
+    """The question, None where it is empty. Raises DataError where it is too long or no UTF-8."""
     if question and len(question) > MAX_QUESTION:
         raise DataError(f"the question has {len(question)} characters; at most {MAX_QUESTION} are asked")
+    try:
+        (question or "").encode()
+    except UnicodeEncodeError:
+        raise DataError("the question is not UTF-8") from None
     return (question or "").strip() or None
 
 

@@ -5,6 +5,7 @@ It knows no HTTP; ``review.py`` puts it on a page. Left out: several people revi
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,17 +56,32 @@ class Session:
         self._refuse_out(batch.source, out)
         head = {"review_of": str(batch.source.absolute()), "task": batch.card.task, "classes": batch.card.classes}
         self.journal = Journal(journal_path(out), head)
-        self.changed, self._ours = self._replay(), any("finished" in row for row in self.journal.rows)
-        if not (force or self._ours) and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        self.changed, self.force = self._replay(), force
+        finished = [row for row in self.journal.rows if "finished" in row]
+        self._wrote: str | None = finished[-1].get("digest") if finished else None
+        try:
+            self._refuse_others()
+        except UserError:
             self.journal.abandon()
-            what = "holds a dataset already" if (out / CARD).is_file() else "exists and is not a dataset"
-            raise UserError(f"--out {out} {what}; give another --out{' or add --force' if 'holds' in what else ''}.")
-        self._replaces = force or self._ours
+            raise
+
+    def _refuse_others(self) -> None:
+        """Raise UserError where ``out`` holds what Finish did not leave there, unless ``--force``."""
+        out = self.out
+        if self.force or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return
+        if not (out / CARD).is_file():
+            raise UserError(f"--out {out} exists and is not a dataset; give another --out.")
+        if self._wrote is None or self._wrote != dataset_digest(out):
+            what = "holds a dataset already" if self._wrote is None else "was changed since Finish wrote it"
+            raise UserError(f"--out {out} {what}; give another --out or add --force.")
 
     @staticmethod
     def _refuse_out(source: Path, out: Path) -> None:
         if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
             raise UserError(f"--out {out} is what is being reviewed, or inside it; give another --out.")
+        if out.resolve() in source.resolve().parents:
+            raise UserError(f"--out {out} contains what is being reviewed; give another --out.")
         if out.is_file():
             raise UserError(f"--out {out} is a file; give a folder that does not exist yet.")
 
@@ -163,13 +179,14 @@ class Session:
         """Write the dataset, whole or not at all; what was decided stays open to change, and to finishing again.
 
         Raises:
-            UserError: nothing was kept, or the folder cannot be written.
+            UserError: nothing was kept, the folder cannot be written, or it was changed since the last time.
         """
         with self._lock:
+            self._refuse_others()
             kept = [(item, decision) for item, decision in self._each() if self._keeps(decision, undecided)]
             splits = self._dealt([item for item, _ in kept])
             told: dict[str, Any] = {"left_out": []}
-            with DatasetWriter(self.out, self._card(), judge=self.batch.task.check, force=self._replaces) as writer:
+            with DatasetWriter(self.out, self._card(), judge=self.batch.task.check, force=True) as writer:
                 for item, decision in kept:
                     try:
                         _add(writer, splits.get(item.key, "train"), item, decision)
@@ -178,8 +195,9 @@ class Session:
                 if not sum(counts.records for counts in writer.counts.values()):
                     raise UserError("Nothing was accepted yet, so there is nothing to write.")
             told |= {"out": str(self.out), "splits": {name: c.records for name, c in writer.counts.items()}}
-            self._replaces = True
-            self.journal.write({"finished": str(self.out), "undecided": undecided, **self.counts})
+            self._wrote = dataset_digest(self.out)
+            row = {"finished": str(self.out), "undecided": undecided, "digest": self._wrote, **self.counts}
+            self.journal.write(row)
         return told
 
     def _each(self) -> Iterator[tuple[Item, Decision]]:
@@ -231,6 +249,14 @@ def _add(writer: DatasetWriter, split: str, item: Item, decision: Decision) -> N
 def journal_path(out: Path) -> Path:
     """The journal of a review that writes ``out``: beside it, since the folder itself comes to be at the end."""
     return out.parent / f"{out.name}.review.jsonl"
+
+
+def dataset_digest(root: Path) -> str:
+    """Of a dataset's card and rows: whether somebody changed it."""
+    digest = hashlib.sha256()
+    for path in [root / CARD, *sorted(root.glob("*.jsonl"))]:
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode(errors="surrogateescape") + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def parse_json(text: str) -> Any:

@@ -109,7 +109,7 @@ async function open(index) {
   show(await ask(`api/items/${index}`));
   // Nobody should accept what is not there to be seen yet.
   await Promise.race([$("picture").decode().catch(() => null), new Promise((done) => setTimeout(done, 10000))]);
-  if (index + 1 < session.total) new Image().src = `pictures/${index + 1}/0`; // so that it is there at the next key
+  if (index + 1 < session.total) new Image().src = `pictures/${index + 1}/0`; // so that the server has it ready at the next key
 }
 
 function show(next) {
