@@ -214,6 +214,37 @@ def test_the_page_fits_its_window_and_buttons_do_what_keys_do(
     assert running.session.counts == {"undecided": 2, "accepted": 0, "corrected": 1, "rejected": 0}
 
 
+def test_an_item_is_not_left_while_its_edit_cannot_be_kept(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "classification"))
+    page.route("**/api/items/0", lambda route: route.abort())
+    page.keyboard.press("2")
+    page.wait_for_selector("#problem:not([hidden])")
+    page.keyboard.press("j")
+    page.wait_for_timeout(500)
+    assert page.get_attribute("body", "data-index") == "0" and "Not saved" in page.inner_text("#problem")
+    page.unroute("**/api/items/0")
+    press_until(page, "j", 1)
+    assert running.session.now(0).annotation == "green"  # it was sent again
+
+
+def test_nothing_is_edited_while_a_decision_is_on_its_way(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "classification"))
+    held: list[Any] = []
+    page.route("**/api/items/0", lambda route: held.append(route))
+    page.focus("#rationale")
+    page.keyboard.press("Control+Enter")
+    until(page, lambda: bool(held))
+    page.keyboard.type("lost")
+    page.get_by_role("button", name="blue").click(force=True)
+    page.wait_for_timeout(500)
+    held[0].continue_()
+    at(page, 1)
+    page.wait_for_timeout(500)
+    assert running.session.state(0) == "accepted" and len(journal(running.session)) == 1
+    assert page.input_value("#rationale") == "What can be seen, number 1."
+    assert page.evaluate("document.activeElement.id") == "rationale"
+
+
 def test_a_server_that_is_gone_is_told_and_the_page_stays(opened: Open, tmp_path: Path) -> None:
     page, _ = opened(make_dataset(tmp_path / "d", "classification"))
     page.keyboard.press("2")

@@ -141,14 +141,25 @@ def test_a_folder_that_contains_the_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_answers_are_dealt_to_splits_by_their_images(tmp_path: Path) -> None:
-    rows = [{"annotation": BOX} for _ in range(10)]
-    session = Session(load(make_answers(tmp_path / "a", rows)), tmp_path / "out")
-    for index in range(10):
+    rows = [{"annotation": BOX} for _ in range(60)]
+    session = Session(load(make_answers(tmp_path / "a", rows)), tmp_path / "out", shares={"val": 0.2, "test": 0.3})
+
+    def dealt(out: Path) -> dict[str, str]:
+        dataset = Dataset.open(out)
+        return {record.id: split for split in dataset.splits for record in dataset.records(split)}
+
+    for index in range(20):
         session.decide(index, "accept", BOX, "A square.")
-    assert session.finish("leave out")["splits"] == {"train": 7, "val": 1, "test": 2}
-    first = {split: [r.id for r in Dataset.open(tmp_path / "out").records(split)] for split in ("train", "val", "test")}
     session.finish("leave out")
-    assert first == {s: [r.id for r in Dataset.open(tmp_path / "out").records(s)] for s in ("train", "val", "test")}
+    first = dealt(tmp_path / "out")
+    session.finish("keep")
+    then = dealt(tmp_path / "out")
+    assert len(then) == 60 and first.items() <= then.items()  # more records move none of those before
+    assert set(then.values()) == {"train", "val", "test"}
+    (tmp_path / "a").rename(tmp_path / "moved")
+    moved = Session(load(tmp_path / "moved" / "answers.jsonl"), tmp_path / "more", shares=session.shares)
+    moved.finish("keep")
+    assert dealt(tmp_path / "more") == then  # nor does their folder
     assert Dataset.open(tmp_path / "out").card.source == "answers of model, reviewed"
 
 

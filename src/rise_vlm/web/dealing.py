@@ -1,16 +1,22 @@
-"""Dealing images to splits by a hash of their names, so that the same images go the same way every time."""
+"""Dealing images to splits by a hash of name and content, so that each goes the same way whatever others there are.
+
+The shares are met on average only: an exact one would move images from split to split as more are reviewed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 
-def deal(names: Iterable[str], shares: Mapping[str, float]) -> dict[str, str]:
-    """The split of each name: exact shares for test and val (lowest hashes first), all others train."""
-    ordered = sorted(set(names), key=lambda name: hashlib.blake2b(name.encode("utf-8", "surrogateescape")).digest())
-    chosen: dict[str, str] = {}
-    for split in ("test", "val"):
-        size = round(shares.get(split, 0.0) * len(ordered))
-        chosen |= dict.fromkeys(ordered[len(chosen) : len(chosen) + size], split)
-    return {name: chosen.get(name, "train") for name in ordered}
+def split_of(image: Path, shares: Mapping[str, float]) -> str:
+    """The split of an image file, wherever it lies; train where it cannot be read."""
+    digest = hashlib.blake2b(image.name.encode("utf-8", "surrogateescape") + b"\0", digest_size=8)
+    try:
+        digest.update(image.read_bytes())
+    except OSError:
+        return "train"
+    drawn = int.from_bytes(digest.digest(), "big") / 2**64
+    test, val = shares.get("test", 0.0), shares.get("val", 0.0)
+    return "test" if drawn < test else "val" if drawn < test + val else "train"

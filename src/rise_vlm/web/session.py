@@ -20,7 +20,7 @@ from rise_vlm.data.images import read_image
 from rise_vlm.data.importing import DEFAULT_SHARES
 from rise_vlm.data.writer import DatasetWriter
 from rise_vlm.errors import DataError, UserError
-from rise_vlm.web.dealing import deal
+from rise_vlm.web.dealing import split_of
 from rise_vlm.web.items import Batch, Item
 from rise_vlm.web.journal import Journal
 
@@ -212,10 +212,8 @@ class Session:
         return decision.state != "rejected"
 
     def _dealt(self, items: Sequence[Item]) -> dict[str, str]:
-        """The split of each item by its key: its own, or one by the hash of its image's name."""
-        groups = {str(item.pictures[0]) for item in items if item.split is None}
-        chosen = deal(groups, self.shares)
-        return {item.key: item.split or chosen.get(str(item.pictures[0]), "train") for item in items}
+        """The split of each item by its key: its own, or one by the hash of its image."""
+        return {item.key: item.split or split_of(item.pictures[0], self.shares) for item in items}
 
     def _card(self) -> Card:
         card, model = self.batch.card, self.batch.model

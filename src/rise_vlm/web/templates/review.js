@@ -12,6 +12,7 @@ let editor = null;
 let touched = false; // the annotation was edited since it was shown
 let busy = false;
 let draftTimer = 0;
+let unsaved = false; // the last draft was refused, or did not arrive
 let sending = Promise.resolve(); // requests that change something go one after the other
 
 async function ask(path, body) {
@@ -38,6 +39,7 @@ function sent() {
 }
 
 function edited() {
+  if (busy) return; // the end of a drag that began before
   tell(null);
   word();
   clearTimeout(draftTimer);
@@ -49,8 +51,21 @@ function saveDraft() {
   draftTimer = 0;
   const { index } = item;
   const body = { action: "draft", ...sent() };
-  sending = sending.then(() => ask(`api/items/${index}`, body)).then(counted).catch(tell);
+  sending = sending.then(() => ask(`api/items/${index}`, body)).then(counted).then(
+    () => { unsaved = false; },
+    (error) => { unsaved = true; tell(error); },
+  );
   return sending;
+}
+
+function hold(held) { // nothing can be edited while what is shown may change
+  busy = held;
+  if (held) hold.focused = document.activeElement?.closest(".panel") ? document.activeElement : null;
+  for (const part of document.querySelectorAll("main > section")) part.inert = held;
+  if (!held && hold.focused) {
+    if (hold.focused.isConnected && document.activeElement === document.body) hold.focused.focus();
+    hold.focused = null;
+  }
 }
 
 function counted({ item: now, counts }) {
@@ -61,7 +76,7 @@ function counted({ item: now, counts }) {
 
 async function decide(action) {
   if (busy || !item) return;
-  busy = true;
+  hold(true);
   clearTimeout(draftTimer);
   draftTimer = 0;
   tell(null);
@@ -71,18 +86,22 @@ async function decide(action) {
     await sending;
     const answer = await ask(`api/items/${index}`, body);
     counted(answer);
+    unsaved = false;
     if (action === "undo") show(answer.item);
-    else if (!(await go(1))) show(answer.item);
+    else if (!(await go(1, undefined, false))) show(answer.item);
   } catch (error) {
     tell(error);
   } finally {
-    busy = false;
+    hold(false);
   }
 }
 
-async function go(step, state = $("filter").value) {
+// False where there is no such item, null where an edit of this one could not be kept.
+async function go(step, state = $("filter").value, keep = true) {
   const start = item ? item.index : -1;
-  if (draftTimer) await saveDraft();
+  await sending;
+  if (keep && (draftTimer || unsaved)) await saveDraft();
+  if (keep && unsaved) return null;
   const { index } = await ask(`api/next?start=${start}&step=${step}&state=${state}`);
   if (index === null) return false;
   await open(index);
@@ -91,17 +110,17 @@ async function go(step, state = $("filter").value) {
 
 async function move(step, state) {
   if (busy) return;
-  busy = true;
+  hold(true);
   tell(null);
   try {
-    if (!(await go(step, state))) {
+    if ((await go(step, state)) === false) {
       const kind = state ?? $("filter").value;
       tell(`There is no ${step > 0 ? "later" : "earlier"} item${kind === "any" ? "" : ` that is ${kind}`}.`);
     }
   } catch (error) {
     tell(error);
   } finally {
-    busy = false;
+    hold(false);
   }
 }
 
@@ -115,7 +134,9 @@ async function open(index) {
 function show(next) {
   const same = item && item.index === next.index;
   item = next;
-  touched = false;
+  touched = unsaved = false;
+  clearTimeout(draftTimer);
+  draftTimer = 0;
   if (!same) showPicture();
   $("place").textContent = [`${item.index + 1} of ${session.total}`, item.split, item.id].filter(Boolean).join(" · ");
   $("question").textContent = item.question ?? "";
@@ -248,7 +269,7 @@ function typing(target) {
 }
 
 function pressed(event) {
-  if (event.isComposing || document.querySelector("dialog[open]")) return;
+  if (busy || event.isComposing || document.querySelector("dialog[open]")) return;
   const { target } = event;
   if (typing(target)) {
     if (event.key === "Escape") target.blur();
