@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import threading
@@ -279,6 +280,30 @@ def test_urls_are_fetched_only_when_that_was_allowed(serve: Serve, tmp_path: Pat
         _, said = served.predict("ftp://127.0.0.1/x", "http://169.254.169.254/latest", "http://[::", "http:///x")
         assert len(said["errors"]) == 4
         site.shutdown()
+
+
+def test_a_site_that_sends_a_drop_at_a_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from rise_vlm.errors import DataError
+    from rise_vlm.web import addresses
+
+    monkeypatch.setattr(addresses, "FETCH_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as site:
+
+        def drip() -> None:
+            sent, _ = site.accept()
+            with sent, contextlib.suppress(OSError):
+                sent.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                for _ in range(600):
+                    sent.sendall(b"x")
+                    time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(DataError, match="took more than 1 s"):
+            Addresses(None, True, 1 << 20).read(f"http://127.0.0.1:{site.getsockname()[1]}/")
+        assert time.monotonic() - began < 30
 
 
 # Load

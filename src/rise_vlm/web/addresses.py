@@ -12,6 +12,7 @@ import http.client
 import ipaddress
 import re
 import socket
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
 FETCH_SECONDS = 20.0
+"""Of one fetch: until it is connected, and until all of it has come."""
+
+
+CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,14 @@ class Addresses:
             return None
 
     def _fetch(self, address: str) -> bytes:
+        deadline, content = time.monotonic() + FETCH_SECONDS, bytearray()
         try:
             with _opener().open(address, timeout=FETCH_SECONDS) as answer:
-                return _bounded(answer.read(self.max_bytes + 1), self.max_bytes)
+                while len(content) <= self.max_bytes and (more := answer.read1(CHUNK)):
+                    content += more
+                    if time.monotonic() > deadline:
+                        raise DataError(f"{address[:80]!a} cannot be fetched: it took more than {FETCH_SECONDS:g} s")
+                return _bounded(bytes(content), self.max_bytes)
         except DataError:
             raise
         except (OSError, ValueError, http.client.HTTPException) as error:
