@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rise_vlm.data import Record
-from rise_vlm.data.boxes import Box, Layout, as_size, boxes_of, diagnose, doubts, faults, fits, iou, transpose
+from rise_vlm.data.boxes import Box, Layout, as_box, as_size, boxes_of, diagnose, doubts, faults, fits, iou, transpose
+from rise_vlm.data.inspecting import _stated_size
 
 WIDTH, HEIGHT = 400, 300
 
@@ -105,3 +107,12 @@ def test_nearly_equal_boxes_are_found_as_comparing_all_with_all_finds_them(boxes
     boxes += [(label, (box[0], box[1], box[2], box[3] - 0.25)) for label, box in boxes[:1]]
     expected = any(a[0] == b[0] and iou(a[1], b[1]) >= 0.9 for a, b in combinations(boxes, 2))
     assert ("box-nearly-twice" in [kind for kind, _, _ in doubts(record(*boxes))]) == expected
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 2**53 + 2, float("inf"), float("nan")])
+def test_numbers_beyond_all_measure_are_no_box(number: float) -> None:
+    assert as_box([0, 0, number, 5]) is None
+    assert faults([0, 0, number, 5], WIDTH, HEIGHT) == (None, ())
+    assert _stated_size({"annotation": 0, "width": number, "height": 5}) is None
+    with pytest.raises(ValidationError):
+        Record(id="a", images=("a.png",), annotation=[0, 0, 1, 1], width=number, height=5)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from rise_vlm.data import Card, Dataset, DatasetWriter
 from rise_vlm.data.checking import read_quarantine
+from rise_vlm.data.doubles import _ranks
 from rise_vlm.data.findings import ASIDE, KINDS, counted, known_kinds
 from rise_vlm.data.inspecting import inspect, quarantine
 from rise_vlm.errors import DataError, UserError
@@ -186,8 +187,19 @@ def test_rows_put_aside_stay_aside_until_their_lines_are_deleted(boxed: Path) ->
     again = inspect(Dataset.open(boxed))
     assert "leak" not in counted(again.findings) and [p.id for p in again.aside] == ["train1"] and again.notes == []
     assert quarantine(Dataset.open(boxed), again) == 0 and len(read_quarantine(boxed)) == 2
+    edit(boxed, 1, **box(5, 5, 5, 30))  # refused for a while, by either kind of pass
+    opened = Dataset.open(boxed)
+    assert len(list(opened.records("train"))) == 10 and quarantine(opened, inspect(opened)) == 0
+    edit(boxed, 1, **box(1, 1, 9, 9))
+    assert len(list(Dataset.open(boxed).records("train"))) == 10
     (boxed / "quarantine.jsonl").unlink()
     assert len(list(Dataset.open(boxed).records("train"))) == 11
+
+
+def test_a_validation_split_of_any_name_is_worth_less_than_a_test() -> None:
+    ranks = _ranks(["test", "valid", "ood", "train", "dev"])
+    assert ranks["train"] < min(ranks["valid"], ranks["dev"])
+    assert max(ranks["valid"], ranks["dev"]) < ranks["ood"] < ranks["test"]
 
 
 def test_putting_all_doubles_aside_leaves_none(boxed: Path) -> None:

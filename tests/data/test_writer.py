@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rise_vlm.data import Card, Dataset, DatasetWriter
+from rise_vlm.data import Card, Dataset, DatasetWriter, Record
 from rise_vlm.data.checking import Problem, read_quarantine
 from rise_vlm.errors import DataError
 
@@ -216,3 +216,21 @@ def test_problems_of_the_source_are_written_down(tmp_path: Path) -> None:
     assert read_quarantine(tmp_path / "set") == [problem]  # reading the dataset does not forget them
     line = json.loads((tmp_path / "set" / "quarantine.jsonl").read_text())
     assert line == {"file": "labels.csv", "row": 7, "kind": "image", "reason": "broken", "id": "ä"}
+
+
+def test_kept_images_whose_names_differ_by_case_only_are_both_copied(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "images").mkdir(parents=True)
+    shades = {"A.png": 10, "a.png": 200}
+    for name, shade in shades.items():
+        Image.new("RGB", (4, 3), (shade, 0, 0)).save(source / "images" / name)
+    if len(list((source / "images").iterdir())) < 2:
+        pytest.skip("this file system does not tell upper from lower case")
+    with DatasetWriter(tmp_path / "out", CARD) as writer:
+        for name in (*shades, "A.png"):
+            record = Record(id=f"r{len(writer._ids)}", images=(f"images/{name}",), annotation="cat", width=4, height=3)
+            writer.keep("train", record, source)
+    kept = Dataset.open(tmp_path / "out")
+    found = [(record.images[0], kept.image(record).getpixel((0, 0))[0]) for record in kept.records("train")]
+    assert [shade for _, shade in found] == [10, 200, 10]
+    assert len({image.casefold() for image, _ in found}) == 2 and found[0] == found[2]

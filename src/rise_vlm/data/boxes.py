@@ -7,13 +7,12 @@ out: mending them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rise_vlm.data.findings import Drawn, Finding
-from rise_vlm.data.record import Record
+from rise_vlm.data.record import LARGEST_NUMBER, Record
 
 SLACK = 0.5
 """Pixels over the edge that are let pass, as tasks do."""
@@ -79,10 +78,10 @@ def boxes_of(annotation: Any) -> list[tuple[str, Any]]:
 
 
 def as_box(value: Any) -> Box | None:
-    """``value`` as a box of four finite numbers, or None."""
+    """``value`` as a box of four numbers of at most LARGEST_NUMBER, or None."""
     if not isinstance(value, list | tuple) or len(value) != 4:
         return None
-    if any(isinstance(n, bool) or not isinstance(n, int | float) or not abs(n) < math.inf for n in value):
+    if any(isinstance(n, bool) or not isinstance(n, int | float) or not abs(n) <= LARGEST_NUMBER for n in value):
         return None
     return float(value[0]), float(value[1]), float(value[2]), float(value[3])
 

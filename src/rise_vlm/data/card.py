@@ -12,6 +12,8 @@ from rise_vlm.data.record import MAX_QUESTION
 from rise_vlm.errors import DataError, nearest
 
 CARD = "dataset.yaml"
+VALIDATION = ("val", "validation", "valid", "dev")
+"""How a validation split may be called."""
 
 
 class Card(BaseModel):

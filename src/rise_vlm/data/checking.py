@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from rise_vlm.data.card import explain
 from rise_vlm.data.images import read_size, safe_join
-from rise_vlm.data.record import Record
+from rise_vlm.data.record import LARGEST_NUMBER, Record
 from rise_vlm.errors import DataError
 
 QUARANTINE = "quarantine.jsonl"
@@ -30,8 +30,6 @@ deleted from ``quarantine.jsonl``."""
 DEEP = ("image", "id in two splits", ASIDE)
 """Kinds that only ``rise data check`` finds. Where it has put such a row aside, the row stays aside until it is checked
 again; all other kinds are found anew by every pass."""
-
-LARGEST_NUMBER = 2**53
 
 Judge = Callable[[Any, Record], str | None]
 """``Task.check``: why an annotation is invalid for the task, or None."""

@@ -17,6 +17,7 @@ from PIL import Image
 from rise_vlm.console import say
 from rise_vlm.data.card import Card
 from rise_vlm.data.checking import (
+    ASIDE,
     DEEP,
     BadRow,
     Counts,
@@ -147,7 +148,9 @@ class Dataset:
         try:
             before = read_quarantine(self.root)
             other = [problem for problem in before if problem.file != file]
-            same = [] if complete else [problem for problem in before if problem.file == file]
+            # A row put aside that is refused for now is still aside once it is mended.
+            again = {problem.id for problem in found if problem.kind == ASIDE}
+            same = [p for p in before if p.file == file and (not complete or (p.kind == ASIDE and p.id not in again))]
             after = other + list(dict.fromkeys([*same, *found]))
             if after != before:
                 write_quarantine(self.root, after)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rise_vlm.data.card import VALIDATION
 from rise_vlm.data.findings import Finding
 from rise_vlm.data.hashing import Look, alike
 from rise_vlm.data.scanning import Scan
@@ -63,8 +64,9 @@ def _uses(rows: Iterable[Row], scans: dict[str, Scan]) -> Uses:
 
 def _ranks(splits: Sequence[str]) -> dict[str, int]:
     """How much a split is worth keeping whole: train least, then val, then tests, the first of them most."""
-    order = {"train": 0, "val": 1}
-    return {split: order.get(split, 1 + len(splits) - at) for at, split in enumerate(splits)}
+    lesser = {"train": 0} | dict.fromkeys(VALIDATION, 1)
+    ranked = sorted(enumerate(splits), key=lambda placed: (lesser.get(placed[1], 2), -placed[0]))
+    return {split: rank for rank, (_, split) in enumerate(ranked)}
 
 
 def _same(uses: Uses, scans: dict[str, Scan], ranks: dict[str, int]) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from rise_vlm.data.dataset import Dataset
 from rise_vlm.data.doubles import Row, doubled, shared
 from rise_vlm.data.findings import Finding, kind_of_bad_row, kind_of_image
 from rise_vlm.data.images import safe_join
-from rise_vlm.data.record import Record
+from rise_vlm.data.record import LARGEST_NUMBER, Record
 from rise_vlm.data.rows import read_rows
 from rise_vlm.data.scanning import Scan, scan_all
 from rise_vlm.errors import DataError
@@ -67,7 +67,12 @@ def quarantine(dataset: Dataset, report: Report, kinds: list[str] | None = None)
     of the latter. What an import noted about its source, and what was put aside earlier, stays there.
     """
     files = set(dataset.card.splits.values())
-    noted = [problem for problem in read_quarantine(dataset.root) if problem.file not in files]
+    again = {(problem.file, problem.id) for problem in report.aside}
+    noted = [  # and rows put aside earlier that are refused for now: once mended they are still aside
+        problem
+        for problem in read_quarantine(dataset.root)
+        if problem.file not in files or (problem.kind == ASIDE and (problem.file, problem.id) not in again)
+    ]
     chosen: dict[tuple[str, int], Problem] = {}
     for finding in report.findings:
         if finding.kind in (kinds or ()) and finding.row is not None:
@@ -224,7 +229,7 @@ def _stated_size(row: Any) -> tuple[int, int] | None:
     if not isinstance(row, dict) or "annotation" not in row:
         return None
     width, height = row.get("width"), row.get("height")
-    if type(width) is int and type(height) is int and width > 0 and height > 0:
+    if type(width) is int and type(height) is int and 0 < width <= LARGEST_NUMBER and 0 < height <= LARGEST_NUMBER:
         return width, height
     return None
 

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_QUESTION = 4000
 """Characters of the longest question; a longer one is surely a file pasted into the wrong column."""
 
+LARGEST_NUMBER = 2**53
+"""Of sizes and in annotations; greater whole numbers are no floats."""
+
 
 class Record(BaseModel):
     """One sample of a dataset. ``width`` and ``height`` are those of the first image, EXIF-upright, in pixels."""
@@ -24,6 +27,6 @@ class Record(BaseModel):
     annotation: Any
     question: Annotated[str | None, Field(max_length=MAX_QUESTION)] = None
     rationale: str | None = None
-    width: Annotated[int, Field(gt=0)]
-    height: Annotated[int, Field(gt=0)]
+    width: Annotated[int, Field(gt=0, le=LARGEST_NUMBER)]
+    height: Annotated[int, Field(gt=0, le=LARGEST_NUMBER)]
     meta: dict[str, Any] = Field(default_factory=dict)

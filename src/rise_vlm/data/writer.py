@@ -57,6 +57,7 @@ class DatasetWriter:
         self._ids: set[str] = set()
         self._names: set[str] = set()
         self._copied: dict[tuple[str, Path], tuple[str, tuple[int, int]]] = {}
+        self._kept: dict[tuple[Path, str], str] = {}
 
     def __enter__(self) -> DatasetWriter:
         refuse_existing(self.root, self.force)
@@ -144,25 +145,33 @@ class DatasetWriter:
         return record
 
     def keep(self, split: str, record: Record, source: Path) -> None:
-        """Add a record of the dataset in ``source`` as it is; its images are copied to where they are there.
+        """Add a record of the dataset in ``source`` as it is; its images are copied to where they are there, or under
+        another name where only upper and lower case tell it from one that is there already.
 
         Raises DataError for a duplicate id and for an image that leads out of ``source``.
         """
         if record.id in self._ids:
             raise BadRow("duplicate id", f"the id '{record.id}' was used before", record.id)
         counts = self.split(split)
-        for image in record.images:
-            target = self._draft / image
-            if image.casefold() not in self._names:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(safe_join(source, image), target)
-                self._names.add(image.casefold())
-        self._row(split, record)
+        images = tuple(self._copy(split, source, image) for image in record.images)
+        self._row(split, record.model_copy(update={"images": images}))
         counts.records += 1
 
     def quarantine(self, problem: Problem) -> None:
         """Note a row of the source that cannot be used; it is written to ``quarantine.jsonl``."""
         self.problems.append(problem)
+
+    def _copy(self, split: str, source: Path, image: str) -> str:
+        """Copy an image of the dataset in ``source``, once; returns where it is in this one."""
+        if (source, image) not in self._kept:
+            free = image.casefold() not in self._names
+            place = image if free else self._relative(split, Path(image).name)
+            target = self._draft / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(safe_join(source, image), target)
+            self._names.add(place.casefold())
+            self._kept[source, image] = place
+        return self._kept[source, image]
 
     def _row(self, split: str, record: Record) -> None:
         self._ids.add(record.id)

@@ -13,7 +13,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from rise_vlm.data.checking import LARGEST_NUMBER, BadRow
+from rise_vlm.data.checking import BadRow
+from rise_vlm.data.record import LARGEST_NUMBER
 from rise_vlm.errors import DataError
 
 DEEPEST_XML = 64
