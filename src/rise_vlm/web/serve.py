@@ -138,11 +138,12 @@ class Server:
         return Asked(content, checked_question(question if isinstance(question, str) else None))
 
     async def annotate(self, content: bytes, question: str | None) -> Answer:
-        """The answer about one picture. Raises UserError where the picture or question cannot be taken."""
+        """The answer about one picture, for who has a place in the queue. Raises UserError where the picture or
+        question cannot be taken.
+        """
         deadline = time.monotonic() + self.limits.seconds
-        with self.queue.place():
-            await asyncio.to_thread(check_size, content, self.limits.pixels)
-            answer = await self._answered(self.queue.submit(Asked(content, question), deadline), deadline)
+        await asyncio.to_thread(check_size, content, self.limits.pixels)
+        answer = await self._answered(self.queue.submit(Asked(content, question), deadline), deadline)
         if isinstance(answer, UserError):
             raise answer
         return answer
@@ -198,8 +199,9 @@ def make_app(queue: Queue, limits: Limits, addresses: Addresses, door: Door) -> 
     )
     async def annotate(request: Request) -> Annotated:
         """An answer about one picture, sent as base64 in JSON, as a form's file, or as the plain body."""
-        content, question = await read_request(request, limits.bytes)
-        answer = await server.annotate(content, checked_question(question))
+        with queue.place():  # before the body is read, so that bodies in memory are as few as places
+            content, question = await read_request(request, limits.bytes)
+            answer = await server.annotate(content, checked_question(question))
         return Annotated(task=annotator.task.name, model_version=annotator.version, **vars(answer))
 
     tell_errors(app)
