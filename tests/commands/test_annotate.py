@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def annotate(model: Path, *arguments: str) -> int:
-    return run(["annotate", str(model), *arguments, "--max-new-tokens", "48"])
+    return run(["annotate", str(model), "--max-new-tokens", "48", *arguments])
 
 
 def test_every_picture_of_a_folder_gets_a_row(model: Path, folder: Path, capsys) -> None:
@@ -119,6 +119,8 @@ def test_a_first_row_that_was_torn_is_ours(model: Path, folder: Path, torn: byte
         (["--task", "count.yaml"], "another task"),
         (["--question", "What colour is it?"], "another question"),
         (["--role", "answer"], "another role"),
+        (["--max-new-tokens", "9"], "another longest completion"),
+        (["--max-pixels", "90000"], "another bound of a resized picture"),
         (["MODEL"], "another model"),
     ],
 )

@@ -88,7 +88,8 @@ def main(
         check_free("--report", report, made)
     names, found = find_images(images), find_model(model)
     longest = max_new_tokens or found.settings.get("evaluate.max_new_tokens") or 256
-    how = Asking(longest, samples, temperature, seed, check, review_below)
+    pixels = max_pixels or found.settings.get("policy.max_pixels")
+    how = Asking(longest, samples, temperature, seed, check, review_below, pixels)
     source = Source.of(found.model, job, asked, "answer" if (role or found.role) == "answer" else "think", how)
     done, outcome = answered(out, source), Outcome()  # refuses before the model is loaded
     waiting = [name for name in names if name not in done]
@@ -96,7 +97,7 @@ def main(
     if outcome.skipped:
         say(f"{outcome.skipped} images are in {out} already and are skipped.")
     if waiting:
-        annotate(_load(found, max_pixels), job, source, waiting, out, how, outcome)
+        annotate(_load(found, pixels), job, source, waiting, out, how, outcome)
     wrote = [_export(output, out, job, source.question, made) for output in outputs if out.exists()]
     if report and out.exists():
         wrote.append(_page(out, report, job, how.threshold(job), items, made))
@@ -124,7 +125,7 @@ def _load(found: Found, max_pixels: int | None) -> Any:
 
     return Policy.load(
         found.model,
-        max_pixels=max_pixels or found.settings.get("policy.max_pixels"),
+        max_pixels=max_pixels,
         dtype=found.settings.get("policy.precision", "auto"),
     )
 

@@ -44,6 +44,9 @@ PARTS = {
     "samples": "number of samples",
     "temperature": "temperature",
     "check": "setting of --check",
+    "seed": "seed",
+    "max_new_tokens": "longest completion",
+    "max_pixels": "bound of a resized picture",
 }
 """What must agree for answers to stand in one file -> what it is called."""
 
@@ -63,6 +66,7 @@ class Asking:
     seed: int = 0
     check: bool = False
     review_below: float | None = None
+    max_pixels: int | None = None
 
     def threshold(self, task: Task) -> float:
         """The figure below which a row is marked for review."""
@@ -82,14 +86,18 @@ class Source:
     samples: int = 0
     temperature: float = 0.0
     check: bool = False
+    seed: int = 0
+    max_new_tokens: int = Asking.max_new_tokens
+    max_pixels: int | None = None
 
     @classmethod
     def of(cls, model: str, task: Task, question: str | None, role: Role, asking: Asking | None = None) -> Source:
         """The source of the answers of ``model`` (``tiny``, a hub id or a folder) to one question."""
         asked, how = question or task.question or task.default_question or "", asking or Asking()
         classes = hashlib.sha256(json.dumps(task.classes).encode()).hexdigest()[:12] if task.classes else ""
-        heat = how.temperature if how.samples else 0.0
-        return cls(model, model_digest(model), task.name, classes, asked, role, how.samples, heat, how.check)
+        heat, seed = (how.temperature, how.seed) if how.samples else (0.0, 0)
+        of_model = (model, model_digest(model), task.name, classes, asked, role)
+        return cls(*of_model, how.samples, heat, how.check, seed, how.max_new_tokens, how.max_pixels)
 
 
 _DEFAULTS = {field.name: field.default for field in fields(Source)}
