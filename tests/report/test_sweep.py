@@ -14,9 +14,10 @@ from fake_runs import fake_run
 
 from rise_vlm.cli import run
 from rise_vlm.errors import UserError
-from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, load_sweep
+from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, joined, load_sweep
 from rise_vlm.report.sweep import blocks, fill, markdown, marks, write_sweep_page
 from rise_vlm.stages.drawing import draw_data
+from rise_vlm.stages.run import write_recipe
 
 
 def written(path: Path, text: str) -> Path:
@@ -44,7 +45,8 @@ def finished(tmp_path: Path) -> tuple[Sweep, Path]:
         base = 0.4 + 0.1 * (cell.arm == "rise") + 0.001 * (cell.records or 0)
         scores = {split: [base + 0.01 * (i % 7) for i in range(40)] for split in ("test", "ood")}
         more = {"loop": loop} if cell.arm == "rise" else {}
-        fake_run(cell.folder, cell.arm, scores, seed=cell.seed, **more)
+        fake_run(cell.folder, cell.arm, scores, seed=cell.seed, records=cell.records or 100, **more)
+        write_recipe(cell.recipe, cell.folder)
     return sweep, out
 
 
@@ -73,6 +75,46 @@ def test_what_is_missing_is_said(finished: tuple[Sweep, Path]) -> None:
     text = markdown(sweep, blocks(sweep, cells(sweep, out)))
     assert "No table yet: rise, which the others are compared with, is not finished" in text
     assert "1 of 4 runs are missing: ans_sft seed 1" in text and "one seed" in text
+    assert "from seed 0 only; left out, since not every arm is finished there: seed 1." in text
+
+
+def test_floors_and_loops_are_those_of_the_seeds_that_are_compared(finished: tuple[Sweep, Path]) -> None:
+    sweep, out = finished
+    (out / "d" / "100" / "ans_sft" / "seed-1" / "results.json").unlink()
+    path = out / "d" / "100" / "rise" / "seed-1" / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    results["floors"][0]["metrics"]["score"], results["loop"]["leak_rate"] = 0.9, 0.9
+    path.write_text(json.dumps(results), encoding="utf-8")
+    block = next(block for block in blocks(sweep, cells(sweep, out)) if block.records == 100)
+    assert block.floors()[0][1]["test"] == 0.25 and "leaks 2.0%" in markdown(sweep, [block])
+
+
+def test_a_part_of_a_sweep_does_not_replace_it_and_another_is_refused(tmp_path: Path) -> None:
+    text = "data: {d: data}\nseeds: [0, 1]\narms: {ans_sft: null, rise: null}\n"
+    path = written(tmp_path / "mine.yaml", text)
+    whole = load_sweep(path)
+    for settings in (["arms=[rise]", "seeds=1"], ["arms=[ans_sft]"], []):
+        part = load_sweep(path, settings)
+        assert joined(whole, part, tmp_path) == whole
+        assert joined(part, whole, tmp_path) == whole
+    assert joined(load_sweep(path, ["seeds=0"]), load_sweep(path, ["seeds=2"]), tmp_path).seeds == (0, 2)
+    for other in (["sft.steps=3"], ["data={d: elsewhere}"]):
+        with pytest.raises(UserError, match="give another --out"):
+            joined(whole, load_sweep(path, other), tmp_path)
+
+
+def test_values_reach_the_recipe_as_they_are_written(tmp_path: Path) -> None:
+    text = "data: {d: 'da\U0001f600ta'}\narms: {rise: {set: {description: 2020-01-01}}}\n"
+    (cell,) = cells(load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path)
+    assert cell.recipe.data == "da\U0001f600ta"
+
+
+def test_results_of_another_recipe_are_missing(finished: tuple[Sweep, Path], tmp_path: Path) -> None:
+    _, out = finished
+    for setting, whole in (("sft.steps=7", False), ("sft.train.save_every=7", True)):
+        sweep = load_sweep(tmp_path / "mine.yaml", [setting])
+        found = blocks(sweep, cells(sweep, out))
+        assert all((block.finished == block.cells) == whole for block in found)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +155,8 @@ def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) ->
         ("arms: {rise: {set: {closed_loop.stpes: 1}}}\ndata: d\n", [], "Did you mean 'closed_loop.steps'"),
         ("arms: [ans_sft]\ndata: d\n", ["grpo.steps=1"], "reaches no arm"),
         ("arms: [ans_sft]\ndata: d\n", ["arms=[rise]"], "there is no arm 'rise'"),
+        ("arms: [ans_sft]\ndata: d\nsettings: [a]\n", ["model=tiny"], "'settings' must hold keys and values"),
+        ("arms: [{a: b}]\ndata: d\n", ["arms=[[a]]"], "there is no arm"),
         ("arms: [ans_sft]\ndata: d\n", ["seeds=[0, 0]"], "seeds: a value is listed twice"),
         ("arms: [ans_sft]\ndata: d\n", ["seeds=[]"], "'seeds'"),
         ("arms: [ans_sft]\ndata: [a/d, b/d]\n", [], "two data sets would be called 'd'"),

@@ -39,6 +39,13 @@ def test_missing_splits_are_held_out_without_overlap(tmp_path: Path) -> None:
     assert any("held out" in note for note in material.notes)
 
 
+def test_a_test_is_held_out_even_where_nothing_is_evaluated(tmp_path: Path) -> None:
+    root = make_classification(tmp_path / "d", train=40, val=0, test=0)
+    whole = Material.open(recipe_for(root))
+    alone = Material.open(recipe_for(root, "stages=[harvest]"))
+    assert ids(alone.train) == ids(whole.train) and not alone.tests
+
+
 def test_records_of_one_picture_are_held_out_together(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "d", Card(name="d", task="grounding", question="Where?")) as writer:
         for i in range(15):
@@ -64,6 +71,11 @@ def test_a_smaller_training_set_is_part_of_a_larger_one(tmp_path: Path) -> None:
     large = Material.open(recipe_for(root, "records=8"))
     assert len(small.train) == 3 and len(large.train) == 8
     assert ids(small.train) < ids(large.train)
+
+
+def test_more_records_than_there_are_is_told(tmp_path: Path) -> None:
+    material = Material.open(recipe_for(make_classification(tmp_path / "d", train=12, val=2, test=2), "records=13"))
+    assert "there are only 12 training records (records=13)" in material.notes
 
 
 def test_a_dataset_without_a_training_split_is_refused(tmp_path: Path) -> None:

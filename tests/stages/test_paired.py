@@ -77,6 +77,8 @@ def test_what_never_varies_is_not_taken_for_certain() -> None:
     assert found.low < 0 < found.high and not found.told_apart
     sure = difference([one([1.0] * 10)])
     assert sure.high == 1.0 and 0.5 < sure.low < 1
+    large = difference([one([-7.0] * 10)])  # of a metric that is no share
+    assert large.low < -7 < large.high
 
 
 def test_one_picture_has_no_interval() -> None:

@@ -12,7 +12,7 @@ from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes import Recipe, load_recipe
 from rise_vlm.stages.material import Material
-from rise_vlm.stages.shares import check_shares, for_stage
+from rise_vlm.stages.shares import check_shares, for_stage, sft_records
 from rise_vlm.worlds import load_world
 
 
@@ -46,6 +46,15 @@ def test_sft_takes_a_share_and_grpo_the_rest(tmp_path: Path) -> None:
     assert for_stage(material, recipe, "closed_loop").train == material.train
     more = opened("rise", root, "sft.records=5")[0]
     assert ids(sft) < ids(for_stage(material, more, "sft")) and len(for_stage(material, more, "grpo").train) == 12
+
+
+def test_the_whole_share_is_not_one_record(tmp_path: Path) -> None:
+    root = make_classification(tmp_path / "d", train=40, val=2, test=2)
+    for wanted, count in (("1.0", 40), ("1", 1), ("8.0", 8)):
+        recipe, material = opened("reason_rft", root, "sft.source=annotations", f"sft.records={wanted}")
+        assert len(sft_records(material, recipe)) == count
+    with pytest.raises(UserError, match="sft.records"):
+        opened("reason_rft", root, "sft.records=1.5")
 
 
 def test_with_rationales_the_share_is_of_those_that_have_one(some_explained: Path) -> None:

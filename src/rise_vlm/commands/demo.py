@@ -65,7 +65,8 @@ def run_demo(
     began = time.monotonic()
     command = _command(world, size, out, seed=seed, train=train, model=model)
     data = out / "data"
-    shared = (f"data={json.dumps(str(data))}", f"seed={seed}", f"model={json.dumps(model)}")
+    named = {"data": str(data), "model": model, "seed": seed}
+    shared = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in named.items()]
     recipes = [load_recipe(arm, [*shared, *size.overrides.get(arm, ())]) for arm in ARMS]
     check_model(recipes[0])
     check_writable(out)

@@ -42,11 +42,10 @@ def main(
     found = find_model(model)
     chosen = role or found.role or "think"
     name = Path(model).name or "model"
-    overrides = [f"data={json.dumps(str(dataset))}", f"model={json.dumps(found.model)}"]
-    overrides += [f"evaluate.splits=[{json.dumps(split)}]", f"evaluate.roles=[{chosen}]"]
-    overrides += [f"evaluate.limit={limit}"] if limit else []
-    settings = dict(found.settings) | ({"evaluate.max_new_tokens": max_new_tokens} if max_new_tokens else {})
-    overrides += [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    settings = {"data": str(dataset), "model": found.model, "evaluate.splits": [split], "evaluate.roles": [chosen]}
+    settings |= {"evaluate.limit": limit} if limit else {}
+    settings |= dict(found.settings) | ({"evaluate.max_new_tokens": max_new_tokens} if max_new_tokens else {})
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
     recipe = load_recipe("zero_shot", overrides).model_copy(update={"name": "evaluate", "description": ""})
     folder = out or Path("runs") / f"evaluate-{name}-{dataset.resolve().name}-{split}-{chosen}"
     results = run_recipe(recipe, folder, command=f"rise evaluate {model}")

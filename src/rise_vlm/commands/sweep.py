@@ -36,10 +36,10 @@ def main(
     Repeating the command continues. Stages that two arms share are made once. Tables come from the results alone:
     --table prints them, --into puts them between the marks '<!-- rise sweep NAME -->' of a page.
     """
-    from rise_vlm.recipes.sweep import cells, load_sweep
+    from rise_vlm.recipes.sweep import FILE, cells, load_sweep
 
     loaded = load_sweep(sweep, settings or [])
-    folder = out or (Path(sweep) if Path(sweep).is_dir() else Path("runs") / loaded.name)
+    folder = out or (Path(sweep) if (Path(sweep) / FILE).is_file() else Path("runs") / loaded.name)
     planned = cells(loaded, folder)
     if table or into is not None:
         _tables(loaded, planned, folder, into, as_json)

@@ -67,11 +67,11 @@ def with_bases(path: Path) -> list[Values]:
     files: list[Values] = []
     seen: list[Path] = []
     while True:
-        if path in seen:
+        if path.resolve() in seen:
             raise UserError(
                 f"{path}: recipes extend each other in a circle: {' -> '.join(p.stem for p in [*seen, path])}."
             )
-        seen.append(path)
+        seen.append(path.resolve())
         values = read_yaml(path)
         base = values.pop(EXTENDS, None)
         _check_keys(values, f"{path}")

@@ -200,17 +200,24 @@ class Sft(Settings):
 
     ``loss: balanced`` averages rationale and answer each over its own tokens; ``token`` is the usual mean over all.
     ``epochs``, where given, overrides ``train.steps``. ``per_record``: rationales of one record in one step.
-    ``records``: it learns from so many of the training records, or, below 1, from that share of them; of those with a
+    ``records``: it learns from so many of the training records, or, up to 1.0, from that share of them; of those with a
     rationale where it learns the dataset's own. A smaller part lies within a larger one.
     """
 
     source: Literal["annotations", "harvest", "rationales"] = "annotations"
     loss: SftKind = "balanced"
-    records: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    records: Count | Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] | None = None
     records_per_step: Count = 16
     per_record: Count = 2
     epochs: Annotated[float, Field(gt=0.0)] | None = None
     train: TrainSettings = TrainSettings(steps=100, learning_rate=3e-4, warmup_steps=10, schedule="cosine")
+
+    @field_validator("records", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        if isinstance(value, float) and value > 1 and value % 1:
+            raise ValueError("it is a number of records or a share below 1")
+        return value
 
 
 class Grpo(Settings):
@@ -286,8 +293,6 @@ class Recipe(Settings):
                 raise ValueError("grpo.records is 'rest', but the stages have no sft whose records it could leave out")
             if self.sft.records is None and self.sft.source != "rationales":
                 raise ValueError("grpo.records is 'rest', but sft learns from all records: set sft.records")
-        if self.sft.records is not None and self.sft.records > 1 and self.sft.records % 1:
-            raise ValueError("sft.records is a number of records or a share below 1")
         for stage in ("warm_up", "closed_loop", "sft", "grpo"):
             train: TrainSettings = getattr(self, stage).train
             if train.seed or train.precision != "auto":

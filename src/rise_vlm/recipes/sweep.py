@@ -6,7 +6,7 @@ Left out: running them (``rise_vlm.stages.sweep``), and any search: a sweep trie
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -153,7 +153,10 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         elif key == "arms":
             values["arms"] = _chosen(values.get("arms"), value, path)
         else:
-            values["settings"] = {**(values.get("settings") or {}), key: value}
+            settings = values.get("settings") or {}
+            if not isinstance(settings, Mapping):
+                raise UserError(f"{path}: 'settings' must hold keys and values, such as 'settings: {{model: tiny}}'.")
+            values["settings"] = {**settings, key: value}
     known = list(Sweep.model_fields)
     for key in values:
         if key not in known:
@@ -180,12 +183,14 @@ def find(sweep: str | Path) -> Path:
 def _chosen(arms: Any, wanted: Any, path: Path) -> Any:
     names = [wanted] if isinstance(wanted, str) else wanted
     if isinstance(arms, list):
-        arms = dict.fromkeys(arms)
+        arms = dict.fromkeys(str(name) for name in arms)
     if not isinstance(arms, Mapping) or not isinstance(names, list):
         return wanted
+    names = [str(name) for name in names]
+    arms = {str(name): how for name, how in arms.items()}
     for name in names:
         if name not in arms:
-            raise UserError(f"{path}: there is no arm '{name}'.{nearest(str(name), arms)}")
+            raise UserError(f"{path}: there is no arm '{name}'.{nearest(name, arms)}")
     return {name: arms[name] for name in names}
 
 
@@ -239,7 +244,8 @@ def _bare(sweep: Sweep, arm: str) -> Recipe:
 
 
 def _lines(settings: Values) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    """As overrides; a date, which YAML makes of some texts, as its text, and characters as they are for YAML."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in settings.items()]
 
 
 def _has(recipe: Recipe, key: str) -> bool:
@@ -263,6 +269,37 @@ def resolved(sweep: Sweep) -> str:
     import yaml
 
     return yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def joined(before: Sweep, now: Sweep, out: Path) -> Sweep:
+    """What the folder ``out`` held and what is asked of it now, as one sweep: a part of a sweep does not replace it.
+
+    Raises UserError where the two contradict each other.
+    """
+    for key in ("data", "arms"):
+        old, new = getattr(before, key), getattr(now, key)
+        for name in old.keys() & new.keys():
+            if old[name] != new[name]:
+                raise UserError(f"{out / FILE}: {key}.{name} is another than asked for now: give another --out.")
+    if before.settings != now.settings:
+        raise UserError(f"{out / FILE}: its settings are others than asked for now: give another --out.")
+    return now.model_copy(
+        update={
+            "data": {name: (before.data | now.data)[name] for name in _both(before.data, now.data)},
+            "arms": {name: (before.arms | now.arms)[name] for name in _both(before.arms, now.arms)},
+            "seeds": _both(before.seeds, now.seeds),
+            "records": _both(before.records, now.records),
+            "against": before.against or now.against,
+        }
+    )
+
+
+def _both(before: Iterable[Any], now: Iterable[Any]) -> tuple[Any, ...]:
+    """All of both; in the order of ``before`` where that has them all, else those of ``now`` come last."""
+    old, new = list(before), list(now)
+    if all(one in old for one in new):
+        return tuple(old)
+    return (*(one for one in old if one not in new), *new)
 
 
 def stamp_of(folder: Path) -> Path:

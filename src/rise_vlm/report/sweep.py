@@ -15,11 +15,14 @@ from typing import Any
 
 from rise_vlm.console import duration
 from rise_vlm.errors import UserError
-from rise_vlm.recipes.sweep import Cell, Sweep, size_name, stamp_of
+from rise_vlm.recipes.loader import load_recipe
+from rise_vlm.recipes.sweep import Cell, Sweep, stamp_of
 from rise_vlm.report.comparison import Answers, Comparison, _of_run, compare
 from rise_vlm.report.comparison_page import Group, curve_charts, write_page
 from rise_vlm.report.table import arm_name
 from rise_vlm.stages.files import read_json
+from rise_vlm.stages.plan import recipe_digest
+from rise_vlm.stages.trained import find_model
 
 WORLD_FLOORS = ("single_cue", "additive", "random_thing")
 """Floors that only a world can know."""
@@ -40,13 +43,20 @@ class Block:
     @property
     def title(self) -> str:
         """Data set and size."""
-        size = "all training records" if self.records is None else f"{self.records} training records"
+        counts = {one.get("data", {}).get("counts", {}).get("train") for one in self.results} - {None}
+        known = f"{counts.pop()} " if len(counts) == 1 else f"{self.records} " if self.records else ""
+        size = f"all {known}training records" if self.records is None else f"{known}training records"
         return f"`{self.data}`, {size}"
+
+    def used(self) -> list[tuple[Cell, dict[str, Any]]]:
+        """The finished cells of the seeds that are compared, with their results; where nothing is compared, all."""
+        pairs = list(zip(self.finished, self.results, strict=True))
+        return [pair for pair in pairs if self.comparison is None or pair[0].seed in self.comparison.seeds]
 
     def floors(self) -> list[tuple[str, dict[str, float]]]:
         """By name, the mean score on each split over the runs; the world's own, where the sweep drew it, last."""
         found: dict[str, dict[str, list[float]]] = {}
-        for cell, results in zip(self.finished, self.results, strict=True):
+        for cell, results in self.used():
             for floor in [*results.get("floors", ()), *_world_floors(cell)]:
                 found.setdefault(floor["name"], {}).setdefault(floor["split"], []).append(floor["metrics"]["score"])
         return [(name, {split: mean(scores) for split, scores in splits.items()}) for name, splits in found.items()]
@@ -58,12 +68,24 @@ def blocks(sweep: Sweep, cells: Sequence[Cell]) -> list[Block]:
     for data in sweep.data:
         for records in sweep.records:
             mine = [cell for cell in cells if (cell.data, cell.records) == (data, records)]
-            done = [cell for cell in mine if (cell.folder / "results.json").is_file()]
+            done = [cell for cell in mine if finished(cell)]
             results = [read_json(cell.folder / "results.json") or {} for cell in done]
             block = Block(data, records, mine, done, results, None)
             answers = [one for cell in done for one in _of_run(cell.folder)]
             found.append(_compared(block, answers, sweep.reference))
     return found
+
+
+def finished(cell: Cell) -> bool:
+    """Whether the cell's folder holds results, and they are those of the cell's recipe as it is now."""
+    if not (cell.folder / "results.json").is_file():
+        return False
+    try:
+        ran = load_recipe(cell.folder / "recipe.yaml")
+        wanted = cell.recipe.model_copy(update={"model": find_model(cell.recipe.model).model})
+    except UserError:
+        return False
+    return recipe_digest(ran) == recipe_digest(wanted)
 
 
 def _compared(block: Block, answers: list[Answers], reference: str) -> Block:
@@ -80,9 +102,22 @@ def _compared(block: Block, answers: list[Answers], reference: str) -> Block:
     if len({one.arm for one in kept}) < 2:
         return replace(block, why_not="one arm only is finished")
     try:
-        return replace(block, comparison=compare(kept, against=reference, metrics=("score", "parsed")))
+        found = compare(kept, against=reference, metrics=("score", "parsed"))
     except UserError as error:
         return replace(block, why_not=str(error))
+    notes = _left_out(ran, shared, arms, found.arms)
+    return replace(block, comparison=replace(found, notes=[*found.notes, *notes]))
+
+
+def _left_out(ran: Sequence[int], used: Sequence[int], arms: Sequence[str], compared: Sequence[str]) -> list[str]:
+    """What is finished and not in the table, since it could not be paired; nothing where all is in it."""
+    notes: list[str] = []
+    if seeds := [seed for seed in ran if seed not in used]:
+        listed, left = (", ".join(map(str, some)) for some in (used, seeds))
+        notes.append(f"from seed {listed} only; left out, since not every arm is finished there: seed {left}.")
+    if others := [arm for arm in arms if arm not in compared]:
+        notes.append(f"left out, since they lack one of these seeds: {', '.join(others)}.")
+    return notes
 
 
 def _world_floors(cell: Cell) -> Iterable[dict[str, Any]]:
@@ -160,7 +195,7 @@ def _loops(block: Block) -> list[str]:
     """Of each arm with a loop, what the controls at its end say, as means over its runs."""
     lines: list[str] = []
     for arm in dict.fromkeys(cell.arm for cell in block.finished):
-        runs = [r for cell, r in zip(block.finished, block.results, strict=True) if cell.arm == arm and r.get("loop")]
+        runs = [results for cell, results in block.used() if cell.arm == arm and results.get("loop")]
         if not runs:
             continue
         loops = [run["loop"] for run in runs]
@@ -193,7 +228,7 @@ def curves(found: Sequence[Block]) -> dict[tuple[str, str], dict[str, list[tuple
         if block.comparison is None or sum(other.data == block.data for other in found) < 2:
             continue
         known = block.results[0].get("data", {}).get("counts", {}).get("train")
-        size = block.records or known
+        size = known or block.records
         for figure in block.comparison.figures:
             if figure.metric == "score" and size:
                 lines = result.setdefault((block.data, figure.split), {})
@@ -277,9 +312,3 @@ def write_sweep_page(sweep: Sweep, found: Sequence[Block], out: Path) -> Path | 
 
 def _score_only(c: Comparison) -> Comparison:
     return replace(c, metrics=["score"])
-
-
-def incomplete(found: Sequence[Block]) -> str:
-    """Which sizes have no table yet, for a message; empty where all have one."""
-    left = [f"{block.data}/{size_name(block.records)}" for block in found if block.comparison is None]
-    return ", ".join(left)

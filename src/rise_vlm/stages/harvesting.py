@@ -92,9 +92,11 @@ def _model_of(folder: Path, stage: str) -> str | None:
 def harvest_recipe(writer: Writer, data: Path, overrides: Sequence[str]) -> Recipe:
     """The recipe of a harvest alone, judged as the writer's run judged. ``overrides`` come last."""
     given = {override.split("=", 1)[0] for override in overrides}
-    lines = ["name=harvest", "stages=[harvest]", f"data={json.dumps(str(data))}", f"model={json.dumps(writer.base)}"]
-    lines += [f"{key}={json.dumps(value)}" for key, value in writer.settings.items() if key not in given]
-    return load_recipe("rise", [*lines, *overrides])
+    own = {"data": str(data), "model": writer.base}
+    own |= {key: value for key, value in writer.settings.items() if key not in given}
+    # Characters as they are: YAML reads JSON's escapes of those beyond the basic plane as two halves.
+    lines = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in own.items()]
+    return load_recipe("rise", ["name=harvest", "stages=[harvest]", *lines, *overrides])
 
 
 def run_harvest(
@@ -268,14 +270,20 @@ def write_kept(found: Harvested, out: Path) -> int:
 
     source = found.material.dataset
     records = {record.id: record for record in found.material.train}
-    seen: Counter[str] = Counter()
+    taken = set(records)
+    first: set[str] = set()
     with DatasetWriter(out, source.card.model_copy(update={"splits": {}})) as writer:
         for row in found.kept:
             record = records[row["id"]]
-            seen[record.id] += 1
+            name, number = record.id, 1
+            while name in taken and record.id in first:
+                number += 1
+                name = f"{record.id}-{number}"
+            first.add(record.id)
+            taken.add(name)
             writer.add(
                 "train",
-                id=record.id if seen[record.id] == 1 else f"{record.id}-{seen[record.id]}",
+                id=name,
                 image=safe_join(source.root, record.images[0]),
                 more=[source.image(record, index) for index in range(1, len(record.images))],
                 annotation=record.annotation,

@@ -20,6 +20,7 @@ from typing import Any
 from PIL import Image
 
 from rise_vlm.data import Dataset, Record
+from rise_vlm.data.card import VALIDATION
 from rise_vlm.data.images import read_image, safe_join
 from rise_vlm.errors import DataError, UserError, nearest
 from rise_vlm.recipes.schema import Recipe
@@ -27,7 +28,6 @@ from rise_vlm.tasks import make_task, scores_of
 from rise_vlm.tasks.base import Task
 from rise_vlm.worlds import WORLDS, World, load_world
 
-VALIDATION = ("val", "validation", "valid", "dev")
 TESTS = ("test", "ood")
 """How the names of the splits begin that are evaluated where there is nothing else said; only these two may be absent.
 """
@@ -106,7 +106,8 @@ def _training(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[tuple
     if not any(split in dataset.splits for split in VALIDATION):
         shares["val"] = VAL_SHARE
     asked = set(recipe.evaluate.splits)
-    if "evaluate" in recipe.stages and not any(split.startswith(TESTS) or split in asked for split in dataset.splits):
+    # Whatever the stages are: what a harvest or a training alone may take is what no whole run is tested on.
+    if not any(split.startswith(TESTS) or split in asked for split in dataset.splits):
         shares["test"] = TEST_SHARE
     return _hold_out(records, shares, notes)
 
@@ -135,6 +136,8 @@ def _hold_out(
 
 def _capped(records: tuple[Record, ...], limit: int | None, notes: list[str]) -> tuple[Record, ...]:
     """The first ``limit`` in the order of the hash of their ids: a smaller set is part of a larger one."""
+    if limit is not None and limit > len(records):
+        notes.append(f"there are only {len(records)} training records (records={limit})")
     if limit is None or limit >= len(records):
         return records
     notes.append(f"{limit} of {len(records)} training records are used (records={limit})")

@@ -71,7 +71,9 @@ def difference(seeds: Sequence[OneSeed], *, resamples: int = RESAMPLES, seed: in
     if np.ptp(values) < SAME:
         # What never varied in so many pictures varies in few at most: Wilson's bound, as for shares of 0 and 1.
         far = Z**2 / (fewest + Z**2)
-        low, high = max(-1.0, middle - far), min(1.0, middle + far)
+        low, high = middle - far, middle + far
+        if abs(middle) <= 1:  # scores of 0 to 1 differ by no more; other metrics may
+            low, high = max(-1.0, low), min(1.0, high)
         return Difference(middle, low, high, far * (1 + Z_POWER / Z), records, len(seeds))
     rng = np.random.default_rng(seed)
     noise = resampled(seeds, resamples, rng) - means

@@ -96,6 +96,13 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
     return plan
 
 
+def recipe_digest(recipe: Recipe) -> str:
+    """A hash of the settings that decide a run's results; of the data only how much of it is used, not where it is."""
+    own = [recipe.seed, recipe.records, recipe.model, list(recipe.stages), recipe.policy.model_dump(mode="json")]
+    stages = [_setting(recipe, key) for stage in recipe.stages for key in SETTINGS[stage]]
+    return _hash([own, stages, recipe.evaluate.resamples])
+
+
 def upstream(stage: StageName, recipe: Recipe) -> Sequence[StageName]:
     """The stages of ``recipe`` whose result ``stage`` takes."""
     wanted: dict[StageName, tuple[StageName, ...]] = {

@@ -78,6 +78,8 @@ def _run(run: Prepared, command: str, started: float, report: bool) -> dict[str,
     _hush(recipe)
     for note in run.material.notes:
         say(f"note: {note}.")
+    if not all(step.done for step in run.plan):
+        (out / "results.json").unlink(missing_ok=True)  # those of other settings would pass for this recipe's
     write_recipe(recipe, out)
     clear_strangers(run.plan, out)
     models = Models(recipe.model, recipe.model, recipe.model, recipe.model)

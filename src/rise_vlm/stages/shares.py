@@ -42,7 +42,7 @@ def sft_records(material: Material, recipe: Recipe) -> tuple[Record, ...]:
         return tuple(records)
     if recipe.sft.source == "rationales":
         records = [record for record in records if record.rationale]
-    count = round(wanted * len(material.train)) if wanted < 1 else int(wanted)
+    count = round(wanted * len(material.train)) if isinstance(wanted, float) else wanted
     return first_by_hash(tuple(records), max(1, count))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from rise_vlm.console import duration, say
 from rise_vlm.errors import UserError
-from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, resolved
+from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep, resolved
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.files import read_json, write_text
 from rise_vlm.stages.plan import DONE, INPUTS, Step
@@ -45,9 +45,10 @@ def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> l
     from rise_vlm.stages.preflight import check_writable
 
     check_writable(out)
+    whole = joined(load_sweep(out / FILE), sweep, out) if (out / FILE).is_file() else sweep
     out.mkdir(parents=True, exist_ok=True)
     draw_data(sweep, out)
-    write_text(out / FILE, resolved(sweep))
+    write_text(out / FILE, resolved(whole))
     outcomes: list[Outcome] = []
     began = time.monotonic()
     for number, cell in enumerate(cells, start=1):
