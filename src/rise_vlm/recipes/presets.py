@@ -18,7 +18,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "task": {"score": "official"},
         "closed_loop": {
             "objective": {"loss": "grpo", "advantage": "group_std", "beta": 0.0},
-            "reconstruct": {"sees_image": True, "temperature": 0.7, "samples": 1, "reconstructor": "policy"},
+            "reconstruct": {
+                "sees_image": True,
+                "temperature": 0.7,
+                "samples": 1,
+                "combine": False,
+                "reconstructor": "policy",
+            },
             "grounding": {"weight": 0.0},
             "length": {"weight": 0.0},
             "format_weight": 1.0,
