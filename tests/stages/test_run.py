@@ -94,6 +94,21 @@ def test_a_result_that_is_replaced_is_kept_aside(finished: Path, classes: Path, 
     assert (out / "former" / "05-grpo.1" / "model" / "config.json").is_file()
 
 
+def test_results_of_before_do_not_stand_beside_a_changed_recipe(
+    finished: Path, classes: Path, model: Path, tmp_path: Path, monkeypatch
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished, out)
+
+    def breaks(*_: object) -> dict:
+        raise UserError("stopped")
+
+    monkeypatch.setattr("rise_vlm.stages.run._run_stage", breaks)
+    with pytest.raises(UserError, match="stopped"):
+        run_recipe(small_recipe("rise", classes, model, "evaluate.max_new_tokens=9"), out)
+    assert not (out / "results.json").exists()
+
+
 def test_a_run_folder_is_a_model(finished: Path) -> None:
     found = find_model(str(finished))
     assert found.role == "think" and Path(found.model).parent.name == "05-grpo"
