@@ -46,6 +46,8 @@ def main(
     from rise_vlm.commands.tables import print_results
 
     print_results(results)
+    if quick:
+        typer.echo("--quick shows that all parts run; a few steps train nothing, so its scores say nothing.")
     typer.echo(f"Report: {(out / 'report.html').resolve()}")
 
 

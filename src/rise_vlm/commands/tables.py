@@ -21,7 +21,7 @@ def print_results(results: Mapping[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for split in splits:
-        table.add_column(f"{split} (n={_size(results, split)})", no_wrap=True)
+        table.add_column(f"{split} (n={_size(results, split)})")  # where it is narrow the interval goes below
     table.add_column("parsed", justify="right", no_wrap=True)
     table.add_column("trained in", justify="right", no_wrap=True)
     for name in dict.fromkeys(entry["arm"] for entry in results["arms"]):
@@ -37,6 +37,8 @@ def print_results(results: Mapping[str, Any]) -> None:
         shown = [f"{scores[split]:.3f}" if split in scores else "" for split in splits]
         table.add_row(name.replace("_", " "), *shown, "", "", style="dim")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file or a pipe has no edge at which to cut figures off
     console.print(_title(results), markup=False, highlight=False)
     console.print(table)
 
