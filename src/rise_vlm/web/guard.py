@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SHORTEST_TOKEN = 12
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+DRAIN_SECONDS = 5.0
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 HEADERS = {
@@ -142,6 +143,8 @@ class Guard:
         refused = self._refusal(scope, headers)
         if refused:
             status, why = refused
+            if status == 413:
+                await _drain(receive)
             await _reply(sealed, status, {"error": why}, {"www-authenticate": "Bearer"} if status == 401 else {})
             return
         await self.app(scope, self._bounded(receive), sealed)
@@ -190,6 +193,17 @@ class Guard:
             return message
 
         return bounded
+
+
+async def _drain(receive: Receive) -> None:
+    """Take in and forget a body that is refused, for a bounded time: a client that is cut off while it sends sees a
+    broken connection instead of the answer."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+                pass
+    except TimeoutError:
+        pass
 
 
 async def _reply(send: Send, status: int, body: Any, headers: Mapping[str, str]) -> None:
