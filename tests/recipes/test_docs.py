@@ -87,7 +87,8 @@ def test_the_commands_of_the_experimenter_are_parsed(line: str) -> None:
     command = typer.main.get_command(build(words[0]))
     context = command.make_context("rise", list(words))
     _, inner, rest = command.resolve_command(context, words)
-    inner.make_context(words[0], list(rest), parent=context)
+    parsed = inner.make_context(words[0], list(rest), parent=context)
+    assert any(value for name, value in parsed.params.items() if name != "help"), line
 
 
 @pytest.mark.parametrize("cell", re.findall(r"^\| [^|]* \| (`.*=.*`) \|$", PAGE.split("## Your own reward")[0], re.M))

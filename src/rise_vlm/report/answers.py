@@ -7,29 +7,24 @@ compare with, which these pictures do not have.
 from __future__ import annotations
 
 import heapq
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from rise_vlm.data.images import read_image
 from rise_vlm.errors import UserError
 from rise_vlm.report.charts import histogram, number
 from rise_vlm.report.curves import Chart
 from rise_vlm.report.gallery import BYTES, FEW_CLASSES, Thumbnail, clip, show, thumbnail
+from rise_vlm.report.page import COLOURS
+from rise_vlm.report.template import fill, write_whole
 from rise_vlm.stages.consistency import by_certainty
 from rise_vlm.stages.files import read_rows
 from rise_vlm.tasks.base import Task
 
-TEMPLATES = Path(__file__).parent / "templates"
 BINS = 20
-COLOURS = 8
-"""Colours of the style sheet, a0 to a7; the first is grey and left out."""
 
 FIGURES = {
     "confidence": "How far the sampled answers agree.",
@@ -102,6 +97,7 @@ def write_page(answers: Path, page: Path, task: Task, below: float, items: int =
     tally = Tally()
     numbered = enumerate(tally.past(read_rows(answers)))
     first = heapq.nsmallest(items, numbered, key=lambda pair: (*by_certainty(pair[1]), pair[0]))
+    # The first colour of the style sheet is grey.
     colours = {name: f"a{1 + i % (COLOURS - 1)}" for i, name in enumerate(task.classes)}
     shown: list[Shown] = []
     left = BYTES
@@ -111,29 +107,15 @@ def write_page(answers: Path, page: Path, task: Task, below: float, items: int =
         if left < 0:
             break
         shown.append(one)
-    draft = page.with_name(f".{os.getpid()}-{page.name}")
-    try:
-        draft.write_text(_render(tally, shown, task, below, colours), encoding="utf-8", errors="backslashreplace")
-        draft.replace(page)
-    except OSError as error:
-        raise UserError(f"{page} cannot be written: {error.strerror}.", exit_code=1) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(page, _render(tally, shown, task, below, colours))
     return len(shown)
 
 
 def _render(tally: Tally, shown: list[Shown], task: Task, below: float, colours: Mapping[str, str]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["number"] = number
     used = {mark.label for one in shown for mark in one.marks}
-    return environment.get_template("answers.html.j2").render(
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+    return fill(
+        "answers.html.j2",
+        {"number": number},
         tally=tally,
         facts=_facts(tally),
         charts=list(_charts(tally, below)),

@@ -124,7 +124,7 @@ def line_chart(lines: Sequence[Line], *, share: bool = False, label: str = "", a
         if len(mean) == 1:
             parts.append(Markup('<circle class="dot {}" cx="{}" cy="{}" r="3"/>').format(line.colour, x, y))
         ends.append((y, line, mean[-1][1]))
-    return _svg([*parts, *_names(plot, ends)], label)
+    return svg([*parts, *_names(plot, ends)], label)
 
 
 def histogram(
@@ -143,13 +143,13 @@ def histogram(
         if part:
             parts.append(_column(plot, span, part, "column kept"))
     shown = [mark for mark in ticks(*plot.across) if edges[0] <= mark <= edges[-1]]
-    parts += [_label(plot.place(mark, 0)[0], HEIGHT - 6, number(mark, 2), "middle") for mark in shown]
+    parts += [tick_label(plot.place(mark, 0)[0], HEIGHT - 6, number(mark, 2), "middle") for mark in shown]
     if threshold is not None and edges[0] <= threshold <= edges[-1]:
         x = plot.place(threshold, 0)[0]
         parts.append(Markup('<path class="threshold" d="M{} {}V{}"/>').format(x, TOP, HEIGHT - BOTTOM))
         side, anchor = (x - 5, "end") if x > WIDTH / 2 else (x + 5, "start")
-        parts.append(_label(side, TOP + 9, f"threshold {number(threshold, 2)}", anchor))
-    return _svg(parts, label)
+        parts.append(tick_label(side, TOP + 9, f"threshold {number(threshold, 2)}", anchor))
+    return svg(parts, label)
 
 
 def _column(plot: Plot, span: Point, count: float, css: str) -> Markup:
@@ -160,7 +160,8 @@ def _column(plot: Plot, span: Point, count: float, css: str) -> Markup:
     )
 
 
-def _svg(parts: Sequence[Markup], label: str) -> Markup:
+def svg(parts: Sequence[Markup], label: str) -> Markup:
+    """A chart of these parts; ``label`` is what a screen reader says."""
     body = Markup("").join(parts)
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, label, body
@@ -175,18 +176,18 @@ def _grid(plot: Plot, marks: Sequence[float], digits: int | None = None) -> Mark
     for mark in marks:
         y = plot.place(0, mark)[1]
         rows.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, y, round(plot.end, 1)))
-        rows.append(_label(LEFT - 6, y + 3.5, f"{mark:,.{digits}f}", "end"))
+        rows.append(tick_label(LEFT - 6, y + 3.5, f"{mark:,.{digits}f}", "end"))
     return Markup("").join(rows)
 
 
 def _steps(plot: Plot, across: str) -> Markup:
     first, last = plot.across
     texts = [
-        _label(LEFT, HEIGHT - 6, f"{first:,.0f}", "start"),
-        _label((LEFT + plot.end) / 2, HEIGHT - 6, across, "middle"),
+        tick_label(LEFT, HEIGHT - 6, f"{first:,.0f}", "start"),
+        tick_label((LEFT + plot.end) / 2, HEIGHT - 6, across, "middle"),
     ]
     if last > first:
-        texts.append(_label(plot.end, HEIGHT - 6, f"{last:,.0f}", "end"))
+        texts.append(tick_label(plot.end, HEIGHT - 6, f"{last:,.0f}", "end"))
     return Markup("").join(texts)
 
 
@@ -218,7 +219,8 @@ def _names(plot: Plot, ends: list[tuple[float, Line, float]]) -> list[Markup]:
     return texts
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> Markup:
+def tick_label(x: float, y: float, text: str, anchor: str) -> Markup:
+    """Small text at a place of the chart."""
     return Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(
         round(x, 1), round(y, 1), anchor, escape(text)
     )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from rise_vlm.console import duration
 from rise_vlm.errors import UserError
 from rise_vlm.report.charts import Line, line_chart, number, ticks
 from rise_vlm.report.comparison import Comparison, verdict
 from rise_vlm.report.curves import Chart
-from rise_vlm.report.page import COLOURS, KNOWN_ARMS, TEMPLATES
+from rise_vlm.report.page import COLOURS, KNOWN_ARMS
 from rise_vlm.report.table import arm_name, split_name
+from rise_vlm.report.template import fill, write_whole
 
 
 @dataclass
@@ -32,31 +29,20 @@ class Group:
 def write_page(path: Path, title: str, groups: Sequence[Group], curves: Sequence[Chart] = ()) -> Path:
     """Write the page. Raises UserError where ``path`` cannot be written."""
     page = render(title, groups, curves)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.", exit_code=1) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, page)
     return path
 
 
 def render(title: str, groups: Sequence[Group], curves: Sequence[Chart] = ()) -> str:
     """The page as HTML; all text in it is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"number": number, "arm": arm_name, "duration": duration, "signed": signed}
     arms = list(dict.fromkeys(arm for group in groups for arm in group.comparison.arms))
-    return environment.get_template("comparison.html.j2").render(
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+    return fill(
+        "comparison.html.j2",
+        {"number": number, "arm": arm_name, "duration": duration, "signed": signed},
         title=title,
         groups=groups,
         curves=curves,

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from rise_vlm.errors import UserError
 from rise_vlm.report.curves import Chart
-from rise_vlm.report.page import TEMPLATES
+from rise_vlm.report.template import fill, write_whole
 
 SIDE = 320
 """Longest side of a picture on the page, in pixels."""
@@ -75,28 +72,12 @@ class Page:
 
 def write_page(page: Page, target: Path) -> None:
     """Write the page, whole or not at all. Raises UserError where it cannot be written."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        draft.write_text(render(page), encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        raise UserError(f"{target} cannot be written: {error.strerror}.", exit_code=1) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(target, render(page))
 
 
 def render(page: Page) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "data.css"))
-    html = environment.get_template("data.html.j2").render(page=page, style=Markup(style))
-    return html.encode("utf-8", "backslashreplace").decode()
+    return fill("data.html.j2", {}, ("page.css", "data.css"), page=page)
 
 
 def data_uri(image: Image.Image) -> str:

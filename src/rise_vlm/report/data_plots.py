@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from rise_vlm.report.charts import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Plot, number, ticks
+from rise_vlm.report.charts import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Plot, number, svg, tick_label, ticks
 
 MOST_SPOTS = 300
 """Spots of a cloud; of more sizes the most common ones."""
@@ -30,7 +30,7 @@ def heat_map(grid: Sequence[Sequence[int]], label: str) -> Markup:
                         x, y, round(cell, 2), round(cell, 2), round(0.06 + 0.94 * opacity, 3)
                     )
                 )
-    return _svg(parts, label)
+    return svg(parts, label)
 
 
 def size_cloud(sizes: Mapping[tuple[int, int], int], label: str) -> Markup:
@@ -43,8 +43,8 @@ def size_cloud(sizes: Mapping[tuple[int, int], int], label: str) -> Markup:
     for mark in up:
         y = plot.place(0, mark)[1]
         parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(LEFT, y, round(plot.end, 1)))
-        parts.append(_label(LEFT - 6, y + 3.5, number(mark, 0), "end"))
-    parts += [_label(plot.place(mark, 0)[0], HEIGHT - BOTTOM + 18, number(mark, 0), "middle") for mark in across]
+        parts.append(tick_label(LEFT - 6, y + 3.5, number(mark, 0), "end"))
+    parts += [tick_label(plot.place(mark, 0)[0], HEIGHT - BOTTOM + 18, number(mark, 0), "middle") for mark in across]
     most = common[0][1]
     for (width, height), times in common:
         x, y = plot.place(width, height)
@@ -53,16 +53,4 @@ def size_cloud(sizes: Mapping[tuple[int, int], int], label: str) -> Markup:
         parts.append(
             Markup('<circle class="spot" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(x, y, radius, told)
         )
-    return _svg(parts, label)
-
-
-def _svg(parts: Sequence[Markup], label: str) -> Markup:
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, HEIGHT, label, Markup("").join(parts)
-    )
-
-
-def _label(x: float, y: float, text: str, anchor: str) -> Markup:
-    return Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        round(x, 1), round(y, 1), anchor, text
-    )
+    return svg(parts, label)

@@ -6,24 +6,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rise_vlm.console import duration
-from rise_vlm.errors import UserError
 from rise_vlm.report.charts import histogram, number
 from rise_vlm.report.curves import Chart, loop_charts, training_charts
 from rise_vlm.report.gallery import gallery, total
 from rise_vlm.report.read import Histogram, Run, read_run
 from rise_vlm.report.table import Table, arm_name, build_table, headline, split_name
+from rise_vlm.report.template import TEMPLATES, fill, write_whole
 from rise_vlm.tasks import higher_is_better
 
-TEMPLATES = Path(__file__).parent / "templates"
 ITEMS = 60
 """Pictures shown by default."""
 
@@ -38,31 +35,17 @@ def write_report(run: Path, items: int = ITEMS) -> Path:
 
     Raises UserError where ``run`` is no run folder, or naming the file in it that cannot be read.
     """
-    page = render(read_run(run), items)
-    target, draft = run / "report.html", run / f".report-{os.getpid()}.html"
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    except OSError as error:
-        raise UserError(f"{target} cannot be written: {error.strerror}.", exit_code=1) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    target = run / "report.html"
+    write_whole(target, render(read_run(run), items))
     return target
 
 
 def render(run: Run, items: int = ITEMS) -> str:
     """The page of a run as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"number": number, "arm": arm_name, "duration": _duration, "plain": _plain}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    return environment.get_template("page.html.j2").render(
-        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+    return fill(
+        "page.html.j2",
+        {"number": number, "arm": arm_name, "duration": _duration, "plain": _plain},
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **_view(run, items),

@@ -5,7 +5,6 @@ So no figure is typed by hand: the command writes them again whenever a run has 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from rise_vlm.recipes.sweep import Cell, Sweep, stamp_of
 from rise_vlm.report.comparison import Answers, Comparison, _of_run, compare
 from rise_vlm.report.comparison_page import Group, curve_charts, write_page
 from rise_vlm.report.table import arm_name
+from rise_vlm.report.template import write_whole
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import recipe_digest
 from rise_vlm.stages.trained import find_model
@@ -287,14 +287,7 @@ def fill(page: Path, name: str, text: str) -> bool:
     after = pattern.sub(lambda _: f"{start}\n\n{text.strip()}\n\n{end}", before)
     if after == before:
         return False
-    draft = page.with_name(f".{page.name}.{os.getpid()}")
-    try:
-        draft.write_text(after, encoding="utf-8")
-        draft.replace(page)
-    except OSError as error:
-        raise UserError(f"{page} cannot be written: {error.strerror}.", exit_code=1) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(page, after)
     return True
 
 
