@@ -26,7 +26,8 @@ SPLITS = ("test", "ood")
 VARIANTS = {
     "rise-token": ["sft.loss=token"],
     "rise-ungrounded": ["closed_loop.grounding.weight=0"],
-    "rise-no-loop": ["stages=[harvest,sft,grpo,evaluate]"],
+    "rise-no-loop": ["stages=[warm_up,harvest,sft,grpo,evaluate]"],
+    "rise-sft-base": ["sft.start=base"],
 }
 """Each is the demo's RISE run with these settings; what they do not touch is taken over from it."""
 Key = tuple[str, int]
@@ -59,11 +60,11 @@ def demo(folder: Path, world: str, size: int, seed: int) -> None:
 
 
 def variants(folder: Path, world: str, size: int, seed: int) -> None:
-    """The variants of one demo's RISE run. One with the same stages begins as a copy: only what differs runs again."""
+    """The variants of one demo's RISE run. Each begins as a copy: only what differs runs again."""
     demo_folder = folder / f"{world}-{size}-{seed}"
     for name, settings in VARIANTS.items():
         out = demo_folder / "variants" / name
-        if not out.exists() and not settings[0].startswith("stages="):
+        if not out.exists():
             shutil.copytree(demo_folder / "arms" / "rise", out)
         words = ["run", "rise", f"name={name}", f"data={demo_folder / 'data'}", f"seed={seed}", *settings]
         subprocess.run([sys.executable, "-m", "rise_vlm", *words, "--out", str(out)], check=True)

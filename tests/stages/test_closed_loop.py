@@ -110,6 +110,39 @@ def test_the_harvest_reconstructs_with_the_moving_average_of_the_loop(classes, m
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
+def test_the_warm_up_s_model_reconstructs_and_is_where_sft_begins(classes, model, tmp_path, monkeypatch) -> None:
+    """The policy explains as the base does; who reads explanations is the warm-up's model, from loop to SFT."""
+    asked: list[tuple[str, str, bool]] = []
+    true_policy = Context.policy
+
+    def noted(self: Context, name: str, *, trains: bool = False, **how: bool):
+        asked.append((self.stage, Path(name).parent.name, trains))
+        return true_policy(self, name, trains=trains, **how)
+
+    monkeypatch.setattr(Context, "policy", noted)
+    stages = "stages=[warm_up, closed_loop, harvest, sft]"
+    how = ("reconstruct.reconstructor=warm_up", "sft.start=warm_up", "warm_up.roles=[reconstruct]")
+    run_recipe(small_recipe("rise", classes, model, stages, *how), tmp_path / "run", report=False)
+    base, warm, loop = model.parent.name, "01-warm_up", "02-closed_loop"
+    assert set(asked) == {
+        ("warm_up", base, False),
+        ("warm_up", base, True),
+        ("closed_loop", base, True),
+        ("closed_loop", base, False),  # it grounds
+        ("closed_loop", warm, False),
+        ("harvest", loop, False),
+        ("harvest", base, False),
+        ("harvest", warm, False),
+        ("sft", warm, True),
+    }
+
+
+def test_without_a_warm_up_the_base_reconstructs(classes, model, tmp_path) -> None:
+    how = ("stages=[closed_loop, harvest, sft]", "reconstruct.reconstructor=warm_up", "sft.start=warm_up")
+    results = run_recipe(small_recipe("rise", classes, model, *how), tmp_path / "run", report=False)
+    assert results["harvest"]["sampled"] > 0
+
+
 def test_probes_come_before_the_first_step_and_every_so_often(policy, classes, model, tmp_path) -> None:
     with ExitStack() as stack:
         context = context_of("closed_loop", classes, model, tmp_path, "probes.every=3")

@@ -75,12 +75,12 @@ class Reconstruct(Settings):
     then says all, the reward does not jitter, and it is how the model will answer in the end. With a temperature the
     scores of ``samples`` reconstructions are averaged, or with ``combine`` the answer that they make together is scored
     (the mean of distributions, the vote of classes): one sample is a guess, their mean knows its doubts.
-    ``reconstructor``: the policy itself, frozen as it was at the start of the loop, or an exponential moving average of
-    it with ``ema_decay``. ``baseline: empty`` subtracts the score that an empty rationale reaches; it is the same for a
+    ``reconstructor``: the policy itself, frozen as it was at the start of the loop, an exponential moving average of it
+    with ``ema_decay``, or the ``warm_up``'s model (without that stage the base), while the policy starts as the base. ``baseline: empty`` subtracts the score that an empty rationale reaches; it is the same for a
     whole group, so it moves the harvest's threshold, not the gradient.
     """
 
-    reconstructor: Literal["policy", "frozen", "ema"] = "policy"
+    reconstructor: Literal["policy", "frozen", "ema", "warm_up"] = "policy"
     ema_decay: Share = 0.95
     sees_image: Literal["auto"] | bool = "auto"
     temperature: Weight = 0.0
@@ -196,8 +196,10 @@ class Harvest(Settings):
 
 
 class Sft(Settings):
-    """SFT of the base model on ``source``: ``annotations`` (answers only), ``harvest`` or the dataset's ``rationales``.
+    """SFT on ``source``: ``annotations`` (answers only), ``harvest`` or the dataset's ``rationales``.
 
+    ``start``: the base model, or the ``warm_up``'s (without that stage the base), which knows how an annotation follows
+    from a description.
     ``loss: balanced`` averages rationale and answer each over its own tokens; ``token`` is the usual mean over all.
     ``epochs``, where given, overrides ``train.steps``. ``per_record``: rationales of one record in one step.
     ``records``: it learns from so many of the training records, or, up to 1.0, from that share of them; of those with a
@@ -205,6 +207,7 @@ class Sft(Settings):
     """
 
     source: Literal["annotations", "harvest", "rationales"] = "annotations"
+    start: Literal["base", "warm_up"] = "base"
     loss: SftKind = "balanced"
     records: Count | Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] | None = None
     records_per_step: Count = 16

@@ -38,10 +38,17 @@ def run(context: Context) -> Summary:
     settings = context.recipe.closed_loop
     with ExitStack() as stack:
         reference = settings.objective.beta > 0
-        policy = stack.enter_context(context.policy(context.models.start, trains=True, reference=reference))
+        policy = stack.enter_context(context.policy(context.models.loop, trains=True, reference=reference))
         loop = make_reward(context, policy, stack)
-        if settings.reconstruct.reconstructor != "policy":
-            loop.shadow = Shadow(policy, follows=settings.reconstruct.reconstructor == "ema")
+        match settings.reconstruct.reconstructor:
+            case "policy":
+                pass
+            case "warm_up":
+                loop.rebuilder = stack.enter_context(context.policy(context.models.warm))
+            case "frozen":
+                loop.shadow = Shadow(policy)
+            case "ema":
+                loop.shadow = Shadow(policy, follows=True)
         work = ClosedLoopWork(context, policy, loop)
         train(policy, work, context.train, context.folder, "closed loop")
         policy.model.eval()

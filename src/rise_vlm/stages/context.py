@@ -25,11 +25,11 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class Models:
-    """Names or folders of models. ``base`` is the recipe's, ``start`` what the loop starts from, ``loop`` the trained
-    reasoner, ``final`` what answers in the end."""
+    """Names or folders of models. ``base`` is the recipe's, ``warm`` the warm-up's (or the base), ``loop`` what the loop
+    starts from and then what it has trained, ``final`` what answers in the end."""
 
     base: str
-    start: str
+    warm: str
     loop: str
     final: str
 

@@ -76,8 +76,8 @@ def sample_all(context: Context, path: Path) -> bool:
     with ExitStack() as stack:
         policy = stack.enter_context(context.policy(context.models.loop))
         loop = make_reward(context, policy, stack)
-        if context.recipe.closed_loop.reconstruct.reconstructor == "frozen":
-            loop.rebuilder = stack.enter_context(context.policy(context.models.start))
+        if context.recipe.closed_loop.reconstruct.reconstructor in ("frozen", "warm_up"):
+            loop.rebuilder = stack.enter_context(context.policy(context.models.warm))
         if (average := _moving_average(context)) is not None:
             loop.rebuilder = stack.enter_context(context.policy(str(average)))
         _sample(context, loop, path)

@@ -42,7 +42,7 @@ class Writer:
     """
 
     base: str
-    start: str
+    warm: str
     model: str
     run: Path | None = None
     loop: Path | None = None
@@ -73,12 +73,12 @@ def find_writer(name: str) -> Writer:
         return Writer(name, name, name)
     values = read_yaml(folder / "recipe.yaml")
     base = str(values.get("model") or "tiny")
-    start = _model_of(folder, "warm_up") or base
+    warm = _model_of(folder, "warm_up") or base
     loops = sorted(folder.glob("stages/*-closed_loop"))
     settings = {key: values[key] for key in CARRIED if key in values}
-    return Writer(
-        base, start, _model_of(folder, "closed_loop") or start, folder, loops[-1] if loops else None, settings
-    )
+    apart = values.get("closed_loop", {}).get("reconstruct", {}).get("reconstructor") == "warm_up"
+    model = _model_of(folder, "closed_loop") or (base if apart else warm)
+    return Writer(base, warm, model, folder, loops[-1] if loops else None, settings)
 
 
 def _model_of(folder: Path, stage: str) -> str | None:
@@ -149,7 +149,7 @@ def _sampled(writer: Writer, recipe: Recipe, material: Material, out: Path) -> t
             "--out."
         )
     write_json(out / INPUTS, {"inputs": inputs, "model": writer.model})
-    models = Models(writer.base, writer.start, writer.model, writer.model)
+    models = Models(writer.base, writer.warm, writer.model, writer.model)
     folders = {"closed_loop": writer.loop} if writer.loop is not None else {}
     with Meter(out) as meter:
         context = Context(recipe, material.rewarding(), models, "harvest", out, folders, meter)
@@ -162,7 +162,7 @@ def sampling_digest(writer: Writer, recipe: Recipe, material: Material) -> str:
     how = recipe.harvest
     facts = {
         "data": digest_of(material, {"train": material.train}),
-        "models": [model_digest(name) for name in (writer.base, writer.start, writer.model)],
+        "models": [model_digest(name) for name in (writer.base, writer.warm, writer.model)],
         "sampling": [how.samples, how.temperature, how.max_new_tokens, how.records_per_batch],
         "judged": {key: recipe.model_dump(mode="json")[key] for key in CARRIED},
     }

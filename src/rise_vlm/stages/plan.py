@@ -109,7 +109,10 @@ def upstream(stage: StageName, recipe: Recipe) -> Sequence[StageName]:
         "warm_up": (),
         "closed_loop": ("warm_up",),
         "harvest": ("warm_up", "closed_loop"),
-        "sft": ("harvest",) if recipe.sft.source == "harvest" else (),
+        "sft": (
+            *(("warm_up",) if recipe.sft.start == "warm_up" else ()),
+            *(("harvest",) if recipe.sft.source == "harvest" else ()),
+        ),
         "grpo": ("sft",),
         "evaluate": ("sft", "grpo"),
     }

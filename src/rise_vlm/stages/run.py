@@ -89,7 +89,7 @@ def _run(run: Prepared, command: str, started: float, report: bool) -> dict[str,
         if step.done:
             say(f"{label}: done before.")
         done[step.stage] = step.done or _run_stage(run, step, models, label)
-        models = _advance(models, step, done[step.stage]["summary"])
+        models = _advance(recipe, models, step, done[step.stage]["summary"])
     folders = {step.stage: step.folder for step in run.plan}
     results = build_results(recipe, run.material, done, folders, command, started)
     _publish_predictions(run)
@@ -133,7 +133,7 @@ def _run_stage(run: Prepared, step: Step, models: Models, label: str) -> dict[st
     return finish(step, summary, cost)
 
 
-def _advance(models: Models, step: Step, summary: dict[str, Any]) -> Models:
+def _advance(recipe: Recipe, models: Models, step: Step, summary: dict[str, Any]) -> Models:
     """The models after a stage. A stage that left none (nothing to learn from) changes nothing."""
     if "model" not in summary:
         return models
@@ -143,7 +143,8 @@ def _advance(models: Models, step: Step, summary: dict[str, Any]) -> Models:
             f"{made} is gone although its stage is done: delete {step.folder} to run it again.", exit_code=1
         )
     if step.stage == "warm_up":
-        return replace(models, start=made, loop=made)
+        apart = recipe.closed_loop.reconstruct.reconstructor == "warm_up"  # it reconstructs, and the base explains
+        return replace(models, warm=made, loop=models.base if apart else made)
     if step.stage == "closed_loop":
         return replace(models, loop=made)
     return replace(models, final=made)

@@ -1,4 +1,4 @@
-"""SFT of the base model: on answers alone (ANS-SFT), harvested rationales (Inspire) or the dataset's own (CoT-SFT).
+"""SFT: on answers alone (ANS-SFT), harvested rationales (Inspire) or the dataset's own (CoT-SFT).
 
 A few rationales of a few records teach a form and not much else, so a source that covers little of the training set is
 told. Left out: mixing sources.
@@ -46,7 +46,8 @@ def run(context: Context) -> Summary:
     for note in notes:
         say(f"note: {note}.")
     steps = _steps(context.train, settings.epochs, len(records), settings.records_per_step)
-    with context.policy(context.models.base, trains=True) as policy:
+    start = context.models.warm if settings.start == "warm_up" else context.models.base
+    with context.policy(start, trains=True) as policy:
         unit = _Units(context, policy, records, rationales, settings.per_record, settings.records_per_step)
         work = Supervised(
             policy,
