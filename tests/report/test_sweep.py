@@ -103,6 +103,14 @@ def test_a_part_of_a_sweep_does_not_replace_it_and_another_is_refused(tmp_path: 
             joined(whole, load_sweep(path, other), tmp_path)
 
 
+def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
+    sweep = load_sweep("arms", ["data=errand"])
+    assert sweep.data == {"errand": load_sweep("arms").data["errand"]}
+    sweep = load_sweep("arms", [f"data=[affect, {tmp_path / 'mine'}]"])
+    assert sweep.data == {"affect": load_sweep("arms").data["affect"], "mine": str(tmp_path / "mine")}
+    assert load_sweep("arms", ["data=./affect"]).data == {"affect": "./affect"}
+
+
 def test_values_reach_the_recipe_as_they_are_written(tmp_path: Path) -> None:
     text = "data: {d: 'da\U0001f600ta'}\narms: {rise: {set: {description: 2020-01-01}}}\n"
     (cell,) = cells(load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path)

@@ -1,6 +1,6 @@
 """``rise doctor``: is this installation whole, and is this machine fit?
 
-Each check is one function that returns what it found or raises ``Broken``. Left out: speed (see ``benchmarks/``).
+Each check is one function that returns what it found or raises ``Broken``.
 """
 
 from __future__ import annotations

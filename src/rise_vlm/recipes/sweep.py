@@ -142,13 +142,15 @@ def size_name(records: int | None) -> str:
 def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """A shipped sweep, a YAML file, or the folder of one that was run, with ``key=value`` overrides.
 
-    ``data``, ``seeds``, ``records`` and ``against`` replace the sweep's own, ``arms=[a, b]`` picks some of its arms,
-    any other key is a setting for every arm. Raises UserError naming file and key.
+    ``seeds``, ``records``, ``against`` and ``data`` replace the sweep's own (a name that its data sets have picks that
+    one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a setting for every arm. Raises UserError naming file and key.
     """
     path = find(sweep)
     values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)
     for key, value in parse_overrides(overrides).items():
-        if key in ("data", "seeds", "records", "against"):
+        if key == "data":
+            values["data"] = _data(values.get("data"), value)
+        elif key in ("seeds", "records", "against"):
             values[key] = [value] if key in ("seeds", "records") and not isinstance(value, list) else value
         elif key == "arms":
             values["arms"] = _chosen(values.get("arms"), value, path)
@@ -178,6 +180,14 @@ def find(sweep: str | Path) -> Path:
         return path
     what = f"holds no {FILE}" if path.is_dir() else "is neither a shipped sweep nor a file"
     raise UserError(f"sweep '{sweep}' {what}. Shipped: {', '.join(SWEEPS)}.{nearest(str(sweep), SWEEPS)}")
+
+
+def _data(own: Any, wanted: Any) -> Any:
+    """``wanted`` with each of the sweep's own data sets in the place of its name."""
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(own, Mapping) or not isinstance(names, list) or not set(map(str, names)) & set(own):
+        return wanted
+    return {str(n) if n in own else Path(str(n)).resolve().name: own.get(n, n) for n in map(str, names)}
 
 
 def _chosen(arms: Any, wanted: Any, path: Path) -> Any:
