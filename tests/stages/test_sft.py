@@ -9,6 +9,8 @@ import pytest
 from stage_kit import picture, small_recipe
 
 from rise_vlm.data import Card, DatasetWriter
+from rise_vlm.engine.objective import RATIONALE
+from rise_vlm.policy import Policy
 from rise_vlm.stages import sft
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
@@ -81,3 +83,15 @@ def test_rationales_with_tags_or_without_words_are_not_learned(tmp_path, monkeyp
     assert found is not None and set(found) == {str(i) for i in range(20)} - {"1", "2", "3"}
     assert found["4"] == ["trimmed"]
     assert "2 rationales" in notes[0] and "'1'" in notes[0]
+
+
+def test_a_box_is_led_into_as_in_the_reconstruct_prompt_and_a_class_is_not(places, classes, model, tmp_path) -> None:
+    for data, lead_in in ((places, " Find that region."), (classes, "")):
+        recipe = small_recipe("rise", data, model)
+        material = Material.open(recipe)
+        context = Context(recipe, material, Models(*[str(model)] * 4), "sft", tmp_path, {}, Meter(tmp_path))
+        policy, record = Policy.load(str(model), dtype="float32"), material.train[0]
+        units = sft._Units(context, policy, [record], {record.id: ["it is there"]}, 2, 1)
+        ((_, (made,)),) = units(0, 1)
+        said = policy.tokenizer.decode(made.ids[made.segments == RATIONALE])
+        assert said == f"<think>it is there{lead_in}</think>"

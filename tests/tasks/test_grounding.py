@@ -127,3 +127,13 @@ def test_check_asks_for_a_question():
     photo.question = None
     assert "needs a question" in Grounding().check([0, 0, 10, 10], photo)
     assert TASK.check([0, 0, 10, 10], photo) is None
+
+
+@pytest.mark.parametrize("rationale", ["The red cup.", ""])
+def test_the_lead_in_is_no_part_of_a_rationale(rationale):
+    text = f"<think>{rationale} {TASK.lead_in}</think><answer>[100, 200, 500, 1000]</answer>"
+    read = TASK.parse_completion(text, Photo(), FRAME, "think")
+    assert (read.rationale, read.well_formed) == (rationale, bool(rationale))
+    assert read.parsed.value == pytest.approx([80, 120, 400, 600])
+    asked = TASK.reconstruct_prompt(Photo(), FRAME, "The red cup.")
+    assert f"The red cup.\n{TASK.lead_in}" in asked

@@ -105,7 +105,11 @@ class _Units:
         return [(self.prompter.prompt("think", record), [self._thought(text, answer) for text in texts])]
 
     def _thought(self, rationale: str, answer: str) -> Target:
-        """``think_answer`` in its two parts, so that each token knows which it belongs to."""
+        """``think_answer`` in its two parts, so that each token knows which it belongs to; the task's lead-in is the
+        rationale's.
+        """
+        if self.task.lead_in:
+            rationale = f"{rationale} {self.task.lead_in}"
         return target(self.policy, ("rationale", f"<think>{rationale}</think>"), ("answer", answer))
 
 

@@ -78,7 +78,9 @@ class Task(ABC):
     """Prompts, grammar, score and leak rules of one kind of annotation.
 
     ``classes`` are the label set (empty for grounding), ``question`` the data set's default question, ``synonyms``
-    maps a class to words that name it too. Raises UserError for a label set that the answer grammar could not write
+    maps a class to words that name it too. ``lead_in`` is what SFT puts between a rationale and its answer, no part of
+    either: the words with which the reconstruct prompt goes on behind a rationale, so that a model answers from one
+    that it has written itself as it does from one that it is given. Raises UserError for a label set that the answer grammar could not write
     unambiguously.
     """
 
@@ -87,6 +89,7 @@ class Task(ABC):
     form: ClassVar[str]
     default_question: ClassVar[str | None] = None
     forbid: ClassVar[str]
+    lead_in: ClassVar[str] = ""
     lower_is_better: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
@@ -214,6 +217,8 @@ class Task(ABC):
         rationale: str | None = None
         if role == "think":
             rationale, text, problem = _split_think(text)
+            if self.lead_in and rationale is not None:
+                rationale = rationale.removesuffix(self.lead_in).rstrip()
             if problem:
                 return Completion(rationale, Parsed(None, problem), False)
         answer, problem = _inside(text, "answer")

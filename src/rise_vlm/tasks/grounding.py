@@ -32,6 +32,7 @@ class Grounding(Task):
     sees_image = True
     form = "[x1, y1, x2, y2]"
     forbid = "Do not give coordinates or numbers."
+    lead_in = "Find that region."
 
     def statement(self, record: Record, frame: Frame) -> str:
         return f"{self.ask(record)}\nFind the one region that answers this. {frame.hint}"
@@ -40,7 +41,7 @@ class Grounding(Task):
         """The sighted form: the image and a description of the region, but not the question, which would make the
         description needless.
         """
-        ask = f"Find that region. {frame.hint}\nReply only with <answer>{self.form}</answer>."
+        ask = f"{self.lead_in} {frame.hint}\nReply only with <answer>{self.form}</answer>."
         return f"Someone described one region of this picture like this:\n{rationale}\n{ask}"
 
     def render(self, annotation: Any, record: Record, frame: Frame) -> str:
