@@ -124,12 +124,14 @@ class WarmUp(Settings):
 
     ``prompt``: ``describe`` asks for a description of the picture; ``reason`` gives the base the annotation too, which
     a region needs (``auto``: reason for tasks that see the picture, else describe). ``samples`` per record. ``roles``:
-    a base that writes rationales well already need only learn to reconstruct.
+    a base that writes rationales well already need only learn to reconstruct. ``join``: it reconstructs from up to so
+    many descriptions of a picture at once, which say more of what decides than each alone.
     """
 
     prompt: Literal["auto", "describe", "reason"] = "auto"
     roles: Annotated[tuple[Literal["reason", "reconstruct"], ...], Field(min_length=1)] = ("reason", "reconstruct")
     samples: Count = 4
+    join: Count = 1
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     max_new_tokens: Count = 160
     records_per_step: Count = 16
@@ -176,7 +178,7 @@ class Harvest(Settings):
 
     A rationale is kept if it does not leak, its reconstruction parses, its worth (score + grounding term, as in the
     loop) reaches ``threshold``, a blind reconstruction scores at least ``gain`` more than those from other records'
-    rationales do, it is among the ``top_k`` of its record, and its text is new: words shared with one that is kept of
+    rationales do, at most a share of ``repetition`` of its runs of four words has come before in it (1: any), it is among the ``top_k`` of its record, and its text is new: words shared with one that is kept of
     the record stay below ``similarity`` (1: only the same words in the same order are a duplicate). ``per_class`` caps
     a class, ``balance`` evens out the classes. ``at_least`` keeps that many of a record's best leak-free ones even
     below threshold and gain.
@@ -191,6 +193,7 @@ class Harvest(Settings):
     at_least: Annotated[int, Field(ge=0)] = 0
     per_class: Count | None = None
     similarity: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    repetition: Share = 1.0
     balance: bool = False
     records_per_batch: Count = 8
 

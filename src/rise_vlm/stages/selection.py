@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rise_vlm.recipes.schema import Harvest
+from rise_vlm.rewards.text_form import repetition
 from rise_vlm.stages.files import Row
 
 BINS = 20
+RUN = 4
+"""Words of a run that may not come twice, where ``repetition`` says so."""
 
 
 def select(rows: Sequence[Row], settings: Harvest, classes: dict[str, str | None]) -> tuple[list[Row], Counter[str]]:
@@ -66,7 +69,14 @@ def wanting(row: Row, settings: Harvest) -> str | None:
     if row["worth"] < settings.threshold:
         return "below the threshold"
     gain = row.get("gain")
-    return "no gain over other records" if gain is not None and gain < settings.gain else None
+    if gain is not None and gain < settings.gain:
+        return "no gain over other records"
+    return "repeats itself" if repeated(row) > settings.repetition else None
+
+
+def repeated(row: Row) -> float:
+    """The share of a rationale's runs of ``RUN`` words that have come before in it."""
+    return -repetition(normal_text(row["rationale"]), RUN)
 
 
 def normal_text(text: str) -> str:
@@ -144,9 +154,13 @@ def advice(rows: Sequence[Row], settings: Harvest) -> str:
         reasons = Counter(unusable(row) for row in rows)
         told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
         return f"no threshold would keep one ({told or 'nothing was sampled'})"
-    gaining = [row for row in usable if row.get("gain") is None or row["gain"] >= settings.gain]
+    fresh = [row for row in usable if repeated(row) <= settings.repetition]
+    if not fresh:
+        least = math.ceil(100 * min(repeated(row) for row in usable)) / 100
+        return f"no threshold would keep one, since all repeat themselves; repetition {least:g} would"
+    gaining = [row for row in fresh if row.get("gain") is None or row["gain"] >= settings.gain]
     if not gaining:
-        best = max(row["gain"] for row in usable)
+        best = max(row["gain"] for row in fresh)
         why = f"none gains {settings.gain:g} over other records"
         return f"no threshold would keep one, since {why}; gain {_below(best):g} would"
     best_of: dict[str, float] = {}

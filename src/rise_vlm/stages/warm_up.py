@@ -8,6 +8,8 @@ Left out: choosing among the descriptions; that is what the loop is for.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from rise_vlm.console import progress, say
@@ -99,7 +101,8 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
     prompter = Prompter(policy, context.material)
     task = context.material.task
     sees_image = LoopReward(policy, prompter, context.recipe.closed_loop, context.meter).sees_image
-    per_step, roles = context.recipe.warm_up.records_per_step, context.recipe.warm_up.roles
+    settings = context.recipe.warm_up
+    per_step, roles = settings.records_per_step, settings.roles
     visited = min(per_step, len(records))
 
     def unit(index: int, step: int) -> Unit:
@@ -111,7 +114,9 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
         if "reason" in roles:
             rows.append((prompter.prompt("reason", record), [target(policy, ("rationale", text)) for text in texts]))
         if "reconstruct" in roles:
-            prompts = [prompter.prompt("reconstruct", record, text, sees_image=sees_image) for text in texts]
+            rng = random.Random(f"{context.recipe.seed}/{record.id}/{step}")
+            read = [joined(text, clean[record.id], settings.join, rng) for text in texts]
+            prompts = [prompter.prompt("reconstruct", record, text, sees_image=sees_image) for text in read]
             rows += [(prompt, [target(policy, ("answer", answer))]) for prompt in prompts]
         return rows
 
@@ -125,3 +130,9 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
         meter=context.meter,
     )
     train(policy, work, context.train, context.folder, "warm-up")
+
+
+def joined(text: str, texts: Sequence[str], most: int, rng: random.Random) -> str:
+    """``text`` and none to ``most - 1`` others of its picture's ``texts`` behind it, drawn anew at each call."""
+    others = [other for other in texts if other != text]
+    return " ".join([text, *rng.sample(others, min(len(others), rng.randrange(most)))])
