@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -43,12 +42,3 @@ def test_each_visit_takes_the_next_descriptions(
         options = ("stages=[warm_up]", f"warm_up.records_per_step={per_step}", "warm_up.steps=4")
         run_recipe(small_recipe("rise", classes, model, *options), tmp_path / str(per_step), report=False)
         assert {visit for _, visit in asked} == wanted
-
-
-def test_descriptions_are_joined_behind_their_own_each_at_most_once() -> None:
-    texts = ["one", "two", "three"]
-    assert warm_up.joined("one", texts, 1, random.Random(0)) == "one"
-    made = [warm_up.joined("two", texts, 9, random.Random(seed)).split() for seed in range(60)]
-    assert all(words[0] == "two" and len(set(words)) == len(words) for words in made)
-    assert {len(words) for words in made} == {1, 2, 3} and ["two", "three", "one"] in made
-    assert warm_up.joined("alone", ["alone"], 3, random.Random(0)) == "alone"

@@ -124,14 +124,12 @@ class WarmUp(Settings):
 
     ``prompt``: ``describe`` asks for a description of the picture; ``reason`` gives the base the annotation too, which
     a region needs (``auto``: reason for tasks that see the picture, else describe). ``samples`` per record. ``roles``:
-    a base that writes rationales well already need only learn to reconstruct. ``join``: it reconstructs from up to so
-    many descriptions of a picture at once, which say more of what decides than each alone.
+    a base that writes rationales well already need only learn to reconstruct.
     """
 
     prompt: Literal["auto", "describe", "reason"] = "auto"
     roles: Annotated[tuple[Literal["reason", "reconstruct"], ...], Field(min_length=1)] = ("reason", "reconstruct")
     samples: Count = 4
-    join: Count = 1
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     max_new_tokens: Count = 160
     records_per_step: Count = 16

@@ -8,8 +8,6 @@ Left out: choosing among the descriptions; that is what the loop is for.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from pathlib import Path
 
 from rise_vlm.console import progress, say
@@ -114,9 +112,7 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
         if "reason" in roles:
             rows.append((prompter.prompt("reason", record), [target(policy, ("rationale", text)) for text in texts]))
         if "reconstruct" in roles:
-            rng = random.Random(f"{context.recipe.seed}/{record.id}/{step}")
-            read = [joined(text, clean[record.id], settings.join, rng) for text in texts]
-            prompts = [prompter.prompt("reconstruct", record, text, sees_image=sees_image) for text in read]
+            prompts = [prompter.prompt("reconstruct", record, text, sees_image=sees_image) for text in texts]
             rows += [(prompt, [target(policy, ("answer", answer))]) for prompt in prompts]
         return rows
 
@@ -130,9 +126,3 @@ def _teach(context: Context, policy: Policy, records: list[Record], clean: dict[
         meter=context.meter,
     )
     train(policy, work, context.train, context.folder, "warm-up")
-
-
-def joined(text: str, texts: Sequence[str], most: int, rng: random.Random) -> str:
-    """``text`` and none to ``most - 1`` others of its picture's ``texts`` behind it, drawn anew at each call."""
-    others = [other for other in texts if other != text]
-    return " ".join([text, *rng.sample(others, min(len(others), rng.randrange(most)))])
