@@ -41,7 +41,7 @@ def prepared(policy: Policy, data: Path, model: Path, folder: Path, *overrides: 
         return work, work.prepare(1, generator(1))
 
 
-SAMPLED = ("reconstruct.temperature=1.0",)
+SAMPLED = ("reconstruct.temperature=1.0", "reconstruct.reconstructor=policy")
 
 
 @pytest.mark.parametrize(("credit", "sighted"), [("rationale", {True}), ("answer", {False}), ("both", {True, False})])

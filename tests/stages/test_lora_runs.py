@@ -38,7 +38,7 @@ def test_a_stage_goes_on_from_the_adapter_of_the_one_before(adapted: Path) -> No
         policy = Policy.load(str(adapted / "stages" / stage / "model"), dtype="bfloat16", device="cpu")
         return {name: weight.detach() for name, weight in policy.model.named_parameters() if "lora_A" in name}
 
-    before, after, apart = weights("01-warm_up"), weights("02-closed_loop"), weights("04-sft")
+    before, after, apart = weights("01-warm_up"), weights("04-sft"), weights("02-closed_loop")
     # A few steps at a small rate: near where it began, far from another beginning.
     near = sum(float((after[name] - before[name]).norm()) for name in before)
     far = sum(float((after[name] - apart[name]).norm()) for name in before)

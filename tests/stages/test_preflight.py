@@ -62,7 +62,7 @@ def test_settings_that_cannot_work_are_told_with_the_recipe(overrides: tuple[str
 def test_limits_that_cut_rationales_off_are_noted(classes: Path, model: Path, tmp_path: Path) -> None:
     small = small_recipe("rise", classes, model)
     notes = prepare(small, tmp_path / "run").material.notes
-    assert any("closed_loop: 12 new tokens cannot hold the 100 words" in note for note in notes)
+    assert any("closed_loop: 12 new tokens cannot hold the 30 words" in note for note in notes)
     assert [note.split(":")[0] for note in short_limits(small)] == ["warm_up", "closed_loop", "harvest"]
     for shipped in ("rise", "rise_qwen2_vl_2b", "ans_sft"):
         assert short_limits(load_recipe(shipped)) == []

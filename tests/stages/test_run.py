@@ -174,7 +174,13 @@ def test_variants_of_the_loop_run(variant: str, classes: Path, model: Path, tmp_
         "official": ("closed_loop.preset=official",),
         "frozen": ("reconstruct.reconstructor=frozen", "reconstruct.baseline=empty"),
         "ema": ("reconstruct.reconstructor=ema", "closed_loop.objective.beta=0.1"),
-        "token": ("sft.loss=token", "reconstruct.temperature=1", "reconstruct.samples=2", "credit=both"),
+        "token": (
+            "sft.loss=token",
+            "reconstruct.reconstructor=policy",
+            "reconstruct.temperature=1",
+            "reconstruct.samples=2",
+            "credit=both",
+        ),
     }[variant]
     recipe = small_recipe("rise", classes, model, "stages=[closed_loop, harvest, sft]", *options)
     results = run_recipe(recipe, tmp_path / "run", report=False)

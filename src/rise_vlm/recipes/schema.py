@@ -76,8 +76,9 @@ class Reconstruct(Settings):
     scores of ``samples`` reconstructions are averaged, or with ``combine`` the answer that they make together is scored
     (the mean of distributions, the vote of classes): one sample is a guess, their mean knows its doubts.
     ``reconstructor``: the policy itself, frozen as it was at the start of the loop, an exponential moving average of it
-    with ``ema_decay``, or the ``warm_up``'s model (without that stage the base), while the policy starts as the base. ``baseline: empty`` subtracts the score that an empty rationale reaches; it is the same for a
-    whole group, so it moves the harvest's threshold, not the gradient.
+    with ``ema_decay``, or the ``warm_up``'s model (without that stage the base), while the policy starts as the base.
+    ``baseline: empty`` subtracts the score that an empty rationale reaches; it is the same for a whole group, so it
+    moves the harvest's threshold, not the gradient.
     """
 
     reconstructor: Literal["policy", "frozen", "ema", "warm_up"] = "policy"
@@ -176,10 +177,10 @@ class Harvest(Settings):
 
     A rationale is kept if it does not leak, its reconstruction parses, its worth (score + grounding term, as in the
     loop) reaches ``threshold``, a blind reconstruction scores at least ``gain`` more than those from other records'
-    rationales do, at most a share of ``repetition`` of its runs of four words has come before in it (1: any), it is among the ``top_k`` of its record, and its text is new: words shared with one that is kept of
-    the record stay below ``similarity`` (1: only the same words in the same order are a duplicate). ``per_class`` caps
-    a class, ``balance`` evens out the classes. ``at_least`` keeps that many of a record's best leak-free ones even
-    below threshold and gain.
+    rationales do, at most a share of ``repetition`` of its runs of four words has come before in it (1: any), it is
+    among the ``top_k`` of its record, and its text is new: words shared with one that is kept of the record stay below
+    ``similarity`` (1: only the same words in the same order are a duplicate). ``per_class`` caps a class, ``balance``
+    evens out the classes. ``at_least`` keeps that many of a record's best leak-free ones even below threshold and gain.
     """
 
     samples: Count = 8

@@ -143,7 +143,8 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """A shipped sweep, a YAML file, or the folder of one that was run, with ``key=value`` overrides.
 
     ``seeds``, ``records``, ``against`` and ``data`` replace the sweep's own (a name that its data sets have picks that
-    one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a setting for every arm. Raises UserError naming file and key.
+    one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a setting for
+    every arm. Raises UserError naming file and key.
     """
     path = find(sweep)
     values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)

@@ -25,8 +25,8 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class Models:
-    """Names or folders of models. ``base`` is the recipe's, ``warm`` the warm-up's (or the base), ``loop`` what the loop
-    starts from and then what it has trained, ``final`` what answers in the end."""
+    """Names or folders of models. ``base`` is the recipe's, ``warm`` the warm-up's (or the base), ``loop`` what the
+    loop starts from and then what it has trained, ``final`` what answers in the end."""
 
     base: str
     warm: str

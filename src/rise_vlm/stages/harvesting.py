@@ -36,7 +36,7 @@ CARRIED = ("closed_loop", "task", "policy", "seed")
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes the rationales: the base model, the one the loop started from, and the one that the loop trained.
+    """Who writes the rationales: the base model, the one of the warm-up, and the one that the loop trained.
 
     ``loop`` is the folder of the closed loop's stage in the run ``run``; ``settings`` are the run's own.
     """

@@ -77,11 +77,11 @@ class Frame(Protocol):
 class Task(ABC):
     """Prompts, grammar, score and leak rules of one kind of annotation.
 
-    ``classes`` are the label set (empty for grounding), ``question`` the data set's default question, ``synonyms``
-    maps a class to words that name it too. ``lead_in`` is what SFT puts between a rationale and its answer, no part of
+    ``classes`` are the label set (empty for grounding), ``question`` the data set's default question, ``synonyms`` maps
+    a class to words that name it too. ``lead_in`` is what SFT puts between a rationale and its answer, no part of
     either: the words with which the reconstruct prompt goes on behind a rationale, so that a model answers from one
-    that it has written itself as it does from one that it is given. Raises UserError for a label set that the answer grammar could not write
-    unambiguously.
+    that it has written itself as it does from one that it is given. Raises UserError for a label set that the answer
+    grammar could not write unambiguously.
     """
 
     name: ClassVar[str]
