@@ -109,6 +109,8 @@ def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
     sweep = load_sweep("arms", [f"data=[affect, {tmp_path / 'mine'}]"])
     assert sweep.data == {"affect": load_sweep("arms").data["affect"], "mine": str(tmp_path / "mine")}
     assert load_sweep("arms", ["data=./affect"]).data == {"affect": "./affect"}
+    with pytest.raises(UserError, match="two data sets would be called 'affect'"):
+        load_sweep("arms", ["data=[affect, elsewhere/affect]"])
 
 
 def test_values_reach_the_recipe_as_they_are_written(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def run_demo(
     world: str, size: Size, out: Path, *, seed: int, train: int | None, model: str, force: bool = False
 ) -> dict[str, Any]:
     """Make the data, run each arm as a run of its own under ``arms/``, merge, report."""
-    from rise_vlm.recipes import load_recipe
+    from rise_vlm.recipes import as_overrides, load_recipe
     from rise_vlm.recipes.demo import ARMS
     from rise_vlm.report import write_report
     from rise_vlm.stages.files import write_json
@@ -68,8 +68,7 @@ def run_demo(
     command = _command(world, size, out, seed=seed, train=train, model=model)
     data = out / "data"
     named = {"data": str(data), "model": model, "seed": seed}
-    shared = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in named.items()]
-    recipes = [load_recipe(arm, [*shared, *size.overrides.get(arm, ())]) for arm in ARMS]
+    recipes = [load_recipe(arm, [*as_overrides(named), *size.overrides.get(arm, ())]) for arm in ARMS]
     check_model(recipes[0])
     check_writable(out)
     load_world(world)  # an unknown one stops here

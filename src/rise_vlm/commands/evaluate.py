@@ -32,7 +32,7 @@ def main(
     A run's model is evaluated as its run did: the same role, longest completion, precision and picture bound.
     """
     from rise_vlm.data import Dataset
-    from rise_vlm.recipes import load_recipe
+    from rise_vlm.recipes import as_overrides, load_recipe
     from rise_vlm.stages.run import run_recipe
     from rise_vlm.stages.trained import find_model
 
@@ -45,8 +45,7 @@ def main(
     settings = {"data": str(dataset), "model": found.model, "evaluate.splits": [split], "evaluate.roles": [chosen]}
     settings |= {"evaluate.limit": limit} if limit else {}
     settings |= dict(found.settings) | ({"evaluate.max_new_tokens": max_new_tokens} if max_new_tokens else {})
-    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
-    recipe = load_recipe("zero_shot", overrides).model_copy(update={"name": "evaluate", "description": ""})
+    recipe = load_recipe("zero_shot", as_overrides(settings)).model_copy(update={"name": "evaluate", "description": ""})
     folder = out or Path("runs") / f"evaluate-{name}-{dataset.resolve().name}-{split}-{chosen}"
     results = run_recipe(recipe, folder, command=f"rise evaluate {model}")
     if as_json:

@@ -8,6 +8,7 @@ Left out: paths relative to the recipe file; ``data`` and ``model`` are relative
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -106,6 +107,15 @@ def read_yaml(path: Path) -> Values:
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold keys and values, such as 'stages: [sft, evaluate]'.")
     return {str(key): value for key, value in values.items()}
+
+
+def as_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """The reverse of ``parse_overrides``: ``{"seed": 1}`` -> ``["seed=1"]``.
+
+    Characters stay as they are: YAML reads JSON's escapes of those beyond the basic plane as two halves. A date, which
+    YAML makes of some texts, becomes its text.
+    """
+    return [f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in settings.items()]
 
 
 def parse_overrides(overrides: Iterable[str]) -> Values:

@@ -5,7 +5,6 @@ Left out: running them (``rise_vlm.stages.sweep``), and any search: a sweep trie
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.recipes.loader import Values, expand, load_recipe, parse_overrides, read_yaml, told
+from rise_vlm.recipes.loader import Values, as_overrides, expand, load_recipe, parse_overrides, read_yaml, told
 from rise_vlm.recipes.schema import STAGES, Count, Recipe, Settings
 from rise_vlm.worlds import WORLDS
 
@@ -88,18 +87,7 @@ class Sweep(Settings):
         """One folder or world, or a list of them, which are then called by their folder's or world's name."""
         if isinstance(value, Mapping) and "world" in value and not isinstance(value["world"], Mapping):
             value = [value]
-        listed = [value] if isinstance(value, str) else value
-        if not isinstance(listed, list):
-            return value
-        named: dict[str, Any] = {}
-        for one in listed:
-            name = str(one.get("world", "")) if isinstance(one, Mapping) else Path(str(one)).resolve().name
-            if name in named:
-                raise ValueError(
-                    f"two data sets would be called '{name}': give them names, as in 'data: {{a: ..., b: ...}}'"
-                )
-            named[name] = one
-        return named
+        return _named(value, {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
@@ -150,7 +138,11 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)
     for key, value in parse_overrides(overrides).items():
         if key == "data":
-            values["data"] = _data(values.get("data"), value)
+            own = values.get("data")
+            try:
+                values["data"] = _named(value, own if isinstance(own, Mapping) else {})
+            except ValueError as error:
+                raise UserError(f"{path}: data: {error}.") from None
         elif key in ("seeds", "records", "against"):
             values[key] = [value] if key in ("seeds", "records") and not isinstance(value, list) else value
         elif key == "arms":
@@ -183,12 +175,24 @@ def find(sweep: str | Path) -> Path:
     raise UserError(f"sweep '{sweep}' {what}. Shipped: {', '.join(SWEEPS)}.{nearest(str(sweep), SWEEPS)}")
 
 
-def _data(own: Any, wanted: Any) -> Any:
-    """``wanted`` with each of the sweep's own data sets in the place of its name."""
-    names = [wanted] if isinstance(wanted, str) else wanted
-    if not isinstance(own, Mapping) or not isinstance(names, list) or not set(map(str, names)) & set(own):
-        return wanted
-    return {str(n) if n in own else Path(str(n)).resolve().name: own.get(n, n) for n in map(str, names)}
+def _named(value: Any, own: Mapping[str, Any]) -> Any:
+    """One data set or a list, by name: those of ``own`` by theirs, a folder or world by its own; what has names already
+    stays. Raises ValueError where two would have one name.
+    """
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list):
+        return value
+    named: dict[str, Any] = {}
+    for one in listed:
+        known = not isinstance(one, Mapping) and str(one) in own
+        name = str(one.get("world", "")) if isinstance(one, Mapping) else Path(str(one)).resolve().name
+        name = str(one) if known else name
+        if name in named:
+            raise ValueError(
+                f"two data sets would be called '{name}': give them names, as in 'data: {{a: ..., b: ...}}'"
+            )
+        named[name] = own[str(one)] if known else one
+    return named
 
 
 def _chosen(arms: Any, wanted: Any, path: Path) -> Any:
@@ -240,7 +244,7 @@ def arm_recipe(sweep: Sweep, arm: str, data: Path, records: int | None, seed: in
     bare = _bare(sweep, arm)
     shared = {key: value for key, value in expand(sweep.settings).items() if _has(bare, key)}
     try:
-        return load_recipe(how.recipe or arm, _lines({**shared, **expand(how.set), **own}))
+        return load_recipe(how.recipe or arm, as_overrides({**shared, **expand(how.set), **own}))
     except UserError as error:
         raise UserError(f"arm '{arm}': {error}") from None
 
@@ -249,14 +253,9 @@ def _bare(sweep: Sweep, arm: str) -> Recipe:
     """An arm without the settings that all share. Raises UserError naming the arm."""
     how = sweep.arms[arm]
     try:
-        return load_recipe(how.recipe or arm, _lines(how.set))
+        return load_recipe(how.recipe or arm, as_overrides(how.set))
     except UserError as error:
         raise UserError(f"arm '{arm}': {error}") from None
-
-
-def _lines(settings: Values) -> list[str]:
-    """As overrides; a date, which YAML makes of some texts, as its text, and characters as they are for YAML."""
-    return [f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in settings.items()]
 
 
 def _has(recipe: Recipe, key: str) -> bool:

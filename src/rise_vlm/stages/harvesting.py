@@ -17,7 +17,7 @@ from typing import Any
 from rise_vlm.data import Record
 from rise_vlm.errors import UserError
 from rise_vlm.policy.frames import FRAMES
-from rise_vlm.recipes import Recipe, load_recipe
+from rise_vlm.recipes import Recipe, as_overrides, load_recipe
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.stages import harvest
 from rise_vlm.stages.context import Context, Models
@@ -27,6 +27,7 @@ from rise_vlm.stages.material import Material, digest_of
 from rise_vlm.stages.plan import DONE, model_digest
 from rise_vlm.stages.preflight import alone, check_model, check_writable
 from rise_vlm.stages.selection import advice, histogram, select
+from rise_vlm.stages.trained import value_of
 from rise_vlm.tasks.base import Task
 
 INPUTS, SAMPLES, KEPT = "inputs.json", "samples.jsonl", "rationales.jsonl"
@@ -76,7 +77,7 @@ def find_writer(name: str) -> Writer:
     warm = _model_of(folder, "warm_up") or base
     loops = sorted(folder.glob("stages/*-closed_loop"))
     settings = {key: values[key] for key in CARRIED if key in values}
-    apart = values.get("closed_loop", {}).get("reconstruct", {}).get("reconstructor") == "warm_up"
+    apart = value_of(values, "closed_loop.reconstruct.reconstructor") == "warm_up"
     model = _model_of(folder, "closed_loop") or (base if apart else warm)
     return Writer(base, warm, model, folder, loops[-1] if loops else None, settings)
 
@@ -94,9 +95,7 @@ def harvest_recipe(writer: Writer, data: Path, overrides: Sequence[str]) -> Reci
     given = {override.split("=", 1)[0] for override in overrides}
     own = {"data": str(data), "model": writer.base}
     own |= {key: value for key, value in writer.settings.items() if key not in given}
-    # Characters as they are: YAML reads JSON's escapes of those beyond the basic plane as two halves.
-    lines = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in own.items()]
-    return load_recipe("rise", ["name=harvest", "stages=[harvest]", *lines, *overrides])
+    return load_recipe("rise", ["name=harvest", "stages=[harvest]", *as_overrides(own), *overrides])
 
 
 def run_harvest(

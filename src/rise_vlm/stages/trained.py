@@ -57,8 +57,8 @@ def find_model(name: str) -> Found:
     if not (folder / "recipe.yaml").is_file():
         return Found(name, None)
     recipe = read_yaml(folder / "recipe.yaml")
-    settings = {key: value for key in KEPT if (value := _value(recipe, key)) is not None}
-    roles = _value(recipe, "evaluate.roles")
+    settings = {key: value for key in KEPT if (value := value_of(recipe, key)) is not None}
+    roles = value_of(recipe, "evaluate.roles")
     role = roles[0] if isinstance(roles, list) and roles and roles[0] in ("think", "answer") else None
     stages = [stage for stage in STAGES if stage in (recipe.get("stages") or STAGES)]
     answering = [stage for stage in stages if stage in ANSWERING]
@@ -87,7 +87,8 @@ def _last_model(folder: Path, stages: Sequence[str]) -> tuple[Path | None, str]:
     return model, last
 
 
-def _value(recipe: Mapping[str, Any], key: str) -> Any:
+def value_of(recipe: Mapping[str, Any], key: str) -> Any:
+    """What a recipe as it was read has under a dotted key; None where it has nothing."""
     value: Any = recipe
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
