@@ -1,0 +1,67 @@
+"""The diagnostics behind docs/results.md run, and count what they say they count."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rise_vlm.data import Dataset
+from rise_vlm.worlds import load_world
+from rise_vlm.worlds.affect_words import CLAUSES
+
+SCRIPTS = Path(__file__).parents[1] / "benchmarks"
+
+
+def output(script: str, *args: object) -> str:
+    """What `benchmarks/script` prints."""
+    done = subprocess.run([sys.executable, SCRIPTS / script, *map(str, args)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module", params=["affect", "errand"])
+def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("drawn") / request.param
+    load_world(request.param).make(folder, train=60, val=8, test=2, seed=0)
+    return Dataset.open(folder)
+
+
+def test_named_counts_the_deciding_facts_that_are_true(drawn: Dataset, tmp_path: Path) -> None:
+    record = next(iter(drawn.records("val")))
+    scene = load_world(drawn.card.name).Scene.from_dict(record.meta["scene"])
+    if drawn.card.name == "errand":
+        right, wrong, named = f"thing={scene.target}", f"thing={'key' if scene.target != 'key' else 'cup'}", "target"
+        texts = [f"There is a {fact.removeprefix('thing=').replace('_', ' ')}." for fact in (right, wrong)]
+    else:
+        right, wrong, named = f"face={scene.face}", f"face={'smile' if scene.face != 'smile' else 'calm'}", "face"
+        texts = [CLAUSES[fact][0].format(p="figure") for fact in (right, wrong)]
+    rows = [
+        {"id": record.id, "rationale": text, "score": score} for text, score in zip(texts, (0.75, 0.25), strict=True)
+    ]
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions/rise-val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "results.json").write_text(json.dumps({"data": {"name": drawn.card.name, "folder": str(drawn.root)}}))
+    told = output("named.py", tmp_path)
+    assert f"2 rationales,  50% of what is stated is true | neither 50%, score 0.250 | {named} 50%, score 0.750" in told
+
+
+def test_decides_finds_that_two_facts_say_more_than_one(drawn: Dataset) -> None:
+    if drawn.card.name != "affect":
+        pytest.skip("a regression on the facts of affect")
+    rows = dict(re.findall(r"^(.*?)  +(\d\.\d+)  \d\.\d+$", output("decides.py", drawn.root, "--split", "train"), re.M))
+    assert float(rows["nothing"]) < float(rows["face"]) < float(rows["face and thing"]) <= 1
+
+
+def test_the_built_in_model_is_asked(drawn: Dataset) -> None:
+    if drawn.card.name == "affect":
+        told = output("reading.py", drawn.root, "tiny", "--records", "4", "--descriptions", "2")
+        assert sum(int(n) for n in re.findall(r"n= *(\d+)", told)) == 8
+    else:
+        told = output("follows.py", drawn.root, "tiny", "--records", "6")
+        overlap = {way.strip(): float(iou) for way, iou in re.findall(r"^  (.*?)  +(\d\.\d+)", told, re.M)}
+        assert overlap["a question"] > 0.5 > overlap["its own rationale"]
