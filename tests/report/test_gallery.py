@@ -24,6 +24,9 @@ def row(id: str, score: float, **more: Any) -> dict[str, Any]:
         ("cat", None, 0.0, False),
         ([0, 0, 9, 9], [0, 0, 9, 8], 0.89, True),
         ([0, 0, 9, 9], [5, 5, 9, 9], 0.2, False),
+        ([{"label": "cat", "box": [0, 0, 9, 9]}], [{"label": "cat", "box": [0, 0, 9, 8]}], 0.9, True),
+        ([{"label": "cat", "box": [0, 0, 9, 9]}], [{"label": "dog", "box": [0, 0, 9, 9]}], 0.0, False),
+        ([], [], 1.0, True),
         ({"joy": 0.6, "fear": 0.4}, {"joy": 0.5, "fear": 0.5}, 0.9, True),
         ({"joy": 0.5, "fear": 0.5}, {"fear": 1.0}, 0.7, True),
         ({"joy": 0.6, "fear": 0.4}, {"fear": 1.0}, 0.7, False),
@@ -107,3 +110,23 @@ def test_values_are_shown_for_people() -> None:
 def test_long_text_is_cut_and_says_so() -> None:
     assert clip("x" * 5000).endswith("(3,000 more characters)")
     assert clip("short") == "short" and clip(None) == ""
+
+
+def test_detections_are_drawn_box_by_box_and_told_by_class() -> None:
+    things = [
+        {"label": "dog", "box": [1, 2, 3, 4]},
+        {"label": "cat", "box": [5, 6, 7, 8]},
+        {"label": "dog", "box": [0, 0, 9, 9]},
+    ]
+    rows = [row("1", 0.5, annotation=things, value=things[:1]), row("2", 0.0, annotation=[], value=things)]
+    empty, full = gallery({("a", "test"): rows}, ["a"], "a", limit=9, roots=[])
+    assert (full.truth, full.boxes) == ("2 dog, 1 cat", ((1, 2, 3, 4), (5, 6, 7, 8), (0, 0, 9, 9)))
+    assert (full.answers[0].text, full.answers[0].boxes) == ("1 dog", ((1, 2, 3, 4),))
+    assert (empty.truth, empty.boxes, len(empty.answers[0].boxes)) == ("nothing", (), 3)
+
+
+def test_a_region_is_drawn_and_not_told() -> None:
+    (item,) = gallery(
+        {("a", "test"): [row("1", 0.5, annotation=[0, 0, 9, 9], value=[0, 0, 9, 5])]}, ["a"], "a", limit=9, roots=[]
+    )
+    assert (item.truth, item.boxes, item.answers[0].text) == ("", ((0, 0, 9, 9),), "")

@@ -1,6 +1,6 @@
 """The pictures of a report: which records are shown, what each arm answered, and how that is drawn.
 
-An answer's form decides its drawing: a box goes over the picture, a distribution becomes dots on bars, anything else is
+An answer's form decides its drawing: boxes go over the picture, a distribution becomes dots on bars, anything else is
 text. Left out: pictures in full size; a report carries thumbnails.
 """
 
@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,8 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Answer:
-    """What one arm answered to one record. ``text`` is None where the answer could not be read, for ``reason``."""
+    """What one arm answered to one record. ``text`` is None where that could not be read, for ``reason``, and empty for a
+    region."""
 
     arm: str
     text: str | None
@@ -46,7 +48,7 @@ class Answer:
     completion: str
     score: float
     right: bool
-    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,10 @@ class Bar:
 
 @dataclass
 class Item:
-    """One record of the gallery. ``problem`` says why there is no thumbnail."""
+    """One record of the gallery. ``boxes`` are the true ones, maybe none; they are None where the annotation is no box.
+
+    ``problem`` says why there is no thumbnail.
+    """
 
     id: str
     split: str
@@ -77,7 +82,7 @@ class Item:
     question: str
     truth: str
     answers: list[Answer]
-    box: Box | None = None
+    boxes: tuple[Box, ...] | None = None
     bars: list[Bar] = field(default_factory=list)
     thumbnail: Thumbnail | None = None
     problem: str = ""
@@ -131,7 +136,7 @@ def total(predictions: Predictions) -> int:
 
 
 def is_right(annotation: Any, value: Any, score: float) -> bool:
-    """Whether an answer counts as right: IoU of at least 0.5, the true most probable class, or the very value."""
+    """Whether an answer counts as right: boxes with a score of 0.5, the true most probable class, the very value."""
     if value is None:
         return False
     truth = _distribution(annotation)
@@ -139,19 +144,25 @@ def is_right(annotation: Any, value: Any, score: float) -> bool:
         given = _distribution(value)
         top = max(truth.values(), default=0.0)
         return bool(given) and truth.get(max(given, key=lambda name: given[name]), 0.0) >= top > 0
-    return score >= 0.5 if _box(annotation) else value == annotation
+    return value == annotation or (score >= 0.5 and _boxes(annotation) is not None)
 
 
 def show(value: Any) -> str:
-    """A value as text: ``joy 0.60, fear 0.40``, ``[12, 40, 310, 555]`` or the class itself."""
+    """A value as text: ``joy 0.60, fear 0.40``, ``[12, 40, 310, 555]``, ``2 dog, 1 cat`` or the class itself."""
     shares = _distribution(value)
     if shares is not None:
         ranked = sorted(((share, name) for name, share in shares.items() if share >= 0.005), key=lambda pair: -pair[0])
         return ", ".join(f"{name} {share:.2f}" for share, name in ranked)
-    box = _box(value)
-    if box:
+    if box := _box(value):
         return "[" + ", ".join(f"{edge:.0f}" for edge in box) + "]"
+    if _boxes(value) is not None:
+        return ", ".join(f"{n} {label}" for label, n in Counter(one["label"] for one in value).items()) or "nothing"
     return clip(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _words(value: Any) -> str:
+    """``show``, but nothing of a region: it is drawn on the picture."""
+    return "" if _box(value) else show(value)
 
 
 def clip(text: Any) -> str:
@@ -171,7 +182,7 @@ def _collect(predictions: Predictions, arms: Sequence[str], split: str, classes:
             key, annotation = str(row.get("id")), row.get("annotation")
             if key not in items:
                 question, image = clip(row.get("question")), str(row.get("image") or "")
-                items[key] = Item(key, split, image, question, show(annotation), [], _box(annotation))
+                items[key] = Item(key, split, image, question, _words(annotation), [], _boxes(annotation))
                 annotations[key] = annotation
             items[key].answers.append(_answer(arm, row))
             values.setdefault(key, {})[arm] = row.get("value")
@@ -185,13 +196,13 @@ def _answer(arm: str, row: dict[str, Any]) -> Answer:
     score = float(score) if isinstance(score, int | float) and math.isfinite(score) else 0.0
     return Answer(
         arm=arm,
-        text=None if value is None else show(value),
+        text=None if value is None else _words(value),
         reason=clip(row.get("reason") or "no answer"),
         rationale=clip(row.get("rationale")),
         completion=clip(row.get("completion")) if value is None else "",
         score=score,
         right=is_right(row.get("annotation"), value, score),
-        box=_box(value),
+        boxes=_boxes(value) or (),
     )
 
 
@@ -226,6 +237,16 @@ def _distribution(value: Any) -> dict[str, float] | None:
         return None
     shares = {str(name): float(share) for name, share in value.items() if isinstance(share, int | float)}
     return {name: min(max(share, 0.0), 1.0) for name, share in shares.items() if math.isfinite(share)}
+
+
+def _boxes(value: Any) -> tuple[Box, ...] | None:
+    """The boxes of one region or of a list of ``{"label", "box"}``; None where ``value`` is neither."""
+    if box := _box(value):
+        return (box,)
+    if not isinstance(value, list) or not all(isinstance(one, dict) and "label" in one for one in value):
+        return None
+    boxes = [_box(one.get("box")) for one in value]
+    return None if None in boxes else tuple(box for box in boxes if box)
 
 
 def _box(value: Any) -> Box | None:
