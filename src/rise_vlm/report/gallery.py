@@ -38,8 +38,8 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Answer:
-    """What one arm answered to one record. ``text`` is None where that could not be read, for ``reason``, and empty for a
-    region."""
+    """What one arm answered to one record. ``text`` is None where that could not be read (see ``reason``), and empty
+    for a region."""
 
     arm: str
     text: str | None
