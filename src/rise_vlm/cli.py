@@ -36,6 +36,9 @@ COMMANDS: dict[str, str] = {
 }
 """Command name -> the line shown for it by ``rise --help``, in the order shown there."""
 
+CONTINUED = ("demo", "run", "annotate", "evaluate", "sweep", "harvest")
+"""Those that keep what they have finished and go on from there; what the others write is whole or not there at all."""
+
 # What a full disk, a read-only folder or a missing permission raises; never a bug of ours.
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
 
@@ -86,9 +89,9 @@ def run(arguments: Sequence[str]) -> int:
         build(wanted)(args=list(arguments), prog_name="rise")
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return _interrupted() if code == 130 else code
+        return _interrupted(wanted) if code == 130 else code
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(wanted)
     except UserError as error:
         say(f"rise: {error}")
         return error.exit_code
@@ -97,8 +100,11 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _interrupted() -> int:
-    say("rise: interrupted. What was finished is kept; the same command continues from there.")
+def _interrupted(command: str | None) -> int:
+    if command in CONTINUED:
+        say("rise: interrupted. What was finished is kept; the same command continues from there.")
+    else:
+        say("rise: interrupted. The same command starts over.")
     return 130
 
 

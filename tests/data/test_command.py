@@ -195,6 +195,24 @@ def test_make_draws_a_world_and_prints_its_summary(
     assert code == 0 and result["summary"]["best"] == 0.91234
 
 
+def test_make_shows_progress(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sizes = ["--train", 3, "--val", 0, "--test", 1]
+    code, _, err = rise(capsys, "data", "make", "errand", "--out", tmp_path / "w", *sizes)
+    assert code == 0 and err.startswith("draw errand: 5/5")
+
+
+def test_make_that_is_interrupted_leaves_nothing_and_says_that_it_starts_over(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(scene: Any) -> Image.Image:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rise_vlm.worlds.errand.draw", interrupt)
+    code, _, err = rise(capsys, "data", "make", "errand", "--out", tmp_path / "w")
+    assert code == 130 and "starts over" in err and "continues" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_make_of_an_unknown_world_suggests_the_nearest(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, _, err = rise(capsys, "data", "make", "afect", "--out", tmp_path / "w")
     assert code == 2 and "Did you mean 'affect'?" in err and not (tmp_path / "w").exists()

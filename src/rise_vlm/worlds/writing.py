@@ -31,16 +31,18 @@ def write_world(
     the same bytes and a larger split begins with the records of a smaller one; `entry` gives what `DatasetWriter.add`
     takes. `card` holds further fields of the dataset's card. Raises DataError where `out` cannot be written.
     """
+    from rise_vlm.console import progress
     from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
 
     source = f"Drawn by rise-vlm, world {world}, seed {seed}"
     drawn: dict[str, list[Drawn]] = {split: [] for split in sizes}
     whole = Card(name=world, task=task, source=source, licence="CC0-1.0", world=world, **card)
-    with DatasetWriter(out, whole, force=force) as writer:
+    with DatasetWriter(out, whole, force=force) as writer, progress(f"draw {world}", sum(sizes.values())) as bar:
         for split, count in sizes.items():
             writer.split(split)
             for i in range(count):
                 one = sample(random.Random(f"{world} {seed} {split} {i}"), split)
                 drawn[split].append(one)
                 writer.add(split, id=f"{split}-{i:05d}", **entry(one))
+                bar.update()
     return drawn
