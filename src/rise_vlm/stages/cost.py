@@ -1,8 +1,9 @@
 """What a stage cost: seconds, rollouts, tokens, peak memory. Kept in ``cost.json``, so that a resumed stage adds up.
 
 Tokens are those sampled plus, in SFT, those trained on: a sampled token that reinforcement trains on counts once.
-Prompts do not count. Peak memory is the accelerator's where there is one, else the process's resident set. Left out:
-energy, and what other processes on the machine take.
+Prompts do not count. A cost is what was spent: what an interruption lost and was done again counts again; what a stage
+did with other settings, now in ``former/``, does not. Peak memory is the accelerator's where there is one,
+else the process's resident set. Left out: energy, and what other processes on the machine take.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import torch
 
 from rise_vlm.stages.files import read_json, write_json
 
@@ -76,6 +75,8 @@ def add_costs(*costs: Mapping[str, Any]) -> Cost:
 
 def reset_peak() -> None:
     """Start a new peak, where the system can; elsewhere a stage inherits the peak of those before it."""
+    import torch
+
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
@@ -85,6 +86,8 @@ def reset_peak() -> None:
 
 def peak_mb() -> float:
     """Megabytes (10**6 bytes) at the peak since ``reset_peak``."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     with contextlib.suppress(OSError):  # no Linux
