@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 import rise_vlm
 import rise_vlm.commands
 from rise_vlm import cli
+from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 
 
@@ -69,6 +71,32 @@ def test_the_help_of_each_command_comes_without_torch(name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert f"rise {name}" in done.stdout and done.stdout.strip().endswith("False")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["annotate", "nosuch", "DATA", "--task", "DATA"], 2, "model nosuch: no such folder"),
+        (["evaluate", "nosuch", "DATA"], 2, "model nosuch: no such folder"),
+        (["harvest", "nosuch", "DATA"], 2, "model nosuch: no such folder"),
+        (["harvest", "tiny", "nosuch"], 2, "There is no folder nosuch"),
+        (["run", "ans_sft", "data=DATA", "model=nosuch"], 2, "model nosuch: no such folder"),
+        (["run", "ans_sft", "data=nosuch"], 2, "There is no folder nosuch"),
+        (["run", "ans_sft", "data=DATA", "--dry-run"], 0, "model: tiny, the built-in model"),
+        (["report", "nosuch"], 2, "nosuch"),
+    ],
+)
+def test_a_wrong_path_is_told_and_a_plan_is_made_without_torch(
+    tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    card = Card(name="x", task="classification", classes=["a", "b"])
+    with DatasetWriter(tmp_path / "data", card) as writer:
+        for split in ("train", "test"):
+            writer.add(split, id=split, image=Image.new("RGB", (30, 30), split == "test"), annotation="a")
+    given = [argument.replace("DATA", str(tmp_path / "data")) for argument in arguments]
+    done = python(f"import sys; from rise_vlm import cli; print(cli.run({given!r}), 'torch' in sys.modules)")
+    assert done.stdout.splitlines()[-1] == f"{code} False", done.stderr
+    assert says in done.stdout + done.stderr
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

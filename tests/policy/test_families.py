@@ -20,7 +20,8 @@ from torch.nn.utils.rnn import pad_sequence
 from rise_vlm.engine.sample import sample
 from rise_vlm.engine.score import Group, completion_logprobs
 from rise_vlm.policy import Policy, Prompt
-from rise_vlm.policy.families import FAMILIES, PatchFamily
+from rise_vlm.policy.families import PatchFamily
+from rise_vlm.policy.traits import FAMILIES
 
 TURNS = [
     ("What is it?", [picture(0, 84, 56)]),

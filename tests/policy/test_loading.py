@@ -17,7 +17,8 @@ from tiny_models import picture
 from rise_vlm.errors import UserError
 from rise_vlm.policy import LoraSettings, Policy
 from rise_vlm.policy.frames import ResizedPixels, Thousand
-from rise_vlm.policy.loading import BUILT_IN, cpu_has_bf16, pick_dtype
+from rise_vlm.policy.loading import cpu_has_bf16, pick_dtype
+from rise_vlm.policy.names import BUILT_IN
 
 
 @pytest.fixture(autouse=True)

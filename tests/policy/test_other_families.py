@@ -17,8 +17,8 @@ from rise_vlm.engine.sample import sample
 from rise_vlm.engine.score import Group, completion_logprobs
 from rise_vlm.errors import UserError
 from rise_vlm.policy import Policy
-from rise_vlm.policy.families import FAMILIES
 from rise_vlm.policy.loading import refuse_windows
+from rise_vlm.policy.traits import FAMILIES
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from stage_kit import environment, small_recipe
 from tiny_families import save_llava
 
 from rise_vlm.errors import UserError
-from rise_vlm.policy.families import FAMILIES
+from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.recipes import load_recipe
 from rise_vlm.stages.preflight import alone, short_limits
 from rise_vlm.stages.run import prepare, run_recipe

@@ -61,7 +61,6 @@ def run_demo(
     from rise_vlm.stages.files import write_json
     from rise_vlm.stages.preflight import check_model, check_writable
     from rise_vlm.stages.results import merge_results
-    from rise_vlm.stages.run import run_recipe
     from rise_vlm.worlds import load_world
 
     began = time.monotonic()
@@ -75,6 +74,9 @@ def run_demo(
     wanted = wanted_data(world, size, seed=seed, train=train)
     check_folder(out, wanted, model, force=force)
     say(f"demo: {', '.join(ARMS)} on '{world}', about {size.minutes:g} minutes on two cores; in {out}.")
+    # Paths first: what follows takes seconds to import.
+    from rise_vlm.stages.run import run_recipe
+
     floors = make_data(out, wanted, model)
     parts: list[dict[str, Any]] = []
     for recipe in recipes:

@@ -132,7 +132,7 @@ def _accelerator() -> str:
 
 def _built_in() -> Policy:
     from rise_vlm.policy import Policy
-    from rise_vlm.policy.loading import BUILT_IN
+    from rise_vlm.policy.names import BUILT_IN
 
     if not BUILT_IN.is_dir():
         raise Broken(f"missing: {BUILT_IN}. Install rise-vlm again.")

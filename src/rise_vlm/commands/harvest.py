@@ -48,18 +48,23 @@ def main(
     They are sampled, judged as the closed loop judges, and chosen; repeating the command with another threshold
     chooses again from the same samples. --to writes them with their records for LLaMA-Factory and others.
     """
-    from rise_vlm.stages.harvesting import check_target, export_kept, find_writer, harvest_recipe, run_harvest
+    from rise_vlm.data import Dataset
+    from rise_vlm.stages.trained import find_writer, require_model
 
     if last is not None and not rollouts:
         raise UserError("--last counts steps of the loop, so it needs --rollouts.")
-    target = _target(to)
+    target, writer = _target(to), find_writer(model)
+    require_model(writer.model)
+    Dataset.open(dataset)
+    # Paths first: what follows takes seconds to import.
+    from rise_vlm.stages.harvesting import check_target, export_kept, harvest_recipe, run_harvest
+
     if target is not None:
         check_target(target[0], dataset, target[1])
     given: dict[str, Any] = {
         "harvest.samples": samples, "harvest.threshold": threshold, "harvest.gain": gain, "harvest.top_k": top_k,
         "harvest.per_class": per_class, "harvest.similarity": similarity, "records": records, "seed": seed,
     }  # fmt: skip
-    writer = find_writer(model)
     recipe = harvest_recipe(writer, dataset, [f"{key}={value}" for key, value in given.items() if value is not None])
     kind = "rollouts" if rollouts else "harvest"
     folder = out or Path("runs") / f"{kind}-{Path(model).name or 'model'}-{dataset.resolve().name}"

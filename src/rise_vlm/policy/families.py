@@ -1,7 +1,7 @@
 """What differs between model families: preprocessing, image tokens, rope positions, sight inside a picture, box frame.
 
-Nearly all of it is read off the model and its processor; what cannot be is a row of ``Traits`` in ``FAMILIES``. A model
-of any other family gets the default traits, and is compared with its own forward pass at load (``probe``).
+Nearly all of it is read off the model and its processor; what cannot be stands in ``traits``. A model of a family
+that is not there gets the default traits, and is compared with its own forward pass at load (``probe``).
 Left out: videos, families whose pictures reach the decoder otherwise than as embeddings (cross-attention).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -20,48 +19,12 @@ from torch import Tensor, nn
 from rise_vlm.errors import UserError
 from rise_vlm.policy.frames import frame_for
 from rise_vlm.policy.prompt import ImageInput
+from rise_vlm.policy.traits import FAMILIES, traits_of
 
 MAX_ASPECT = 200
 """Qwen's own limit of the longer over the shorter side of a picture."""
 TOWER_ROWS = 1 << 14
 """Rows of pixel values that go through the tower at once."""
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What cannot be read off a checkpoint.
-
-    ``patches``: the image processor makes rows of patches, and pictures of any sizes share one tower pass (Qwen).
-    ``both_ways``: tokens of one picture see each other, later ones too.
-    ``finer_alone``: a picture that is alone in its prompt is cut into tiles, one of several is not.
-    ``processor``: a class to use in place of the family's own, which needs packages that serve videos only.
-    """
-
-    patches: bool = False
-    both_ways: bool = False
-    finer_alone: bool = False
-    processor: str | None = None
-
-
-FAMILIES: dict[str, Traits] = {
-    "qwen2_vl": Traits(patches=True),
-    "qwen2_5_vl": Traits(patches=True),
-    "qwen3_vl": Traits(patches=True),
-    "smolvlm": Traits(processor="Idefics3Processor"),
-    "idefics3": Traits(),
-    "internvl": Traits(),
-    "llava": Traits(),
-    "llava_onevision": Traits(finer_alone=True),
-    "llava_next": Traits(),
-    "glm4v": Traits(patches=True),
-    "gemma3": Traits(both_ways=True),
-}
-"""``model_type`` of a configuration -> traits, for the families that tests prove."""
-
-
-def traits_of(model_type: str) -> Traits:
-    """The traits of a family; the default ones where nobody wrote them down."""
-    return FAMILIES.get(model_type, Traits())
 
 
 def family_of(config: Any, tokenizer: Any, processor: Any) -> Family:

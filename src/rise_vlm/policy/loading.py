@@ -6,7 +6,6 @@ A folder is never looked up on the network; a hub id is, unless it is cached. Le
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ import torch
 import transformers
 from torch import nn
 
-from rise_vlm.errors import UserError, nearest
-from rise_vlm.policy.families import Family, family_of, traits_of
+from rise_vlm.errors import UserError
+from rise_vlm.policy.families import Family, family_of
+from rise_vlm.policy.names import resolve
+from rise_vlm.policy.traits import traits_of
 
-BUILT_IN = Path(__file__).parent / "tiny" / "model"
 QUIET_BELOW = 1 << 30
 """Checkpoints of fewer bytes load without a progress bar."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
@@ -34,27 +34,6 @@ class Loaded:
     model: Any
     tokenizer: Any
     family: Family
-
-
-def resolve(name: str) -> tuple[str, bool]:
-    """What transformers should open for ``name``, and whether it is a local folder.
-
-    Raises:
-        UserError: ``name`` is neither ``tiny``, a folder with a checkpoint, nor a possible hub id.
-    """
-    if name == "tiny":
-        return str(BUILT_IN), True
-    path = Path(name).expanduser()
-    if name.strip() and path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"model {name}: the folder holds no config.json, so it is no checkpoint.")
-        return str(path), True
-    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
-        raise UserError(
-            f"model {name}: no such folder. Give a folder, a hub id such as Qwen/Qwen2-VL-2B-Instruct, or 'tiny'."
-            + nearest(name, ["tiny"])
-        )
-    return name, False
 
 
 def pick_dtype(dtype: DType, device: torch.device) -> torch.dtype:

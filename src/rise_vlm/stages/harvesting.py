@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +18,18 @@ from rise_vlm.data import Record
 from rise_vlm.errors import UserError
 from rise_vlm.policy.frames import FRAMES
 from rise_vlm.recipes import Recipe, as_overrides, load_recipe
-from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.stages import harvest
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import Row, mend_rows, read_json, read_rows, replace_rows, write_json
 from rise_vlm.stages.material import Material, digest_of
-from rise_vlm.stages.plan import DONE, model_digest
+from rise_vlm.stages.plan import model_digest
 from rise_vlm.stages.preflight import alone, check_model, check_writable
 from rise_vlm.stages.selection import advice, histogram, select
-from rise_vlm.stages.trained import value_of
+from rise_vlm.stages.trained import CARRIED, Writer
 from rise_vlm.tasks.base import Task
 
 INPUTS, SAMPLES, KEPT = "inputs.json", "samples.jsonl", "rationales.jsonl"
-CARRIED = ("closed_loop", "task", "policy", "seed")
-"""The settings of a run by which its rationales are sampled and judged."""
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Who writes the rationales: the base model, the one of the warm-up, and the one that the loop trained.
-
-    ``loop`` is the folder of the closed loop's stage in the run ``run``; ``settings`` are the run's own.
-    """
-
-    base: str
-    warm: str
-    model: str
-    run: Path | None = None
-    loop: Path | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,34 +42,6 @@ class Harvested:
     notes: list[str]
     histogram: dict[str, Any]
     material: Material
-
-
-def find_writer(name: str) -> Writer:
-    """A model's name or folder, or a run's folder: then the model of its loop, else of its warm-up, else its base.
-
-    Raises UserError for a run whose recipe cannot be read.
-    """
-    folder = Path(name).expanduser()
-    if (folder / "arms" / "rise").is_dir():
-        folder = folder / "arms" / "rise"
-    if not (folder / "recipe.yaml").is_file():
-        return Writer(name, name, name)
-    values = read_yaml(folder / "recipe.yaml")
-    base = str(values.get("model") or "tiny")
-    warm = _model_of(folder, "warm_up") or base
-    loops = sorted(folder.glob("stages/*-closed_loop"))
-    settings = {key: values[key] for key in CARRIED if key in values}
-    apart = value_of(values, "closed_loop.reconstruct.reconstructor") == "warm_up"
-    model = _model_of(folder, "closed_loop") or (base if apart else warm)
-    return Writer(base, warm, model, folder, loops[-1] if loops else None, settings)
-
-
-def _model_of(folder: Path, stage: str) -> str | None:
-    for path in sorted(folder.glob(f"stages/*-{stage}"), reverse=True):
-        done = read_json(path / DONE)
-        if isinstance(done, dict) and "model" in done.get("summary", {}):
-            return str(path / done["summary"]["model"])
-    return None
 
 
 def harvest_recipe(writer: Writer, data: Path, overrides: Sequence[str]) -> Recipe:

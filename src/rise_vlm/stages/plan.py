@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.console import say
-from rise_vlm.policy.loading import resolve
 from rise_vlm.policy.lora import adapter_base
+from rise_vlm.policy.names import resolve
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.material import Material, digest_of

@@ -1,4 +1,7 @@
-"""Checks before a run begins, so that a mistake costs seconds and not the hour after which it would show."""
+"""Checks before a run begins, so that a mistake costs seconds and not the hour after which it would show.
+
+None needs torch but two: a model of a family that no test proves, and LoRA targets other than all.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,51 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rise_vlm.errors import UserError
-from rise_vlm.policy.loading import resolve
 from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
+from rise_vlm.policy.names import config_file, resolve
+from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.recipes.schema import Recipe
+from rise_vlm.stages.material import Material, shared_pictures
+from rise_vlm.stages.plan import Step, make_plan
+from rise_vlm.stages.rewards import load_rewards
+from rise_vlm.stages.shares import check_shares
+from rise_vlm.stages.trained import UNSEEN, find_model
 
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has passed its checks: nothing was written yet."""
+
+    recipe: Recipe
+    material: Material
+    out: Path
+    plan: list[Step]
+
+
+def prepare(recipe: Recipe, out: Path) -> Prepared:
+    """Check everything that can be checked before the work: data, splits, model, folder.
+
+    Raises:
+        UserError: naming what is missing or does not fit, and where.
+    """
+    recipe = recipe.model_copy(update={"model": find_model(recipe.model).model})
+    check_model(recipe)
+    material = Material.open(recipe)
+    material.notes.extend([*shared_pictures(material), *short_limits(recipe), *check_shares(material, recipe)])
+    if "grpo" in recipe.stages:
+        load_rewards(recipe.grpo.rewards)  # one that is not there is told now
+    if recipe.model == "tiny" and material.world is None:
+        material.notes.append(UNSEEN)
+    check_writable(out)
+    return Prepared(recipe, material, out, make_plan(recipe, material, out))
 
 
 def check_model(recipe: Recipe) -> None:
@@ -24,25 +62,30 @@ def check_model(recipe: Recipe) -> None:
     Any architecture that transformers knows as one passes, by hub id and from a folder alike: whether it computes here
     what it computes by itself is asked when it is loaded.
     """
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-
-    base = adapter_base(recipe.model)
-    source, local = resolve(base or recipe.model)
-    if local:  # of a hub id transformers says what is wrong, at the first load
-        path = Path(source) / "config.json"
+    path = config_file(recipe.model)
+    if path is not None:  # of a hub id that is not here transformers says what is wrong, at the first load
         try:
-            config: Any = json.loads(path.read_text(encoding="utf-8"))
-            family = config["model_type"]
+            family = json.loads(path.read_text(encoding="utf-8"))["model_type"]
         except (OSError, ValueError, KeyError, TypeError):
             hint = " The built-in model is not in this installation." if recipe.model == "tiny" else ""
             raise UserError(f"model {recipe.model}: {path} cannot be read.{hint}") from None
-        if family not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        if not _sees(family):
             raise UserError(
                 f"model {recipe.model}: its architecture is '{family}', which is no vision-language model. "
                 "Give one such as Qwen/Qwen2-VL-2B-Instruct."
             )
-    if recipe.policy.lora is not None and base is None and recipe.policy.lora.targets != "all-linear":
-        _check_targets(recipe.policy.lora, source, local)
+    lora = recipe.policy.lora
+    if lora is not None and adapter_base(recipe.model) is None and lora.targets != "all-linear":
+        _check_targets(lora, *resolve(recipe.model))
+
+
+def _sees(family: str) -> bool:
+    """Whether an architecture is a vision-language model."""
+    if family in FAMILIES:
+        return True
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    return family in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def _check_targets(lora: LoraSettings, source: str, local: bool) -> None:

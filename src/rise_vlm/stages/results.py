@@ -23,10 +23,16 @@ Done = Mapping[str, dict[str, Any]]
 
 
 def build_results(
-    recipe: Recipe, material: Material, done: Done, folders: Mapping[str, Path], command: str, started: float
+    recipe: Recipe,
+    material: Material,
+    done: Done,
+    folders: Mapping[str, Path],
+    command: str,
+    started: float,
+    spent: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """All of ``results.json`` from what the stages left."""
-    cost = add_costs(*(one["cost"] for stage, one in done.items() if stage != "evaluate"))
+    """All of ``results.json`` from what the stages left. ``spent`` is what training the model had cost before them."""
+    cost = add_costs(spent or {}, *(one["cost"] for stage, one in done.items() if stage != "evaluate"))
     arms = [
         {
             "arm": one["arm"],

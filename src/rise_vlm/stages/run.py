@@ -11,7 +11,8 @@ import importlib
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,57 +24,32 @@ from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import write_json, write_text
-from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, begin, clear_strangers, finish, make_plan
-from rise_vlm.stages.preflight import alone, check_model, check_writable, short_limits
+from rise_vlm.stages.preflight import Prepared, alone, prepare
 from rise_vlm.stages.results import build_results
-from rise_vlm.stages.rewards import load_rewards
-from rise_vlm.stages.shares import check_shares, for_stage
-from rise_vlm.stages.trained import find_model
-
-UNSEEN = "the built-in model knows drawn scenes only: on other pictures all parts run, but the scores say nothing"
-"""Noted where the built-in model meets a dataset that no world has drawn."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that has passed its checks: nothing was written yet."""
-
-    recipe: Recipe
-    material: Material
-    out: Path
-    plan: list[Step]
-
-
-def prepare(recipe: Recipe, out: Path) -> Prepared:
-    """Check everything that can be checked before the work: data, splits, model, folder.
-
-    Raises:
-        UserError: naming what is missing or does not fit, and where.
-    """
-    recipe = recipe.model_copy(update={"model": find_model(recipe.model).model})
-    check_model(recipe)
-    material = Material.open(recipe)
-    material.notes.extend([*shared_pictures(material), *short_limits(recipe), *check_shares(material, recipe)])
-    if "grpo" in recipe.stages:
-        load_rewards(recipe.grpo.rewards)  # one that is not there is told now
-    if recipe.model == "tiny" and material.world is None:
-        material.notes.append(UNSEEN)
-    check_writable(out)
-    return Prepared(recipe, material, out, make_plan(recipe, material, out))
+from rise_vlm.stages.shares import for_stage
 
 
 def run_recipe(recipe: Recipe, out: Path, *, command: str = "rise run", report: bool = True) -> dict[str, Any]:
     """Run ``recipe`` in the folder ``out`` and return what ``results.json`` holds."""
+    return run_prepared(prepare(recipe, out), command=command, report=report)
+
+
+def run_prepared(
+    run: Prepared, *, command: str, report: bool = True, spent: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """The same of a run that is checked already. ``spent`` is what training its model had cost before."""
     started = time.time()
-    run = prepare(recipe, out)
-    out.mkdir(parents=True, exist_ok=True)
-    with alone(out):
+    run.out.mkdir(parents=True, exist_ok=True)
+    with alone(run.out):
         # Once more, now that no other process can change what lies there.
-        return _run(replace(run, plan=make_plan(run.recipe, run.material, out)), command, started, report)
+        plan = make_plan(run.recipe, run.material, run.out)
+        return _run(replace(run, plan=plan), command, started, report, spent)
 
 
-def _run(run: Prepared, command: str, started: float, report: bool) -> dict[str, Any]:
+def _run(
+    run: Prepared, command: str, started: float, report: bool, spent: Mapping[str, float] | None
+) -> dict[str, Any]:
     recipe, out = run.recipe, run.out
     _hush(recipe)
     for note in run.material.notes:
@@ -91,7 +67,7 @@ def _run(run: Prepared, command: str, started: float, report: bool) -> dict[str,
         done[step.stage] = step.done or _run_stage(run, step, models, label)
         models = _advance(recipe, models, step, done[step.stage]["summary"])
     folders = {step.stage: step.folder for step in run.plan}
-    results = build_results(recipe, run.material, done, folders, command, started)
+    results = build_results(recipe, run.material, done, folders, command, started, spent)
     _publish_predictions(run)
     write_json(out / "results.json", results)
     if report:

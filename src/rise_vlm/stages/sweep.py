@@ -20,7 +20,8 @@ from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep,
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.files import read_json, write_text
 from rise_vlm.stages.plan import DONE, INPUTS, Step
-from rise_vlm.stages.run import _link, prepare, run_recipe
+from rise_vlm.stages.preflight import prepare
+from rise_vlm.stages.run import _link, run_recipe
 
 
 @dataclass

@@ -7,18 +7,20 @@ between checkpoints of one stage.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import adapter_base
+from rise_vlm.policy.names import resolve
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import STAGES
+from rise_vlm.stages.cost import Cost, add_costs, no_cost
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import DONE
-from rise_vlm.tasks.base import Role
+from rise_vlm.tasks.base import Role, Task
 
 ANSWERING = ("grpo", "sft")
 """The stages whose model answers, the last first."""
@@ -29,15 +31,41 @@ KEPT = (
 )  # fmt: skip
 """The settings of a run that decide what its model answers, and the intervals."""
 
+CARRIED = ("closed_loop", "task", "policy", "seed")
+"""The settings of a run by which its rationales are sampled and judged."""
+
+UNSEEN = "the built-in model knows drawn scenes only: on other pictures all parts run, but what comes out says nothing"
+"""Said where the built-in model meets pictures that no world has drawn, as far as can be known."""
+
 
 @dataclass(frozen=True)
 class Found:
-    """A model's name or folder, the role in which its run was evaluated (None where no run says), and the run's
-    ``KEPT`` settings by dotted key (none where there is no run).
+    """A model's name or folder, and what its run says, where there is one: the role in which it was evaluated, its
+    ``KEPT`` settings by dotted key, its recipe's name (``arm``), the model that it began with (``base``), the task that
+    it was trained on, once it is finished, and what the training cost.
     """
 
     model: str
-    role: Role | None
+    role: Role | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    arm: str | None = None
+    base: str | None = None
+    task: str | None = None
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes the rationales: the base model, the one of the warm-up, and the one that the loop trained.
+
+    ``loop`` is the folder of the closed loop's stage in the run ``run``; ``settings`` are the run's own.
+    """
+
+    base: str
+    warm: str
+    model: str
+    run: Path | None = None
+    loop: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -49,32 +77,82 @@ def find_model(name: str) -> Found:
     Raises:
         UserError: a run folder without any finished model, or whose recipe cannot be read.
     """
-    folder = Path(name).expanduser()
-    if name == "tiny" or not folder.is_dir() or adapter_base(name) or (folder / "config.json").is_file():
-        return Found(name, None)
-    if (folder / "arms" / "rise").is_dir():
-        folder = folder / "arms" / "rise"
-    if not (folder / "recipe.yaml").is_file():
-        return Found(name, None)
+    folder = run_folder(name)
+    if folder is None:
+        return Found(name)
     recipe = read_yaml(folder / "recipe.yaml")
     settings = {key: value for key in KEPT if (value := value_of(recipe, key)) is not None}
     roles = value_of(recipe, "evaluate.roles")
     role = roles[0] if isinstance(roles, list) and roles and roles[0] in ("think", "answer") else None
     stages = [stage for stage in STAGES if stage in (recipe.get("stages") or STAGES)]
     answering = [stage for stage in stages if stage in ANSWERING]
+    base = str(recipe.get("model") or "tiny")
+    found = Found(base, role, settings, str(recipe.get("name") or "recipe"), base)
     if not answering:
-        return Found(str(recipe.get("model") or "tiny"), role, settings)
-    model, last = _last_model(folder, stages)
+        return found
+    model, last, cost = _last_model(folder, stages)
     if model is None:
         raise UserError(f"run {name} has no finished model yet: run it again to finish it, or name a model folder.")
     if last != answering[-1]:
         say(f"run {name} is not finished: the model of its stage {last} is used, not that of {answering[-1]}.")
-    return Found(str(model), role, settings)
+    task = value_of(read_json(folder / "results.json"), "data.task")
+    return replace(found, model=str(model), task=task, cost=cost)
 
 
-def _last_model(folder: Path, stages: Sequence[str]) -> tuple[Path | None, str]:
-    """The model of the last answering stage up to which all are done, and that stage."""
-    model, last = None, ""
+def find_writer(name: str) -> Writer:
+    """A model's name or folder, or a run's folder: then the model of its loop, else of its warm-up, else its base.
+
+    Raises UserError for a run whose recipe cannot be read.
+    """
+    folder = run_folder(name)
+    if folder is None:
+        return Writer(name, name, name)
+    values = read_yaml(folder / "recipe.yaml")
+    base = str(values.get("model") or "tiny")
+    warm = _model_of(folder, "warm_up") or base
+    loops = sorted(folder.glob("stages/*-closed_loop"))
+    settings = {key: values[key] for key in CARRIED if key in values}
+    apart = value_of(values, "closed_loop.reconstruct.reconstructor") == "warm_up"
+    model = _model_of(folder, "closed_loop") or (base if apart else warm)
+    return Writer(base, warm, model, folder, loops[-1] if loops else None, settings)
+
+
+def _model_of(folder: Path, stage: str) -> str | None:
+    for path in sorted(folder.glob(f"stages/*-{stage}"), reverse=True):
+        done = read_json(path / DONE)
+        if isinstance(done, dict) and "model" in done.get("summary", {}):
+            return str(path / done["summary"]["model"])
+    return None
+
+
+def run_folder(name: str) -> Path | None:
+    """The run's folder that ``name`` is, of a demo's that of the arm ``rise``; None where it names no run."""
+    folder = Path(name).expanduser()
+    if name == "tiny" or adapter_base(name) or (folder / "config.json").is_file():
+        return None
+    if (folder / "arms" / "rise").is_dir():
+        folder = folder / "arms" / "rise"
+    return folder if (folder / "recipe.yaml").is_file() else None
+
+
+def require_model(name: str) -> None:
+    """Raise UserError unless ``name`` is ``tiny``, a folder with a model, or may be a hub id. Nothing is opened."""
+    resolve(adapter_base(name) or name)
+
+
+def doubts(found: Found, task: Task) -> list[str]:
+    """Why the answers of a model to ``task`` may be worth little."""
+    said: list[str] = []
+    if found.task not in (None, task.name):
+        said.append(f"this model was trained on {found.task}, not on {task.name}: its answers may not be of that kind")
+    if "tiny" in (found.model, found.base):
+        said.append(UNSEEN)
+    return said
+
+
+def _last_model(folder: Path, stages: Sequence[str]) -> tuple[Path | None, str, Cost]:
+    """The model of the last answering stage up to which all are done, that stage, and what it took to get there."""
+    model, last, cost, so_far = None, "", no_cost(), no_cost()
     for stage in stages:
         if stage == "evaluate":
             break
@@ -82,14 +160,15 @@ def _last_model(folder: Path, stages: Sequence[str]) -> tuple[Path | None, str]:
         if not found:
             break  # what comes after it is of other settings, or of a run before
         path, done = found[-1]
+        so_far = add_costs(so_far, value_of(done, "cost") or {})
         if stage in ANSWERING and isinstance(done, dict) and "model" in done.get("summary", {}):
-            model, last = path / done["summary"]["model"], stage
-    return model, last
+            model, last, cost = path / done["summary"]["model"], stage, so_far
+    return model, last, cost
 
 
-def value_of(recipe: Mapping[str, Any], key: str) -> Any:
-    """What a recipe as it was read has under a dotted key; None where it has nothing."""
-    value: Any = recipe
+def value_of(values: Any, key: str) -> Any:
+    """What a recipe, or another mapping, as it was read has under a dotted key; None where it has nothing."""
+    value = values
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value

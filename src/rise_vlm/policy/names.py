@@ -1,0 +1,63 @@
+"""What a model's name stands for, told without torch, without the network and without reading weights.
+
+Left out: opening what is there (``loading``).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rise_vlm.errors import UserError, nearest
+from rise_vlm.policy.lora import adapter_base
+
+BUILT_IN = Path(__file__).parent / "tiny" / "model"
+
+
+def resolve(name: str) -> tuple[str, bool]:
+    """What transformers should open for ``name``, and whether it is a local folder.
+
+    Raises:
+        UserError: ``name`` is neither ``tiny``, a folder with a checkpoint, nor a possible hub id.
+    """
+    if name == "tiny":
+        return str(BUILT_IN), True
+    path = Path(name).expanduser()
+    if name.strip() and path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"model {name}: the folder holds no config.json, so it is no checkpoint.")
+        return str(path), True
+    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        raise UserError(
+            f"model {name}: no such folder. Give a folder, a hub id such as Qwen/Qwen2-VL-2B-Instruct, or 'tiny'."
+            + nearest(name, ["tiny"])
+        )
+    return name, False
+
+
+def config_file(name: str) -> Path | None:
+    """The ``config.json`` of a model, of an adapter that of its base: in a folder or in the hub's cache.
+
+    None for a hub id that is not in the cache. Raises UserError as ``resolve`` does.
+    """
+    source, local = resolve(adapter_base(name) or name)
+    if local:
+        return Path(source) / "config.json"
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source, "config.json")
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def whereabouts(name: str) -> str:
+    """Where a model comes from, for people. Raises UserError as ``resolve`` does."""
+    base = adapter_base(name)
+    if base is not None:
+        return f"an adapter of {base}, {whereabouts(base)}"
+    if name == "tiny":
+        return "the built-in model"
+    if resolve(name)[1]:
+        return "a folder"
+    if config_file(name) is not None:
+        return "in the hub's cache on this machine"
+    return "not on this machine: the first run fetches it from the Hugging Face hub, if it is there"
