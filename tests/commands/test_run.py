@@ -41,12 +41,26 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(classes: Path, model: Path,
     arguments = ["run", "rise", f"data={classes}", f"model={model}", "--dry-run", "closed_loop.steps=3"]
     assert run(arguments) == 0
     shown = capsys.readouterr().out
-    assert "steps: 3" in shown and "runs/rise-noise/stages/02-closed_loop: to run" in shown
+    assert shown.startswith(f"model: {model}, a folder\nrecords: 4 to train on")
+    assert shown.endswith("runs/rise-noise/stages/06-evaluate: to run\n") and shown.count("\n") < 20
     assert run([*arguments, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert [stage["stage"] for stage in plan["stages"]][:2] == ["warm_up", "closed_loop"]
     assert plan["recipe"]["closed_loop"]["train"]["steps"] == 3
     assert list(Path().iterdir()) == []
+
+
+def test_a_dry_run_says_that_a_model_is_not_on_this_machine(classes: Path, capsys) -> None:
+    assert run(["run", "ans_sft", f"data={classes}", "model=nobody/no-such-model", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("model: nobody/no-such-model, not on this machine: the first run fetches")
+
+
+def test_the_settings_are_a_recipe_and_need_no_dataset(capsys) -> None:
+    assert run(["run", "rise", "closed_loop.steps=3", "--settings"]) == 0
+    Path("mine.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert run(["run", "mine.yaml", "--settings", "--json"]) == 0
+    settings = json.loads(capsys.readouterr().out)
+    assert settings["name"] == "rise" and settings["closed_loop"]["train"]["steps"] == 3
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from rise_vlm.recipes import Recipe
-    from rise_vlm.stages.run import Prepared
+    from rise_vlm.stages.preflight import Prepared
 
 
 def main(
@@ -23,6 +23,9 @@ def main(
         Path | None, typer.Option(help="The run's folder; runs/RECIPE-DATASET if not given.", show_default=False)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, and stop.")] = False,
+    show_settings: Annotated[
+        bool, typer.Option("--settings", help="Print the recipe with every setting, and stop; it needs no dataset.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Run a recipe on a dataset: every stage, the evaluation and the report.
@@ -30,15 +33,23 @@ def main(
     The same command continues a run that was stopped, and skips the stages that are done and unchanged.
     """
     from rise_vlm.recipes import load_recipe
-    from rise_vlm.stages.run import prepare, run_recipe
 
     loaded = load_recipe(recipe, settings or [])
-    folder = out or default_folder(loaded)
-    if dry_run:
-        _show_plan(prepare(loaded, folder), as_json)
+    if show_settings:
+        _show_settings(loaded, as_json)
         return
+    from rise_vlm.stages.preflight import prepare
+
+    folder = out or default_folder(loaded)
+    prepared = prepare(loaded, folder)
+    if dry_run:
+        _show_plan(prepared, as_json)
+        return
+    # Paths first: what follows takes seconds to import.
+    from rise_vlm.stages.run import run_prepared
+
     command = shlex.join(["rise", "run", recipe, *(settings or []), "--out", str(folder)])
-    results = run_recipe(loaded, folder, command=command)
+    results = run_prepared(prepared, command=command)
     if as_json:
         typer.echo(json.dumps(results, allow_nan=False))
         return
@@ -54,11 +65,20 @@ def default_folder(recipe: Recipe) -> Path:
     return Path("runs") / name
 
 
-def _show_plan(run: Prepared, as_json: bool) -> None:
+def _show_settings(recipe: Recipe, as_json: bool) -> None:
     import yaml
+
+    settings = recipe.resolved()
+    text = json.dumps(settings) if as_json else yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
+    typer.echo(text.rstrip())
+
+
+def _show_plan(run: Prepared, as_json: bool) -> None:
+    from rise_vlm.policy.names import whereabouts
 
     plan: dict[str, Any] = {
         "recipe": run.recipe.resolved(),
+        "model": {"name": run.recipe.model, "where": whereabouts(run.recipe.model)},
         "out": str(run.out),
         "records": run.material.counts(),
         "notes": run.material.notes,
@@ -67,11 +87,11 @@ def _show_plan(run: Prepared, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(plan))
         return
-    typer.echo(yaml.safe_dump(plan["recipe"], sort_keys=False, allow_unicode=True, width=120))
     records = plan["records"]
     tests = ", ".join(f"{count} {split}" for split, count in records["tests"].items()) or "none"
-    typer.echo(f"# records: {records['train']} to train on, {records['val']} for the controls; tests: {tests}")
+    typer.echo(f"model: {run.recipe.model}, {plan['model']['where']}")
+    typer.echo(f"records: {records['train']} to train on, {records['val']} for the controls; tests: {tests}")
     for note in plan["notes"]:
-        typer.echo(f"# note: {note}")
+        typer.echo(f"note: {note}")
     for step in plan["stages"]:
-        typer.echo(f"# {step['folder']}: {'done before' if step['done'] else 'to run'}")
+        typer.echo(f"{step['folder']}: {'done before' if step['done'] else 'to run'}")

@@ -162,7 +162,8 @@ def _full(key: str, known: Sequence[str]) -> str:
     if fits:
         raise UserError(f"the key '{key}' could be {', '.join(fits)}: write it out.")
     short = {".".join(p for p in full.split(".") if p != "train"): full for full in known}
-    raise UserError(f"unknown key '{key}'.{nearest(key, [*known, *short])} 'rise run RECIPE --dry-run' lists them all.")
+    hint = nearest(key, [*known, *short])
+    raise UserError(f"unknown key '{key}'.{hint} 'rise run RECIPE --settings' lists them all.")
 
 
 def _is_short_for(short: Sequence[str], full: Sequence[str]) -> bool:
