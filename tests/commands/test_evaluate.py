@@ -28,8 +28,9 @@ def test_a_model_is_scored_on_a_split(classes: Path, model: Path, capsys) -> Non
     )
     results = json.loads(capsys.readouterr().out)
     (arm,) = results["arms"]
-    assert (arm["split"], arm["role"], arm["n"]) == ("val", "answer", 2)
-    rows = list(read_rows(Path("e/predictions/evaluate-val.jsonl")))
+    assert (arm["arm"], arm["split"], arm["role"], arm["n"]) == ("zero_shot_answer", "val", "answer", 2)
+    assert arm["cost"]["seconds"] == 0
+    rows = list(read_rows(Path("e/predictions/zero_shot_answer-val.jsonl")))
     assert arm["metrics"]["score"] == pytest.approx(sum(row["score"] for row in rows) / 2)
     assert all(row["rationale"] is None for row in rows)
 
@@ -37,20 +38,24 @@ def test_a_model_is_scored_on_a_split(classes: Path, model: Path, capsys) -> Non
 def test_the_table_names_where_the_predictions_are(classes: Path, model: Path, capsys) -> None:
     assert run(["evaluate", str(model), str(classes), "--limit", "1"]) == 0
     out = capsys.readouterr().out
-    assert "evaluate" in out and "predictions" in out
+    assert "zero_shot" in out and "predictions" in out and "training records" not in out
+    page = next(Path("runs").glob("evaluate-*/report.html")).read_text(encoding="utf-8")
+    assert "1 test" in page and "4 train" not in page
 
 
 def run_folder(folder: Path, model: Path, recipe: str, *done: str) -> Path:
     """A run folder whose finished stages ``NN-name`` each hold the model."""
     for stage in done:
         shutil.copytree(model, folder / "stages" / stage / "model")
-        (folder / "stages" / stage / "done.json").write_text('{"summary": {"model": "model"}}', encoding="utf-8")
+        (folder / "stages" / stage / "done.json").write_text(json.dumps(DONE), encoding="utf-8")
     folder.mkdir(exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     return folder
 
 
+DONE = {"summary": {"model": "model"}, "cost": {"seconds": 2.0, "rollouts": 3}}
 RECIPE = """
+name: mine
 stages: [warm_up, closed_loop, harvest, sft, grpo, evaluate]
 seed: 5
 policy: {precision: float32, max_pixels: 2352, lora: {r: 4, alpha: 8}}
@@ -66,9 +71,14 @@ def test_a_runs_model_is_evaluated_as_its_run_did(classes: Path, model: Path, ca
     assert (used["evaluate"]["max_new_tokens"], used["evaluate"]["resamples"], used["seed"]) == (7, 11, 5)
     assert used["policy"]["precision"] == "float32" and used["policy"]["max_pixels"] == 2352
     assert used["evaluate"]["roles"] == ["answer"] and used["model"].endswith("05-grpo/model")
-    assert "is not finished" not in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "is not finished" not in told.err
+    (arm,) = json.loads(told.out)["arms"]
+    assert (arm["arm"], arm["cost"]["seconds"], arm["cost"]["rollouts"]) == ("mine", 10.0, 15)
 
-    assert run(["evaluate", "r", str(classes), "--limit", "1", "--out", "e", "--max-new-tokens", "9"]) == 0
+    more = ["--max-new-tokens", "9", "--role", "think"]
+    assert run(["evaluate", "r", str(classes), "--limit", "1", "--out", "e", *more]) == 0
+    assert Path("e/predictions/mine_think-test.jsonl").is_file()
     used = yaml.safe_load(Path("e/recipe.yaml").read_text(encoding="utf-8"))
     assert used["evaluate"]["max_new_tokens"] == 9
 

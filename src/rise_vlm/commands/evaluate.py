@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,25 +29,33 @@ def main(
 ) -> None:
     """Score a model on a split of a dataset: metrics with 95 % intervals, predictions, and a report.
 
-    A run's model is evaluated as its run did: the same role, longest completion, precision and picture bound.
+    A run's model is evaluated as its run did: the same role, longest completion, precision and picture bound; the arm
+    has the name of the run's. That of any other model is zero_shot. Where --role is not the model's own, it is added.
     """
     from rise_vlm.data import Dataset
     from rise_vlm.recipes import as_overrides, load_recipe
-    from rise_vlm.stages.run import run_recipe
+    from rise_vlm.stages.preflight import prepare
     from rise_vlm.stages.trained import find_model
 
     if role not in (None, "think", "answer"):
         raise UserError(f"--role is think or answer, not '{role}'.")
     Dataset.open(dataset).require(split)
     found = find_model(model)
-    chosen = role or found.role or "think"
+    own = found.role or "think"
+    chosen = role or own
+    arm = found.arm or "zero_shot"
     name = Path(model).name or "model"
-    settings = {"data": str(dataset), "model": found.model, "evaluate.splits": [split], "evaluate.roles": [chosen]}
+    settings: dict[str, Any] = {"name": arm if chosen == own else f"{arm}_{chosen}", "description": ""}
+    settings |= {"data": str(dataset), "model": found.model, "evaluate.splits": [split], "evaluate.roles": [chosen]}
     settings |= {"evaluate.limit": limit} if limit else {}
     settings |= dict(found.settings) | ({"evaluate.max_new_tokens": max_new_tokens} if max_new_tokens else {})
-    recipe = load_recipe("zero_shot", as_overrides(settings)).model_copy(update={"name": "evaluate", "description": ""})
+    recipe = load_recipe("zero_shot", as_overrides(settings))
     folder = out or Path("runs") / f"evaluate-{name}-{dataset.resolve().name}-{split}-{chosen}"
-    results = run_recipe(recipe, folder, command=f"rise evaluate {model}")
+    prepared = prepare(recipe, folder)
+    # Paths first: what follows takes seconds to import.
+    from rise_vlm.stages.run import run_prepared
+
+    results = run_prepared(prepared, command=f"rise evaluate {model}", spent=found.cost)
     if as_json:
         typer.echo(json.dumps(results, allow_nan=False))
         return

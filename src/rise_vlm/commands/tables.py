@@ -45,7 +45,9 @@ def print_results(results: Mapping[str, Any]) -> None:
 
 def _title(results: Mapping[str, Any]) -> str:
     data = results["data"]
-    return f"score on {data['name']} ({data['task']}), {data['counts']['train']} training records, [95 % interval]"
+    trained = set(results["stages"]) != {"evaluate"}
+    records = f" {data['counts']['train']} training records," if trained else ""
+    return f"score on {data['name']} ({data['task']}),{records} [95 % interval]"
 
 
 def _size(results: Mapping[str, Any], split: str) -> int:

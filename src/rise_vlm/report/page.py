@@ -125,7 +125,8 @@ def _facts(run: Run, table: Table | None) -> list[tuple[str, str]]:
     results = run.results
     data = results.data
     task = data.task or (run.card.task if run.card else "")
-    counts = ", ".join(f"{count:,} {split}" for split, count in data.counts.items())
+    judged = {arm.split for arm in results.arms} if set(results.stages) == {"evaluate"} else set(data.counts)
+    counts = ", ".join(f"{count:,} {split}" for split, count in data.counts.items() if split in judged)
     seeds = ", ".join(str(seed) for seed in table.seeds) if table else ""
     model = "built-in (tiny)" if results.model == "tiny" else results.model
     named = [("Model", model), ("Task", task), ("Records", counts), ("Seed" if "," not in seeds else "Seeds", seeds)]

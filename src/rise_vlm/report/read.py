@@ -78,6 +78,7 @@ class Results(_Piece):
     floors: tuple[Floor, ...] | None = ()
     loop: dict[str, Any] | None = None
     harvest: dict[str, Any] | None = None
+    stages: dict[str, Any] = {}
     environment: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
 
