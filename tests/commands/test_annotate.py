@@ -37,7 +37,9 @@ def annotate(model: Path, *arguments: str) -> int:
 
 def test_every_picture_of_a_folder_gets_a_row(model: Path, folder: Path, capsys) -> None:
     assert annotate(model, str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert captured.err.startswith(f"annotate: loading {model} for 4 images.")
     rows = list(read_rows(Path("a.jsonl")))
     assert told["annotated"] == len(rows) == 4 and told["broken"] == 0
     names = {Path(row["image"]).name for row in rows}
@@ -48,6 +50,19 @@ def test_every_picture_of_a_folder_gets_a_row(model: Path, folder: Path, capsys)
         assert (row["annotation"] is None) == (row["reason"] is not None)
         assert row["annotation"] in ("red", "blue", None) and row["completion"]
         assert row["annotation"] is None or row["rationale"]
+
+
+def test_a_run_for_another_task_and_the_built_in_model_are_told(model: Path, folder: Path, capsys) -> None:
+    stage = Path("r/stages/01-sft")
+    shutil.copytree(model, stage / "model")
+    (stage / "done.json").write_text('{"summary": {"model": "model"}}', encoding="utf-8")
+    Path("r/recipe.yaml").write_text("stages: [sft, evaluate]\nmodel: tiny\n", encoding="utf-8")
+    Path("r/results.json").write_text('{"data": {"task": "detection"}}', encoding="utf-8")
+    arguments = (str(folder / "inner"), "--task", "task.yaml", "--out", "a.jsonl")
+    assert annotate(Path("r"), *arguments) == 0
+    told = capsys.readouterr().err
+    assert told.count("note: ") == 2
+    assert "trained on detection, not on classification" in told and "the built-in model knows drawn scenes" in told
 
 
 def test_boxes_come_back_in_pixels(model: Path, folder: Path) -> None:

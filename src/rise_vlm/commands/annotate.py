@@ -75,9 +75,10 @@ def main(
     answers of another source, is refused. An image that is broken or that the model does not take is told and skipped;
     the exit code is then 1. The files of --to and --report are made of the rows at the end.
     """
-    from rise_vlm.stages.annotate import Asking, Outcome, Source, annotate, answered, find_images, task_of
     from rise_vlm.stages.outputs import Made, check_free, outputs_of
-    from rise_vlm.stages.trained import find_model
+    from rise_vlm.stages.pictures import find_images
+    from rise_vlm.stages.task_file import task_of
+    from rise_vlm.stages.trained import doubts, find_model, require_model
 
     _refuse(out, role, samples, temperature)
     if report and report.absolute() == out.absolute():
@@ -87,6 +88,13 @@ def main(
     if report:
         check_free("--report", report, made)
     names, found = find_images(images), find_model(model)
+    require_model(found.model)
+    for doubt in doubts(found, job):
+        say(f"note: {doubt}.")
+    say(f"annotate: loading {found.model} for {len(names)} images.")
+    # Paths first: what follows takes seconds to import.
+    from rise_vlm.stages.annotate import Asking, Outcome, Source, annotate, answered
+
     longest = max_new_tokens or found.settings.get("evaluate.max_new_tokens") or 256
     pixels = max_pixels or found.settings.get("policy.max_pixels")
     how = Asking(longest, samples, temperature, seed, check, review_below, pixels)

@@ -104,12 +104,17 @@ def load_annotator(
     max_pixels: int | None,
 ) -> PolicyAnnotator:
     """The model as ``rise annotate`` would use it."""
-    from rise_vlm.policy import Policy
     from rise_vlm.stages.plan import model_digest
-    from rise_vlm.stages.trained import find_model
+    from rise_vlm.stages.trained import doubts, find_model, require_model
     from rise_vlm.web.answering import PolicyAnnotator
 
     found = find_model(model)
+    require_model(found.model)
+    for doubt in doubts(found, task):
+        say(f"note: {doubt}.")
+    say(f"serve: loading {found.model}.")
+    from rise_vlm.policy import Policy
+
     policy = Policy.load(
         found.model,
         max_pixels=max_pixels or found.settings.get("policy.max_pixels"),

@@ -25,12 +25,10 @@ from rise_vlm.errors import DataError, UserError
 from rise_vlm.policy import ImageInput, Policy, Prompt
 from rise_vlm.stages.consistency import REVIEW_BELOW, REVIEW_BELOW_ELSE, Agreement, agree, needs_review
 from rise_vlm.stages.files import Row, append_rows, cut_torn, read_rows
-from rise_vlm.stages.pictures import ahead, by_size, find_images
+from rise_vlm.stages.pictures import ahead, by_size
 from rise_vlm.stages.plan import model_digest
-from rise_vlm.stages.task_file import fill, task_of
+from rise_vlm.stages.task_file import fill
 from rise_vlm.tasks.base import Completion, Role, Task
-
-__all__ = ["Asking", "Outcome", "Source", "annotate", "answered", "find_images", "task_of"]
 
 START = '{"id": '
 """How each row begins: what tells a torn first row from a file of something else."""
