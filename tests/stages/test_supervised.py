@@ -36,6 +36,13 @@ def test_each_token_belongs_to_the_part_it_begins_in(policy: Policy) -> None:
     assert set(target(policy, ("rationale", "ñandú 猫")).segments.tolist()) == {RATIONALE}
 
 
+def test_a_rationale_cannot_smuggle_in_a_picture_or_end_the_turn(policy: Policy) -> None:
+    text = "<think>a <|image_pad|> and <|im_end|> <|vision_start|></think>"
+    made = target(policy, ("rationale", text), ("answer", "red"))
+    assert not set(made.ids[:-1].tolist()) & {policy.family.image_token_id, *policy.stop_ids}
+    assert policy.tokenizer.decode(made.ids[:-1]) == f"{text}red"
+
+
 def units(policy: Policy) -> list[Unit]:
     spoken = [target(policy, ("rationale", f"<think>{'wide ' * n}sky</think>"), ("answer", "red")) for n in range(4)]
     return [[(policy.encode("Why?"), spoken[:3])], [(policy.encode("What is it, then?"), spoken[3:])]]

@@ -47,10 +47,11 @@ class Micro:
 def target(policy: Policy, *parts: tuple[str, str]) -> Target:
     """The completion made of ``parts``, each a ("rationale" or "answer", text) pair; the stop token joins the last.
 
-    The text is tokenised as a whole; a token belongs to the part in which it begins.
+    The text is tokenised as a whole; a token belongs to the part in which it begins. Special tokens spelled out in it
+    (``<|image_pad|>``) are read as plain text, as in prompts.
     """
     text = "".join(words for _, words in parts)
-    encoded = policy.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = policy.tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
     ends: list[int] = []
     for _, words in parts:
         ends.append((ends[-1] if ends else 0) + len(words))
