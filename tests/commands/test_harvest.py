@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from stage_kit import small_recipe
 from rise_vlm.cli import run
 from rise_vlm.commands.harvest import chart
 from rise_vlm.data import Dataset
+from rise_vlm.recipes import load_recipe
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.run import run_recipe
 
-EASY = ("--threshold", "-9", "--gain", "-9")
+EASY = ("--threshold", "-9", "--gain", "-9", "--repetition", "1")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,15 @@ def looped(tmp_path_factory: pytest.TempPathFactory, classes: Path, model: Path)
     recipe = small_recipe("rise", classes, model, "stages=[closed_loop]", "grounding.weight=0")
     run_recipe(recipe, out, report=False)
     return out
+
+
+def test_the_help_says_what_the_recipe_does(capsys) -> None:
+    usual = load_recipe("rise").harvest
+    assert run(["harvest", "--help"]) == 0
+    said = " ".join(re.sub(r"[│\n]", " ", capsys.readouterr().out).split())
+    for told in (f"sampled per record; {usual.samples}.", f"Kept per record at most; {usual.top_k}.",
+                 f"may have come before in it; {usual.repetition:g}."):  # fmt: skip
+        assert told in said
 
 
 def harvest(capsys, *words: object) -> dict:
@@ -38,7 +49,7 @@ def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_witho
     found = harvest(capsys, *words, *EASY, "--to", f"sharegpt:{tmp_path / 'kept'}")
     assert found["sampled"] == 8 and 0 < found["kept"] <= 8 and found["kept"] + sum(found["dropped"].values()) == 8
     rows = list(read_rows(tmp_path / "h" / "rationales.jsonl"))
-    assert len(rows) == found["kept"]
+    assert len(rows) == found["kept"] and found["conditions"] == "threshold -9, gain -9"
     for row in rows:
         assert row["source"] == "samples" and row["run"] == str(looped) and "closed_loop" in row["model"]
         assert {"id", "sample", "worth", "gain", "leaks", "threshold"} <= set(row)
@@ -54,7 +65,11 @@ def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_witho
     assert len(records) == again["kept"] and all(record.rationale for record in records)
     assert run(["harvest", *map(str, words), "--threshold", "9"]) == 1
     said = capsys.readouterr().err
-    assert "none of 8 rationales is kept" in said and "would" in said and "Traceback" not in said
+    assert (
+        "none of 8 rationales is kept (threshold 9, gain 0.05, repetition 0)" in said
+        and "would" in said
+        and "Traceback" not in said
+    )
     assert run(["harvest", str(looped), str(classes), "--samples", "3", "--out", str(tmp_path / "h")]) == 2
     assert "sampled otherwise" in capsys.readouterr().err
 

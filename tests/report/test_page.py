@@ -202,6 +202,12 @@ def test_the_harvest_shows_what_was_kept_and_why_the_others_were_not(make_run: M
     assert len([a for a in page.all("rect") if a.get("class") == "column kept"]) == 1
     assert "Dropped: no gain over other records 33, leak 4." in page.words
     assert "of 40 rationales, by threshold 0.60" in page.words
+    results = json.loads((run / "results.json").read_text())
+    for repetition, told in ((0.0, "by threshold 0.60, gain 0.05, repetition 0.00"), (1.0, "gain 0.05")):
+        results["harvest"] |= {"gain": 0.05, "repetition": repetition}
+        (run / "results.json").write_text(json.dumps(results))
+        words = page_of(run).words
+        assert told in words and ("repetition" in words) is (repetition < 1)
 
 
 def test_a_harvest_where_none_passed_says_so(make_run: MakeRun) -> None:

@@ -192,8 +192,9 @@ def _selection(harvest: Mapping[str, Any]) -> str:
     """By which conditions rationales were kept."""
     if harvest.get("fallback"):
         return "; none passed, so the best of each record were taken"
-    named = [(name, harvest.get(name)) for name in ("threshold", "gain")]
-    listed = " and ".join(f"{name} {number(value, 2)}" for name, value in named if value is not None)
+    named = [(name, harvest.get(name)) for name in ("threshold", "gain", "repetition")]
+    asked = [(name, value) for name, value in named if value is not None and (name, value) != ("repetition", 1)]
+    listed = ", ".join(f"{name} {number(value, 2)}" for name, value in asked)
     return f", by {listed}" if listed else ""
 
 

@@ -148,7 +148,7 @@ def _harvest(done: Done) -> dict[str, Any] | None:
     if "harvest" not in done:
         return None
     summary = done["harvest"]["summary"]
-    names = ("sampled", "kept", "threshold", "gain", "records", "of_records", "fallback", "dropped")
+    names = ("sampled", "kept", "threshold", "gain", "repetition", "records", "of_records", "fallback", "dropped")
     facts = summary["facts"] or {}
     return {name: summary.get(name) for name in names} | {f"facts_{name}": value for name, value in facts.items()}
 
