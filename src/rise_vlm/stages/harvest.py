@@ -185,13 +185,12 @@ def _judged(context: Context, loop: LoopReward, records: Sequence[Record], start
         {
             "id": record.id,
             "sample": number,
-            "finished": rollout.finished,
             **verdict.row(),
             "others": other,
             "gain": None if other is None else verdict.score - other,
         }
-        for record, group, rollouts, other in zip(records, verdicts, sampled, others, strict=True)
-        for number, (verdict, rollout) in enumerate(zip(group, rollouts, strict=True))
+        for record, group, other in zip(records, verdicts, others, strict=True)
+        for number, verdict in enumerate(group)
     ]
 
 

@@ -145,7 +145,8 @@ def loop_rows(writer: Writer, recipe: Recipe, material: Material, last: int | No
     sees_image = task.sees_image if wanted == "auto" else bool(wanted)
     for row in known:
         row["leaks"] = json.loads(row["leaks"]) if isinstance(row["leaks"], str) else row["leaks"]
-        row["finished"] = row["excess"] < 1  # one that was cut off counts as far too long
+        if row.get("finished") is None:  # logged by an earlier version
+            row["finished"] = row["excess"] < 1  # one that was cut off counts as far too long
         row["others"] = row["gain"] = None
     if not sees_image:
         by_step: dict[int, list[Row]] = {}
