@@ -12,10 +12,8 @@ from PIL import Image
 
 from rise_vlm.cli import run
 from rise_vlm.data import Card, DatasetWriter
-from rise_vlm.data.exporting import write_answers
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import Entry, Target
-from rise_vlm.errors import UserError
 
 BOXES = [{"label": "cat", "box": [2, 1, 12, 6]}, {"label": "dog", "box": [0, 0, 20, 10]}]
 
@@ -124,7 +122,7 @@ def answer(**more: Any) -> Entry:
 
 def test_answers_of_a_model_become_label_studio_predictions(tmp_path: Path) -> None:
     target = Target("detection", ("cat", "dog"))
-    write_answers(FORMATS["labelstudio"], [answer()], tmp_path / "tasks.json", target)
+    FORMATS["labelstudio"].load_writer().write_file([answer()], tmp_path / "tasks.json", target)
     (task,) = json.loads((tmp_path / "tasks.json").read_text())
     (prediction,) = task["predictions"]
     assert "annotations" not in task and (prediction["score"], prediction["model_version"]) == (0.8, "rise-2b")
@@ -135,11 +133,10 @@ def test_answers_of_a_model_become_label_studio_predictions(tmp_path: Path) -> N
 
 
 def test_answers_of_a_model_become_coco_with_scores(tmp_path: Path) -> None:
-    write_answers(FORMATS["coco"], [answer()], tmp_path / "out.json", Target("detection", ("cat", "dog")))
+    target = Target("detection", ("cat", "dog"))
+    FORMATS["coco"].load_writer().write_file([answer()], tmp_path / "out.json", target)
     (box,) = json.loads((tmp_path / "out.json").read_text())["annotations"]
     assert box["score"] == 0.9 and box["bbox"] == [2, 1, 10, 5]
-    with pytest.raises(UserError, match="'voc' writes a folder"):
-        write_answers(FORMATS["voc"], [answer()], tmp_path / "x", Target("detection", ("cat",)))
 
 
 def test_import_without_a_format_says_what_it_saw(

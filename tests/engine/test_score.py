@@ -13,7 +13,7 @@ from tiny_models import picture, save_tiny
 from torch import Tensor, nn
 
 from rise_vlm.engine import score
-from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens, scores
+from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens
 from rise_vlm.errors import UserError
 from rise_vlm.policy import LoraSettings, Policy, Prompt
 
@@ -168,28 +168,6 @@ def test_a_picture_of_several_groups_is_encoded_once(folders: dict[str, Path]) -
     _, grads = gradients(policy, groups)
     assert passes == [2]
     assert all(grads[name].abs().sum() > 0 for name in grads if "visual.blocks" in name and "weight" in name)
-
-
-def test_entropies_are_exact_and_ignore_banned_ids(folders: dict[str, Path]) -> None:
-    policy = load(folders["qwen2_vl"])
-    groups = make_groups(policy, [3, 1])
-    made = scores(policy, groups, grad=True, temperature=0.7)
-    assert [
-        torch.equal(a.logprobs, b)
-        for a, b in zip(made, completion_logprobs(policy, groups, grad=False, temperature=0.7), strict=True)
-    ] == [True, True]
-    captured: list[Tensor] = []
-    policy.head.register_forward_hook(lambda module, args, output: captured.append(output.detach().float()))
-    completion_logprobs(policy, groups, grad=True)  # in the order given
-    logits = captured[0].index_fill(-1, policy.banned_ids, -torch.inf) / 0.7
-    expected = torch.distributions.Categorical(logits=logits.double()).entropy()
-    flat = [
-        row[: len(c)]
-        for g, s in zip(groups, made, strict=True)
-        for row, c in zip(s.entropies, g.completions, strict=True)
-    ]
-    assert torch.allclose(torch.cat(flat).double(), expected, atol=1e-5)
-    assert not made[0].entropies.requires_grad
 
 
 def test_without_gradient_the_budget_cuts_and_changes_nothing(folders: dict[str, Path]) -> None:

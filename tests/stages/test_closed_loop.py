@@ -79,7 +79,8 @@ def test_a_step_is_the_same_when_it_is_repeated(policy, classes, model, tmp_path
 
 def test_the_metrics_promised_are_there(policy, classes, model, tmp_path) -> None:
     _, made = prepared(policy, classes, model, tmp_path)
-    promised = {"reward", "reconstruction", "leak_rate", "length", "zero_spread", "grounding", "tokens", "probe_real"}
+    promised = {"reward", "reconstruction", "leak_rate", "length", "zero_spread", "grounding", "entropy", "tokens"}
+    promised |= {"probe_real"}
     assert promised <= set(made.metrics)
     _, plain = prepared(policy, classes, model, tmp_path, "grounding.weight=0")
     assert "grounding" not in plain.metrics
@@ -194,7 +195,7 @@ def test_grpo_draws_further_records_for_groups_without_spread(policy, classes, m
     made = GrpoWork(context_of("grpo", classes, model, tmp_path, "grpo.temperature=0.01"), policy).prepare(
         1, generator()
     )
-    assert made.micro == [] and made.metrics["zero_spread"] == 1.0
+    assert made.micro == [] and made.metrics["zero_spread"] == 1.0 and 0 <= made.metrics["entropy"] < 0.5  # cold
 
 
 def test_grpo_pays_score_and_form(policy, classes, model, tmp_path) -> None:

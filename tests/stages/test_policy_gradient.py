@@ -10,9 +10,10 @@ from stage_kit import generator
 
 from rise_vlm.engine.objective import merge_metrics
 from rise_vlm.engine.sample import sample
+from rise_vlm.engine.score import Group, completion_logprobs
 from rise_vlm.policy import Policy
 from rise_vlm.recipes.schema import Objective
-from rise_vlm.stages.policy_gradient import Scored, micro_batches, micro_loss
+from rise_vlm.stages.policy_gradient import Scored, entropy, micro_batches, micro_loss
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,19 @@ def test_the_loss_of_a_step_does_not_depend_on_its_micro_batches(policy: Policy,
 def test_rollouts_are_scored_as_they_were_sampled(policy: Policy, scored: list[Scored]) -> None:
     micro = cut(policy, scored, 10_000, Objective())[0]
     assert float(micro_loss(policy, micro, Objective()).metrics["logprob_gap"]) < 1e-4
+
+
+def test_the_entropy_is_what_the_samples_tell_of_it(policy: Policy) -> None:
+    """Against the exact one of the first token, which all samples share."""
+    prompt = policy.encode("Why?")
+    rollouts = sample(policy, [prompt], 4000, max_new_tokens=1, temperature=1.3, generator=generator())
+    every = torch.arange(len(policy.tokenizer))
+    group = Group(prompt, [token[None] for token in every[~torch.isin(every, policy.banned_ids.cpu())]])
+    logprobs = completion_logprobs(policy, [group], temperature=1.3, grad=False)[0].double()
+    exact = -float((logprobs.exp() * logprobs).sum())
+    spread = float((logprobs.exp() * (logprobs + exact) ** 2).sum()) ** 0.5
+    assert entropy(rollouts) == pytest.approx(exact, abs=4 * spread / 4000**0.5)
+    assert entropy([[]]) == 0.0
 
 
 def test_groups_without_spread_count_in_the_totals_but_are_not_computed(policy: Policy, scored: list) -> None:

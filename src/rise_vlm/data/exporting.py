@@ -88,17 +88,6 @@ def target_of(name: str, form: Format, dataset: Dataset) -> Target:
     return Target(task, tuple(dataset.card.classes), dataset.card.name, question)
 
 
-def write_answers(form: Format, entries: Iterable[Entry], path: Path, target: Target) -> None:
-    """Write entries, such as a model's answers, to the one file ``path``; images are named, not copied.
-
-    Raises UserError where the format needs a folder.
-    """
-    writer: Any = form.load_writer()
-    if not hasattr(writer, "write_file"):
-        raise UserError(f"'{form.module}' writes a folder, not the one file {path}.")
-    writer.write_file(entries, path, target)
-
-
 def _write(form: Format, entries: dict[str, Iterator[Entry]], draft: Path, target: Target) -> None:
     """Let the format write; what one file holds of all splits comes split after split."""
     writer: Any = form.load_writer()

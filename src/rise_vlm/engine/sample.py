@@ -43,16 +43,10 @@ class Sampling:
     """How a token is drawn from logits."""
 
     temperature: float
-    top_p: float | None = None
-    top_k: int | None = None
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
             raise UserError(f"temperature: {self.temperature} is below 0.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p: {self.top_p} is not in (0, 1].")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k: {self.top_k} is below 1.")
 
     def draw(self, logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (R,) and their log-probs (R,) from logits (R, V) float32 and numbers (R,) float64 in [0, 1)."""
@@ -60,19 +54,9 @@ class Sampling:
             logprobs = logits.log_softmax(-1)
             tokens = logits.argmax(-1)
         else:
-            logprobs = self._filter(logits / self.temperature).log_softmax(-1)
+            logprobs = (logits / self.temperature).log_softmax(-1)
             tokens = draw(logprobs.exp(), uniform)
         return tokens, logprobs.gather(-1, tokens[:, None])[:, 0]
-
-    def _filter(self, logits: Tensor) -> Tensor:
-        if self.top_k is not None and self.top_k < logits.shape[-1]:
-            least = logits.topk(self.top_k, dim=-1).values[:, -1:]
-            logits = logits.masked_fill(logits < least, -torch.inf)
-        if self.top_p is not None and self.top_p < 1:
-            ordered, order = logits.softmax(-1).sort(dim=-1, descending=True)
-            beyond = ordered.cumsum(-1) - ordered >= self.top_p
-            logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
-        return logits
 
 
 def draw(chances: Tensor, uniform: Tensor) -> Tensor:
@@ -109,21 +93,19 @@ def sample(
     max_new_tokens: int,
     temperature: float = 1.0,
     generator: torch.Generator,
-    top_p: float | None = None,
-    top_k: int | None = None,
     max_rows: int = 256,
     batch_tokens: int = 1 << 17,
 ) -> list[list[Rollout]]:
     """``n`` rollouts of each prompt, in the prompts' order.
 
     At most ``max_rows`` sequences and about ``batch_tokens`` cached tokens are decoded at once; the same generator
-    state gives the same rollouts whatever these bounds. Temperature 0 is greedy. With ``top_p`` or ``top_k`` the
-    rollouts' log-probs are those of the cut distribution, which scoring does not know: leave them off for training.
+    state gives the same rollouts whatever these bounds. Temperature 0 is greedy. There is no
+    top-p and no top-k: the distribution that is sampled from is the one that is scored.
 
     Raises:
         UserError: a prompt and its completion would not fit the model's context, or a setting is out of range.
     """
-    how = Sampling(temperature, top_p, top_k)
+    how = Sampling(temperature)
     _check(policy, prompts, n, max_new_tokens)
     if not prompts or n == 0:
         return [[] for _ in prompts]

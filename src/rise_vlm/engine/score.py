@@ -43,14 +43,6 @@ class Group:
         return len(self.prompt) + sum(len(c) - 1 for c in self.completions)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Of one group, padded with zeros on the right: log-probs (G, C) and, where asked for, entropies (G, C)."""
-
-    logprobs: Tensor
-    entropies: Tensor
-
-
 def completion_logprobs(
     policy: Policy,
     groups: Sequence[Group],
@@ -60,22 +52,7 @@ def completion_logprobs(
     plain: bool = False,
     budget: int = 1 << 15,
 ) -> list[Tensor]:
-    """Log-probs (G, C) float32 of each group's completion tokens, padded with zeros on the right. See ``scores``."""
-    made = scores(policy, groups, temperature=temperature, grad=grad, plain=plain, budget=budget, entropy=False)
-    return [group.logprobs for group in made]
-
-
-def scores(
-    policy: Policy,
-    groups: Sequence[Group],
-    *,
-    temperature: float = 1.0,
-    grad: bool,
-    plain: bool = False,
-    budget: int = 1 << 15,
-    entropy: bool = True,
-) -> list[Scores]:
-    """Log-probs and entropies of each group's completion tokens; entropies carry no gradient.
+    """Log-probs (G, C) float32 of each group's completion tokens, padded with zeros on the right.
 
     ``temperature`` divides the logits as it did in sampling. ``plain`` repeats the prompt for each completion: for
     families that cannot share it, and as the oracle of the shared path. Without ``grad`` at most ``budget`` tokens go
@@ -99,12 +76,12 @@ def scores(
             for part in ([[c] for c in g.completions] if plain else [g.completions])
         ]
         rows = [row for row in rows if row.completions]
-        found: dict[int, list[tuple[Tensor, ...]]] = {}
+        found: dict[int, list[Tensor]] = {}
         for batch in [list(range(len(rows)))] if grad else _batches(rows, budget):
             chosen = [rows[i] for i in batch]
-            made = _score_rows(policy, chosen, features, temperature, entropy, plain) if chosen else []
+            made = _score_rows(policy, chosen, features, temperature, plain) if chosen else []
             found.update(zip(batch, made, strict=True))
-    flat = iter([pair for i in range(len(rows)) for pair in found[i]])
+    flat = iter([logprobs for i in range(len(rows)) for logprobs in found[i]])
     return [_padded([next(flat) for _ in group.completions], policy.device) for group in groups]
 
 
@@ -143,9 +120,9 @@ def _batches(rows: Sequence[Group], budget: int) -> list[list[int]]:
 
 
 def _score_rows(
-    policy: Policy, rows: Sequence[Group], features: dict[str, Tensor], temperature: float, entropy: bool, plain: bool
-) -> list[list[tuple[Tensor, ...]]]:
-    """For each row and completion its log-probs (C,) and entropies (C,)."""
+    policy: Policy, rows: Sequence[Group], features: dict[str, Tensor], temperature: float, plain: bool
+) -> list[list[Tensor]]:
+    """For each row and completion its log-probs (C,)."""
     pictures = [features[image.key] for row in rows for image in row.prompt.images]
     ids, positions, source, targets = (_plain_layout if plain else _shared_layout)(rows, policy.device)
     embeds = policy.embed(ids, [pictures])
@@ -159,10 +136,9 @@ def _score_rows(
         plan = SharedPrompts.of([len(row.prompt) for row in rows], lengths, policy.device, embeds.dtype, blocks)
         hidden = policy.hidden(embeds, positions, None, plan=plan)
     at = hidden.flatten(0, 1).index_select(0, source)
-    logprobs, entropies = _OutputLayer.apply(at, policy.head.weight, policy, targets, temperature, entropy)
-    sizes = [len(c) for row in rows for c in row.completions]
-    pairs = iter(zip(logprobs.split(sizes), entropies.split(sizes), strict=True))
-    return [[next(pairs) for _ in row.completions] for row in rows]
+    logprobs = _OutputLayer.apply(at, policy.head.weight, policy, targets, temperature)
+    parts = iter(logprobs.split([len(c) for row in rows for c in row.completions]))
+    return [[next(parts) for _ in row.completions] for row in rows]
 
 
 def _shared_layout(rows: Sequence[Group], device: torch.device) -> tuple[Tensor, ...]:
@@ -198,30 +174,24 @@ def _plain_layout(rows: Sequence[Group], device: torch.device) -> tuple[Tensor, 
 
 
 class _OutputLayer(torch.autograd.Function):
-    """Hidden states (T, H) to log-probs (T,) and entropies (T,) of targets (T,), a chunk of logits at a time."""
+    """Hidden states (T, H) to log-probs (T,) of targets (T,), a chunk of logits at a time."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, policy: Policy, targets: Tensor, temperature: float, entropy: bool
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, hidden: Tensor, weight: Tensor, policy: Policy, targets: Tensor, temperature: float
+    ) -> Tensor:
         logprobs = torch.empty(len(hidden), device=hidden.device)
         normaliser = torch.empty_like(logprobs)
-        entropies = torch.zeros_like(logprobs)
         for at in _chunks(hidden, weight):
             logits = policy.logits(hidden[at]).div_(temperature)
             normaliser[at] = logits.logsumexp(-1)
             logprobs[at] = logits.gather(-1, targets[at, None])[:, 0] - normaliser[at]
-            if entropy:
-                chance = logits.softmax(-1)
-                # 0 x -inf is 0 here: a banned id adds nothing.
-                entropies[at] = normaliser[at] - (chance * logits.masked_fill_(chance == 0, 0)).sum(-1)
         ctx.save_for_backward(hidden, weight, targets, normaliser)
         ctx.policy, ctx.temperature = policy, temperature
-        ctx.mark_non_differentiable(entropies)
-        return logprobs, entropies
+        return logprobs
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         hidden, weight, targets, normaliser = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         # float32: many chunks are summed.
@@ -236,7 +206,7 @@ class _OutputLayer(torch.autograd.Function):
                 grad_hidden[at] = slope @ weight
             if grad_weight is not None:
                 grad_weight += slope.T @ hidden[at]
-        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None, None
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None
 
 
 def _chunks(hidden: Tensor, weight: Tensor) -> list[slice]:
@@ -244,10 +214,8 @@ def _chunks(hidden: Tensor, weight: Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(hidden), size)]
 
 
-def _padded(pairs: Sequence[tuple[Tensor, ...]], device: torch.device) -> Scores:
-    if not pairs:
-        return Scores(torch.zeros(0, 0, device=device), torch.zeros(0, 0, device=device))
-    return Scores(*(pad_sequence([pair[i] for pair in pairs], batch_first=True) for i in (0, 1)))
+def _padded(logprobs: list[Tensor], device: torch.device) -> Tensor:
+    return pad_sequence(logprobs, batch_first=True) if logprobs else torch.zeros(0, 0, device=device)
 
 
 _said: set[str] = set()

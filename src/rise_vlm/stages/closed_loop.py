@@ -25,7 +25,7 @@ from rise_vlm.stages.files import RolloutLog, read_rows
 from rise_vlm.stages.grounding import Grounder
 from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict, count, pays
 from rise_vlm.stages.material import visits
-from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss
+from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
 from rise_vlm.stages.probes import Facts, Probes, change, log_probes, unchanged, unread
 from rise_vlm.stages.prompter import Prompter
 
@@ -115,6 +115,7 @@ class ClosedLoopWork:
         self.log.write(step, _rows(records, verdicts))
         self.loop.meter.save()
         metrics = self._metrics(records, verdicts, rewards)
+        metrics["entropy"] = entropy(sampled)
         metrics["tokens"] = float(sum(len(rollout.ids) for group in sampled for rollout in group))
         return Prepared(micro, metrics | probed)
 

@@ -22,7 +22,7 @@ from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog
 from rise_vlm.stages.loop_reward import count
 from rise_vlm.stages.material import visits
-from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss
+from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
 from rise_vlm.stages.prompter import Prompter
 from rise_vlm.stages.rewards import Sampled, load_rewards
 
@@ -177,5 +177,6 @@ def _metrics(answered: Sequence[Answered]) -> dict[str, float]:
         "length": mean([float(words) for one in answered for words in one.words]),
         "zero_spread": 1.0 - mean([float(_teaches(one)) for one in answered]),
         "groups": float(len(answered)),
+        "entropy": entropy([one.rollouts for one in answered]),
         "tokens": float(sum(len(rollout.ids) for one in answered for rollout in one.rollouts)),
     }

@@ -30,6 +30,13 @@ class Scored:
     advantages: Tensor
 
 
+def entropy(sampled: Sequence[Sequence[Rollout]]) -> float:
+    """The policy's entropy in nats per token, as its own samples tell it: minus their mean log-prob, at the temperature
+    sampled with. It costs nothing, and is as sure as there are many tokens; 0 where there are none."""
+    found = [rollout.logprobs for group in sampled for rollout in group]
+    return -float(torch.cat(found).mean()) if found else 0.0
+
+
 @dataclass(frozen=True)
 class Micro:
     """One micro-batch: groups, and padded over all their completions (N, C) the sampler's log-probs and a mask."""
