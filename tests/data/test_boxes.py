@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from rise_vlm.data import Record
 from rise_vlm.data.boxes import Box, Layout, as_box, as_size, boxes_of, diagnose, doubts, faults, fits, iou, transpose
-from rise_vlm.data.inspecting import _stated_size
+from rise_vlm.data.inspecting import stated_size
 
 WIDTH, HEIGHT = 400, 300
 
@@ -113,6 +113,6 @@ def test_nearly_equal_boxes_are_found_as_comparing_all_with_all_finds_them(boxes
 def test_numbers_beyond_all_measure_are_no_box(number: float) -> None:
     assert as_box([0, 0, number, 5]) is None
     assert faults([0, 0, number, 5], WIDTH, HEIGHT) == (None, ())
-    assert _stated_size({"annotation": 0, "width": number, "height": 5}) is None
+    assert stated_size({"annotation": 0, "width": number, "height": 5}) is None
     with pytest.raises(ValidationError):
         Record(id="a", images=("a.png",), annotation=[0, 0, 1, 1], width=number, height=5)  # type: ignore[arg-type]

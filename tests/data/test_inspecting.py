@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from rise_vlm.data import Card, Dataset, DatasetWriter
 from rise_vlm.data.checking import read_quarantine
-from rise_vlm.data.doubles import _ranks
+from rise_vlm.data.doubles import ranks_of
 from rise_vlm.data.findings import ASIDE, KINDS, counted, known_kinds
 from rise_vlm.data.inspecting import inspect, quarantine
 from rise_vlm.errors import DataError, UserError
@@ -197,7 +197,7 @@ def test_rows_put_aside_stay_aside_until_their_lines_are_deleted(boxed: Path) ->
 
 
 def test_a_validation_split_of_any_name_is_worth_less_than_a_test() -> None:
-    ranks = _ranks(["test", "valid", "ood", "train", "dev"])
+    ranks = ranks_of(["test", "valid", "ood", "train", "dev"])
     assert ranks["train"] < min(ranks["valid"], ranks["dev"])
     assert max(ranks["valid"], ranks["dev"]) < ranks["ood"] < ranks["test"]
 

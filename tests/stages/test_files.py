@@ -20,7 +20,6 @@ from rise_vlm.stages.files import (
     read_json,
     read_rows,
     write_json,
-    write_text,
 )
 
 _values = st.recursive(
@@ -39,14 +38,6 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"x": [1.5, math.nan], "é": "ü"})
     assert read_json(tmp_path / "a.json") == {"x": [1.5, None], "é": "ü"}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_a_write_that_fails_leaves_the_file_of_before(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "before")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "a.txt", "\ud800")
-    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "before"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "\x00"])

@@ -20,7 +20,7 @@ from rise_vlm.stages import harvest
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import Row, append_rows, read_json, read_rows
-from rise_vlm.stages.harvest import _parts, _whole_batches, baselines
+from rise_vlm.stages.harvest import baselines, parts_of, whole_batches
 from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, Verdict
 from rise_vlm.stages.material import Material
 from rise_vlm.stages.selection import advice, alike, best_of_all, histogram, normal_text, select, unusable
@@ -275,12 +275,12 @@ def test_nothing_that_cannot_be_rebuilt_from_is_kept_instead() -> None:
 
 
 def test_a_single_record_left_over_joins_the_batch_before_it() -> None:
-    assert _parts(17, 8) == [range(8), range(8, 17)]
-    assert _parts(1, 8) == [range(1)] and _parts(3, 1) == [range(1), range(1, 2), range(2, 3)]
+    assert parts_of(17, 8) == [range(8), range(8, 17)]
+    assert parts_of(1, 8) == [range(1)] and parts_of(3, 1) == [range(1), range(1, 2), range(2, 3)]
 
 
 def test_rows_of_a_batch_that_was_cut_short_are_made_again_not_doubled(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     append_rows(path, [row("a"), row("a"), row("b"), row("b"), row("c"), row("c"), row("d")])
-    assert _whole_batches(path, [["a", "b"], ["c", "d"]], 2) == [True, False]
+    assert whole_batches(path, [["a", "b"], ["c", "d"]], 2) == [True, False]
     assert [one["id"] for one in read_rows(path)] == ["a", "a", "b", "b"]

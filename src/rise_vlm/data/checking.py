@@ -7,7 +7,6 @@ is the business of ``rise data check``. Left out: repairing anything.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rise_vlm.atomic import write_text
 from rise_vlm.data.card import explain
 from rise_vlm.data.images import read_size, safe_join
 from rise_vlm.data.record import LARGEST_NUMBER, Record
@@ -197,6 +197,4 @@ def write_quarantine(root: Path, problems: Iterable[Problem]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    draft = root / f".{QUARANTINE}.{os.getpid()}"
-    draft.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_text(path, "\n".join(rows) + "\n")

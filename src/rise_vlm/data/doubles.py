@@ -38,7 +38,7 @@ def doubled(
 
     ``single_answer`` says that one image and one question have one annotation; then two are a contradiction.
     """
-    ranks = _ranks(splits)
+    ranks = ranks_of(splits)
     uses = _uses(rows, scans)
     yield from _same(uses, scans, ranks)
     yield from _similar(uses, scans, ranks)
@@ -62,7 +62,7 @@ def _uses(rows: Iterable[Row], scans: dict[str, Scan]) -> Uses:
     return uses
 
 
-def _ranks(splits: Sequence[str]) -> dict[str, int]:
+def ranks_of(splits: Sequence[str]) -> dict[str, int]:
     """How much a split is worth keeping whole: train least, then val, then tests, the first of them most."""
     lesser = {"train": 0} | dict.fromkeys(VALIDATION, 1)
     ranked = sorted(enumerate(splits), key=lambda placed: (lesser.get(placed[1], 2), -placed[0]))

@@ -150,7 +150,7 @@ class _Check:
 
     def _vote(self, row: Any) -> None:
         """Let the boxes of a row, good or bad, vote on the layout."""
-        size = _stated_size(row)
+        size = stated_size(row)
         if self.boxed and size is not None:
             for _, value in boxes_of(row.get("annotation")):
                 box = as_box(value)
@@ -163,7 +163,7 @@ class _Check:
         image = images[0] if isinstance(images, list) and images and isinstance(images[0], str) else None
         if bad.kind in ("path", "missing image", "row"):
             image = None
-        kind, size, drawn = kind_of_bad_row(bad), _stated_size(row), ()
+        kind, size, drawn = kind_of_bad_row(bad), stated_size(row), ()
         if bad.kind == "annotation" and self.boxed and size is not None:
             found, drawn = faults(row["annotation"], *size)
             kind = found if found is not None and kind == "bad-annotation" else kind
@@ -225,7 +225,8 @@ def _compact(split: str, file: str, number: int, record: Record) -> Row:
     return Row(split, file, number, record.id, record.images, size, record.question, digest, shown)
 
 
-def _stated_size(row: Any) -> tuple[int, int] | None:
+def stated_size(row: Any) -> tuple[int, int] | None:
+    """Width and height in pixels that a row of ours states; None where it states none that can be."""
     if not isinstance(row, dict) or "annotation" not in row:
         return None
     width, height = row.get("width"), row.get("height")

@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rise_vlm.atomic import write_text
 from rise_vlm.errors import UserError
 
 FORMAT = 1
@@ -130,16 +131,6 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
             chosen = values[:: max(values.numel() // 16, 1)][:16].float().cpu().contiguous()
             digest.update(chosen.numpy().tobytes())
     return shapes | {"(frozen weights)": digest.hexdigest()[:16]}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` atomically: flushed to the disk under another name, then renamed."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from rise_vlm.engine.checkpoint import told, write_text
+from rise_vlm.atomic import write_text
+from rise_vlm.engine.checkpoint import told
 from rise_vlm.errors import UserError
 
 METRICS = "metrics.jsonl"

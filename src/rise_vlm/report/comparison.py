@@ -109,7 +109,7 @@ def read_answers(words: Sequence[str]) -> list[Answers]:
     for word in words:
         label, folder = _labelled(word)
         for home in run_folders(folder):
-            found += [(label, answers) for answers in _of_run(home)]
+            found += [(label, answers) for answers in answers_of(home)]
     return _named(found)
 
 
@@ -139,7 +139,8 @@ def run_folders(folder: Path) -> list[Path]:
     return homes
 
 
-def _of_run(home: Path) -> list[Answers]:
+def answers_of(home: Path) -> list[Answers]:
+    """The predictions of one run's folder. Raises UserError where its results are none, or name no arm."""
     path = home / "results.json"
     results = read_json(path)
     if not isinstance(results, dict) or not isinstance(results.get("arms"), list):

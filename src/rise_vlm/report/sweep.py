@@ -16,7 +16,7 @@ from rise_vlm.console import duration
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.loader import load_recipe
 from rise_vlm.recipes.sweep import Cell, Sweep, stamp_of
-from rise_vlm.report.comparison import Answers, Comparison, _of_run, compare
+from rise_vlm.report.comparison import Answers, Comparison, answers_of, compare
 from rise_vlm.report.comparison_page import Group, curve_charts, write_page
 from rise_vlm.report.table import arm_name
 from rise_vlm.report.template import write_whole
@@ -71,7 +71,7 @@ def blocks(sweep: Sweep, cells: Sequence[Cell]) -> list[Block]:
             done = [cell for cell in mine if finished(cell)]
             results = [read_json(cell.folder / "results.json") or {} for cell in done]
             block = Block(data, records, mine, done, results, None)
-            answers = [one for cell in done for one in _of_run(cell.folder)]
+            answers = [one for cell in done for one in answers_of(cell.folder)]
             found.append(_compared(block, answers, sweep.reference))
     return found
 

@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from rise_vlm.atomic import write_text
 from rise_vlm.errors import UserError
-from rise_vlm.stages.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from rise_vlm.atomic import write_text
 from rise_vlm.errors import DataError
 
 Row = dict[str, Any]
@@ -21,19 +22,6 @@ Row = dict[str, Any]
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` atomically. NaN and infinity become null, so that any JSON reader can read it."""
     write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``: flushed under another name, then renamed."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any | None:

@@ -131,8 +131,8 @@ def _sample(context: Context, loop: LoopReward, path: Path) -> None:
     """
     settings, records = context.recipe.harvest, list(context.material.train)
     random.Random(f"harvest/{context.recipe.seed}").shuffle(records)
-    parts = _parts(len(records), settings.records_per_batch)
-    whole = _whole_batches(path, [[records[i].id for i in part] for part in parts], settings.samples)
+    parts = parts_of(len(records), settings.records_per_batch)
+    whole = whole_batches(path, [[records[i].id for i in part] for part in parts], settings.samples)
     with progress("harvest", total=len(records)) as bar:
         for part, done in zip(parts, whole, strict=True):
             chosen = [records[i] for i in part]
@@ -145,7 +145,7 @@ def _sample(context: Context, loop: LoopReward, path: Path) -> None:
             bar.update(len(chosen), worth=sum(row["worth"] for row in rows) / len(rows))
 
 
-def _parts(count: int, size: int) -> list[range]:
+def parts_of(count: int, size: int) -> list[range]:
     """0..count cut into ranges of ``size``; a single one left over joins those before it, to be compared with them."""
     parts = batches(count, size)
     if size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
@@ -153,7 +153,7 @@ def _parts(count: int, size: int) -> list[range]:
     return parts
 
 
-def _whole_batches(path: Path, ids: Sequence[Sequence[str]], samples: int) -> list[bool]:
+def whole_batches(path: Path, ids: Sequence[Sequence[str]], samples: int) -> list[bool]:
     """Which batches are whole in the file. Rows of others, left by a kill amid writing, are taken out of it."""
     rows = mend_rows(path)
     done = Counter(row["id"] for row in rows)

@@ -184,7 +184,7 @@ class Probes:
         far = FAR_BOX if _is_boxes(record.annotation) else FAR
         for _ in range(50):
             other = rng.choice(pool)
-            false = _scaled(other, record)
+            false = scaled(other, record)
             if self.loop.task.score(record.annotation, false) <= far * self.loop.task.score(
                 record.annotation, record.annotation
             ):
@@ -271,7 +271,7 @@ def unread(figures: Mapping[str, float]) -> list[str]:
     return [f"closed_loop: {finding} ({measured}): {remedy}"]
 
 
-def _scaled(other: Record, record: Record) -> Any:
+def scaled(other: Record, record: Record) -> Any:
     """``other``'s annotation; boxes keep their place and size as shares of the picture."""
     across, down = record.width / other.width, record.height / other.height
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import yaml
 
+from rise_vlm.atomic import write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
-from rise_vlm.stages.files import write_json, write_text
+from rise_vlm.stages.files import write_json
 from rise_vlm.stages.plan import Step, begin, clear_strangers, finish, make_plan
 from rise_vlm.stages.preflight import Prepared, alone, prepare
 from rise_vlm.stages.results import build_results
@@ -133,10 +134,10 @@ def _publish_predictions(run: Prepared) -> None:
     for step in run.plan:
         source = step.folder / "predictions"
         if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=_link)
+            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=link)
 
 
-def _link(source: str, target: str) -> None:
+def link(source: str, target: str) -> None:
     """A second name for a file, or a copy where the file system has no links."""
     try:
         os.link(source, target)

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rise_vlm.atomic import write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep, resolved
 from rise_vlm.stages.drawing import draw_data
-from rise_vlm.stages.files import read_json, write_text
+from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import DONE, INPUTS, Step
 from rise_vlm.stages.preflight import prepare
-from rise_vlm.stages.run import _link, run_recipe
+from rise_vlm.stages.run import link, run_recipe
 
 
 @dataclass
@@ -99,7 +100,7 @@ def share_stages(plan: Sequence[Step], folder: Path, out: Path) -> list[str]:
             continue
         draft = step.folder.with_name(f".{step.folder.name}.shared")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(path.parent, draft, copy_function=_link)
+        shutil.copytree(path.parent, draft, copy_function=link)
         for name in (DONE, INPUTS):  # written anew where a stage is run again: not the other cell's
             if (draft / name).exists():
                 (draft / name).unlink()
