@@ -91,3 +91,10 @@ def test_a_broken_histogram_is_told(tmp_path: Path, bad: dict[str, object]) -> N
     (tmp_path / "stages/01-harvest/histogram.json").write_text(json.dumps(bad))
     with pytest.raises(UserError, match=r"histogram\.json"):
         read_run(tmp_path)
+
+
+def test_the_mean_iou_of_older_results_is_read_by_its_present_name(tmp_path: Path) -> None:
+    old = {"arm": "rise", "split": "test", "metrics": {"score": 0.4, "giou": 0.4}, "intervals": {"giou": [0.3, 0.5]}}
+    (tmp_path / "results.json").write_text(json.dumps({"arms": [old]}))
+    (read,) = read_run(tmp_path).results.arms
+    assert read.metrics == {"score": 0.4, "miou": 0.4} and read.intervals == {"miou": (0.3, 0.5)}

@@ -96,7 +96,7 @@ def test_scores_are_bounded_and_one_at_equality_only(first, second):
 def test_metrics_by_hand():
     small, large = [0, 0, 10, 10], [0, 0, 100, 100]
     metrics = TASK.metrics([(small, [0, 0, 10, 5]), (large, large), (small, None)])
-    assert metrics["score"] == metrics["giou"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert metrics["score"] == metrics["miou"] == pytest.approx((0.5 + 1 + 0) / 3)
     assert metrics["ciou"] == pytest.approx((50 + 10000) / (100 + 10000 + 100))
     assert metrics["acc50"] == pytest.approx(2 / 3)
     assert metrics["parsed"] == pytest.approx(2 / 3)

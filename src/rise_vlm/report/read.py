@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from rise_vlm.data.card import CARD, Card, explain
 from rise_vlm.errors import UserError, nearest
 
 MARKS = ("results.json", "recipe.yaml", "stages", "predictions", "arms")
 """A folder that holds none of these is no run."""
+
+FORMER_NAMES = {"giou": "miou"}
+"""Metrics that older results call otherwise: the mean IoU was named as in LISA, but reads as the generalised IoU."""
 
 
 class _Piece(BaseModel):
@@ -57,6 +60,13 @@ class ArmResult(_Piece):
     metrics: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float] | None] = {}
     cost: Cost | None = None
+
+    @field_validator("metrics", "intervals", mode="before")
+    @classmethod
+    def _present_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {FORMER_NAMES.get(name, name): figure for name, figure in value.items()}
 
 
 class Floor(_Piece):

@@ -67,8 +67,8 @@ class Grounding(Task):
         return 0.0 if value is None else iou(annotation, value)
 
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
-        """``score`` = ``giou``: mean IoU over images, which the LISA paper calls gIoU; ``ciou``: all intersections
-        over all unions; ``acc50``.
+        """``score`` = ``miou``: mean IoU over records, which the LISA paper calls gIoU (it is not the generalised IoU);
+        ``ciou``: all intersections over all unions; ``acc50``.
 
         A missing answer adds nothing to the intersections and the true box to the unions.
         """
@@ -78,7 +78,7 @@ class Grounding(Task):
         hits = sum(self.score(truth, box) >= 0.5 for truth, box in pairs)
         union = covered - shared
         ciou = shared / union if union > 0 else 0.0
-        return {**metrics, "giou": metrics["score"], "ciou": ciou, "acc50": hits / len(pairs)}
+        return {**metrics, "miou": metrics["score"], "ciou": ciou, "acc50": hits / len(pairs)}
 
     def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
         """``mean_box``: always the mean box of the training annotations, in pixels; fair where the images are of one
