@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from stage_kit import small_recipe
 
 from rise_vlm.cli import run
 from rise_vlm.commands.harvest import chart
 from rise_vlm.data import Dataset
+from rise_vlm.recipes import load_recipe
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.run import run_recipe
 
-EASY = ("--threshold", "-9", "--gain", "-9")
+EASY = ("--threshold", "-9", "--gain", "-9", "--repetition", "1")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,15 @@ def looped(tmp_path_factory: pytest.TempPathFactory, classes: Path, model: Path)
     recipe = small_recipe("rise", classes, model, "stages=[closed_loop]", "grounding.weight=0")
     run_recipe(recipe, out, report=False)
     return out
+
+
+def test_the_help_says_what_the_recipe_does(capsys) -> None:
+    usual = load_recipe("rise").harvest
+    assert run(["harvest", "--help"]) == 0
+    said = " ".join(re.sub(r"[│\n]", " ", capsys.readouterr().out).split())
+    for told in (f"sampled per record; {usual.samples}.", f"Kept per record at most; {usual.top_k}.",
+                 f"may have come before in it; {usual.repetition:g}."):  # fmt: skip
+        assert told in said
 
 
 def harvest(capsys, *words: object) -> dict:
@@ -38,7 +51,7 @@ def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_witho
     found = harvest(capsys, *words, *EASY, "--to", f"sharegpt:{tmp_path / 'kept'}")
     assert found["sampled"] == 8 and 0 < found["kept"] <= 8 and found["kept"] + sum(found["dropped"].values()) == 8
     rows = list(read_rows(tmp_path / "h" / "rationales.jsonl"))
-    assert len(rows) == found["kept"]
+    assert len(rows) == found["kept"] and found["conditions"] == "threshold -9, gain -9"
     for row in rows:
         assert row["source"] == "samples" and row["run"] == str(looped) and "closed_loop" in row["model"]
         assert {"id", "sample", "worth", "gain", "leaks", "threshold"} <= set(row)
@@ -54,7 +67,8 @@ def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_witho
     assert len(records) == again["kept"] and all(record.rationale for record in records)
     assert run(["harvest", *map(str, words), "--threshold", "9"]) == 1
     said = capsys.readouterr().err
-    assert "none of 8 rationales is kept" in said and "would" in said and "Traceback" not in said
+    assert "none of 8 rationales is kept (threshold 9, gain 0.05, repetition 0)" in said
+    assert "would" in said and "Traceback" not in said
     assert run(["harvest", str(looped), str(classes), "--samples", "3", "--out", str(tmp_path / "h")]) == 2
     assert "sampled otherwise" in capsys.readouterr().err
 
@@ -72,6 +86,31 @@ def test_the_loop_s_own_rationales_need_no_model(
     assert run(["harvest", *map(str, words)]) == 0
     shown = capsys.readouterr().out
     assert "worth" in shown and "Kept" in shown and "rationales.jsonl" in shown
+
+
+def test_a_long_rationale_of_the_loop_is_not_taken_for_one_that_was_cut_off(
+    looped: Path, classes: Path, tmp_path: Path, capsys
+) -> None:
+    """Its log says which were; in one of an earlier version, which does not, an excess of 1 counts as cut off."""
+    run_folder = tmp_path / "loop"
+    shutil.copytree(looped, run_folder)
+    path = run_folder / "stages" / "01-closed_loop" / "rollouts.parquet"
+    logged = pyarrow.parquet.read_table(path).to_pylist()
+    assert all(isinstance(row["finished"], bool) for row in logged)
+
+    def cut_off(out: str, *dropped: str) -> int:
+        rows = [{k: v for k, v in row.items() if k not in dropped} | {"leaks": "[]", "excess": 1.0} for row in logged]
+        rows = [row | {"rationale": "soft glow", "finished": i > 0} if "finished" in row else row
+                for i, row in enumerate(rows)]  # fmt: skip
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        words = ["harvest", run_folder, classes, "--rollouts", "--out", tmp_path / out, *EASY, "--json"]
+        if run([str(word) for word in words]):  # none is kept
+            capsys.readouterr()
+            return len(rows)
+        return json.loads(capsys.readouterr().out)["dropped"].get("cut off", 0)
+
+    assert cut_off("new") == 1
+    assert cut_off("old", "finished") == len(logged)
 
 
 @pytest.mark.parametrize(

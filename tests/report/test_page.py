@@ -202,6 +202,12 @@ def test_the_harvest_shows_what_was_kept_and_why_the_others_were_not(make_run: M
     assert len([a for a in page.all("rect") if a.get("class") == "column kept"]) == 1
     assert "Dropped: no gain over other records 33, leak 4." in page.words
     assert "of 40 rationales, by threshold 0.60" in page.words
+    results = json.loads((run / "results.json").read_text())
+    for repetition, told in ((0.0, "by threshold 0.60, gain 0.05, repetition 0.00"), (1.0, "gain 0.05")):
+        results["harvest"] |= {"gain": 0.05, "repetition": repetition}
+        (run / "results.json").write_text(json.dumps(results))
+        words = page_of(run).words
+        assert told in words and ("repetition" in words) is (repetition < 1)
 
 
 def test_a_harvest_where_none_passed_says_so(make_run: MakeRun) -> None:
@@ -222,3 +228,18 @@ def test_the_controls_are_shown_with_their_number_and_interval(make_run: MakeRun
     (run / "results.json").write_text(json.dumps(results))
     words = page_of(run).words
     assert "32 records" in words and "rebuilt is +0.17 [+0.10, +0.25] from it" in words
+
+
+def test_what_the_loop_changed_and_what_a_wrong_annotation_is_compared_with_are_shown(make_run: MakeRun) -> None:
+    run = make_run()
+    results = json.loads((run / "results.json").read_text())
+    detail = {"honest_false_score": 0.31, "honest_true_score": 0.72, "argued": {"mean": 0.2, "interval": [0.1, 0.3]}}
+    results["loop"] |= {
+        "before": {"real": 0.6}, "gain": {"mean": 0.11, "interval": [-0.02, 0.24], "n": 64},
+        "wrong_annotation": 0.51, "wrong_annotation_before": 0.44, "wrong_annotation_detail": detail,
+    }  # fmt: skip
+    (run / "results.json").write_text(json.dumps(results))
+    words = page_of(run).words
+    assert "0.60 before the loop, which changed it by +0.11 [-0.02, +0.24]" in words
+    assert "0.31 the same one's from a rationale for the truth; 0.72 the truth's own from that" in words
+    assert "0.44 before the loop; argued for by +0.20 [+0.10, +0.30]" in words

@@ -14,6 +14,7 @@ from rise_vlm.policy import Policy
 from rise_vlm.stages.closed_loop import ClosedLoopWork, make_reward
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.grpo import GrpoWork
 from rise_vlm.stages.loop_reward import Shadow
 from rise_vlm.stages.material import Material
@@ -149,6 +150,19 @@ def test_probes_come_before_the_first_step_and_every_so_often(policy, classes, m
         work = loop_of(policy, context, stack)
         with_probe = [step for step in range(1, 8) if "probe_real" in work.prepare(step, generator(step)).metrics]
     assert with_probe == [1, 4, 7]
+
+
+def test_a_loop_leaves_its_controls_of_both_ends(classes, model, tmp_path) -> None:
+    """Per record, so that what it changed can be paired; the wrong annotations stand before the first step too."""
+    options = ("stages=[closed_loop]", "probes.every=2", "closed_loop.steps=3")
+    loop = run_recipe(small_recipe("rise", classes, model, *options), tmp_path, report=False)["loop"]
+    rows = list(read_rows(tmp_path / "stages" / "01-closed_loop" / "probes.jsonl"))
+    assert [row["after"] for row in rows] == [0, 2, 3]
+    assert [bool(row["wrong_annotation"]) for row in rows] == [True, False, True]
+    first, last = ([one["real"] for one in row["records"]] for row in (rows[0], rows[-1]))
+    assert loop["gain"]["mean"] == pytest.approx((sum(last) - sum(first)) / 2) and loop["gain"]["n"] == 2
+    assert loop["gain"]["mean"] == pytest.approx(loop["reconstruction"]["real"] - loop["before"]["real"])
+    assert loop["wrong_annotation_before"] == rows[0]["wrong_annotation"]["false_score"]
 
 
 def test_a_moving_average_is_remembered(model, classes, tmp_path) -> None:

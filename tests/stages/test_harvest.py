@@ -213,7 +213,7 @@ class TestGain:
 
 def verdict(value: object, score: float) -> Verdict:
     rebuilt = Rebuilt(None, [], [value], [score], [value])  # type: ignore[arg-type]
-    return Verdict("a red wall", 3, [], rebuilt, 0.0, 0.0, 0.0, score, score)
+    return Verdict("a red wall", True, 3, [], rebuilt, 0.0, 0.0, 0.0, score, score)
 
 
 def harvested(

@@ -17,10 +17,11 @@ from rise_vlm.policy import Policy
 from rise_vlm.recipes import load_recipe
 from rise_vlm.recipes.schema import ClosedLoop, Grounding
 from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.grounding import Grounder
-from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, Shadow, Verdict
+from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict
 from rise_vlm.stages.material import Material
-from rise_vlm.stages.probes import Facts, Probes
+from rise_vlm.stages.probes import PROBES, Facts, Probes, Reconstructed, change, log_probes, paired
 from rise_vlm.stages.prompter import Prompter
 
 # In school, the first of these meant red and the second blue, whatever the picture.
@@ -241,11 +242,14 @@ class TestProbes:
     def test_reconstruction_from_real_empty_and_shuffled(self, policy, material, tmp_path) -> None:
         loop = make_loop(policy, material, tmp_path)
         probes = Probes(loop, material, seed=0)
-        figures = probes.reconstruction(generator())
-        assert {"real", "empty", "shuffled", "leak_rate", "length"} <= set(figures)
-        assert all(0 <= figures[name] <= 1 for name in ("real", "empty", "shuffled", "leak_rate"))
+        found = probes.reconstruction(generator())
+        figures, names = found.figures, ("real", "empty", "shuffled")
+        assert {*names, "leak_rate", "length"} <= set(figures)
+        assert all(0 <= figures[name] <= 1 for name in (*names, "leak_rate"))
+        assert [row["id"] for row in found.rows] == [record.id for record in probes.records]
+        assert all(figures[name] == pytest.approx(sum(row[name] for row in found.rows) / 2) for name in names)
         again = probes.reconstruction(generator())
-        assert figures == again
+        assert (figures, found.rows) == (again.figures, again.rows)
 
     def test_shuffled_says_what_the_words_say_not_the_record(self, policy, material, tmp_path, monkeypatch) -> None:
         probes = Probes(make_loop(policy, material, tmp_path), material, seed=0)
@@ -256,15 +260,19 @@ class TestProbes:
             return [probes.loop.prompter.prompt("reason", record) for record in records], rollouts
 
         monkeypatch.setattr(probes, "_reason", reason)
-        figures = probes.reconstruction(generator())
+        found = probes.reconstruction(generator())
+        figures = found.figures
         assert figures["real"] == 1.0
         assert figures["shuffled"] == 0.0
         assert (figures["n"], figures["real_shuffled"]) == (2, 1.0)
         assert (figures["real_shuffled_low"], figures["real_shuffled_high"]) == (1.0, 1.0)
         # A writer that signals whatever it is told is caught: the false annotation is rebuilt every time.
-        wrong = probes.wrong_annotation(generator())
+        wrong = probes.wrong_annotation(generator(), found.rebuilt)
         assert wrong is not None
         assert (wrong["n"], wrong["false_wins"], wrong["false_score"], wrong["true_score"]) == (2, 1.0, 1.0, 0.0)
+        # Written for the truth, the same rationales give the truth, and nothing of the false annotation.
+        assert (wrong["honest_false_score"], wrong["honest_true_score"]) == (0.0, 1.0)
+        assert wrong["argued"] == {"mean": 1.0, "interval": [1.0, 1.0]}
 
     def test_a_writer_that_sticks_to_the_picture_passes(self, policy, material, tmp_path, monkeypatch) -> None:
         probes = Probes(make_loop(policy, material, tmp_path), material, seed=0)
@@ -275,37 +283,49 @@ class TestProbes:
             return [probes.loop.prompter.prompt("reason", record) for record in records], rollouts
 
         monkeypatch.setattr(probes, "_reason", reason)
-        wrong = probes.wrong_annotation(generator())
+        wrong = probes.wrong_annotation(generator(), probes.reconstruction(generator()).rebuilt)
         assert wrong is not None and wrong["false_wins"] == 0.0 and wrong["true_score"] == 1.0
+        assert (wrong["honest_true_score"], wrong["argued"]["mean"]) == (1.0, 0.0)
 
     def test_one_record_has_nothing_to_shuffle_with(self, policy, material, tmp_path) -> None:
         alone = replace(material, train=material.train[:1], val=material.train[:1])
-        figures = Probes(make_loop(policy, alone, tmp_path), alone, seed=0).reconstruction(generator())
+        figures = Probes(make_loop(policy, alone, tmp_path), alone, seed=0).reconstruction(generator()).figures
         assert "shuffled" not in figures and "real" in figures
         assert figures["n"] == 1 and "real_empty" in figures and "real_empty_low" not in figures
 
-    def test_the_interval_of_a_difference_is_paired_by_record(self, policy, material, tmp_path) -> None:
+    def test_the_interval_of_a_difference_is_paired_by_record(self) -> None:
         """Scores that vary much from record to record, by the same in both: the difference is known exactly."""
-        probes = Probes(make_loop(policy, material, tmp_path), material, seed=0)
         rng = random.Random(0)
         theirs = [rng.random() / 2 for _ in range(30)]
         noise = [rng.gauss(0, 0.1) for _ in theirs]
-
-        def rebuilt(scores):
-            return [Rebuilt(None, [], [], [score], []) for score in scores]  # type: ignore[arg-type]
-
-        exact = probes._difference("d", rebuilt([x + 0.25 for x in theirs]), rebuilt(theirs))
-        assert exact == {"d": pytest.approx(0.25), "d_low": pytest.approx(0.25), "d_high": pytest.approx(0.25)}
-        loose = probes._difference("d", rebuilt([x + n for x, n in zip(theirs, noise, strict=True)]), rebuilt(theirs))
+        exact = paired([x + 0.25 for x in theirs], theirs, seed=0)
+        assert exact == {"mean": pytest.approx(0.25), "interval": pytest.approx([0.25, 0.25])}
+        loose = paired([x + n for x, n in zip(theirs, noise, strict=True)], theirs, seed=0)
+        low, high = loose["interval"]
         half = 1.96 * 0.1 / 30**0.5  # by the normal approximation
-        assert loose["d_high"] - loose["d_low"] == pytest.approx(2 * half, rel=0.4)
-        assert loose["d_low"] < loose["d"] < loose["d_high"]
+        assert high - low == pytest.approx(2 * half, rel=0.4)
+        assert low < loose["mean"] < high
+
+    def test_what_the_loop_changed_is_paired_over_the_records_of_both_ends(self, tmp_path) -> None:
+        def kept(scores: dict[str, float]) -> Reconstructed:
+            return Reconstructed({}, [{"id": id, "real": score} for id, score in scores.items()], [])
+
+        assert change(tmp_path, seed=0) == (None, None)
+        log_probes(tmp_path, 0, kept({"a": 0.1, "b": 0.7, "c": 0.4}), {"false_score": 0.3})
+        assert change(tmp_path, seed=0) == (None, {"false_score": 0.3})
+        log_probes(tmp_path, 20, kept({"a": 0.0, "b": 0.0, "c": 0.0}))
+        log_probes(tmp_path, 10, kept({"a": 0.9, "b": 0.9, "c": 0.9}))  # resumed from before step 20
+        log_probes(tmp_path, 12, kept({"b": 0.9, "a": 0.3, "new": 1.0}))  # probes.records was changed under way
+        gain, before = change(tmp_path, seed=0)
+        assert gain == {"mean": pytest.approx(0.2), "interval": pytest.approx([0.2, 0.2]), "n": 2}
+        assert before == {"false_score": 0.3}
+        assert [row["after"] for row in read_rows(tmp_path / PROBES)] == [0, 10, 12]
 
     def test_a_false_box_is_another_records_scaled_and_far_from_the_truth(self, policy, places, tmp_path) -> None:
         boxes = Material.open(load_recipe("ans_sft", [f"data={places}"]))
         probes = Probes(make_loop(policy, boxes, tmp_path), boxes, seed=0)
-        wrong = probes.wrong_annotation(generator())
-        assert wrong is not None and wrong["n"] == 2
+        wrong = probes.wrong_annotation(generator(), probes.reconstruction(generator()).rebuilt)
+        assert wrong is not None and wrong["n"] == 2 and 0 <= wrong["honest_false_score"] < 1
         rng = random.Random(0)
         near = [one.model_copy(update={"annotation": [2, 2, 20, 14]}) for one in boxes.val]  # IoU 2/3 of the other
         probes.material = replace(boxes, val=tuple(near), train=boxes.train[:1])

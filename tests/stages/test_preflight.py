@@ -13,7 +13,7 @@ from tiny_families import save_llava
 
 from rise_vlm.errors import UserError
 from rise_vlm.policy.traits import FAMILIES
-from rise_vlm.recipes import load_recipe
+from rise_vlm.recipes import SHIPPED, load_recipe
 from rise_vlm.stages.preflight import alone, short_limits
 from rise_vlm.stages.run import prepare, run_recipe
 
@@ -64,8 +64,29 @@ def test_limits_that_cut_rationales_off_are_noted(classes: Path, model: Path, tm
     notes = prepare(small, tmp_path / "run").material.notes
     assert any("closed_loop: 12 new tokens cannot hold the 30 words" in note for note in notes)
     assert [note.split(":")[0] for note in short_limits(small)] == ["warm_up", "closed_loop", "harvest"]
-    for shipped in ("rise", "rise_qwen2_vl_2b", "ans_sft"):
-        assert short_limits(load_recipe(shipped)) == []
+    for shipped in SHIPPED:
+        assert short_limits(load_recipe(shipped)) == [], shipped
+
+
+@pytest.mark.parametrize(
+    ("overrides", "noted"),
+    [
+        # A word is about 1.5 tokens: 45 for the 30 words of the recipe.
+        (("closed_loop.rollouts.max_new_tokens=44",), ["closed_loop"]),
+        (("closed_loop.rollouts.max_new_tokens=45",), []),
+        (("closed_loop.length.words=100",), ["grpo", "evaluate"]),
+        # 45 tokens of a rationale and 48 of the answer.
+        (("evaluate.max_new_tokens=92",), ["evaluate"]),
+        (("evaluate.max_new_tokens=93",), []),
+        (("grpo.rollouts.max_new_tokens=92",), ["grpo"]),
+        # No longer ones can be kept.
+        (("harvest.max_new_tokens=40", "evaluate.max_new_tokens=88"), ["harvest"]),
+        (("evaluate.roles=[answer]", "evaluate.max_new_tokens=10"), []),
+        (("stages=[grpo, evaluate]", "evaluate.max_new_tokens=10"), []),
+    ],
+)
+def test_limits_are_compared_in_tokens_and_with_what_comes_after(overrides: tuple[str, ...], noted: list[str]) -> None:
+    assert [note.split(":")[0] for note in short_limits(load_recipe("rise", overrides))] == noted
 
 
 def test_a_second_process_in_the_same_folder_is_refused(classes: Path, model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rise_vlm.recipes import load_recipe
 from rise_vlm.stages.files import append_rows
 from rise_vlm.stages.material import Material
-from rise_vlm.stages.probes import unread
+from rise_vlm.stages.probes import unchanged, unread
 from rise_vlm.stages.results import build_results, merge_results, stage_notes
 
 COST = {"seconds": 1.0, "rollouts": 2, "tokens": 3, "peak_mb": 4.0}
@@ -51,6 +51,16 @@ def test_a_reconstructor_that_does_not_read_is_told(shuffled, empty, told) -> No
     assert all(told in note and "32 records" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("interval", "told"),
+    [([0.01, 0.2], None), ([-0.01, 0.2], "neither better nor worse"), ([-0.2, -0.1], "rebuilt worse"), (None, None)],
+)
+def test_a_loop_that_changed_nothing_is_told(interval, told) -> None:
+    notes = unchanged({"mean": 0.05, "interval": interval, "n": 64})
+    assert len(notes) == (told is not None) and all(told in note and "64 records" in note for note in notes)
+    assert unchanged(None) == []
+
+
 def test_one_control_record_is_too_few_to_say_anything() -> None:
     figures = {"n": 1.0, "real": 0.5, "empty": 0.5, "real_empty": 0.0, "leak_rate": 0.0, "length": 3.0}
     assert unread(figures) == []
@@ -65,12 +75,30 @@ def test_controls_come_with_their_number_and_intervals_and_the_harvest_with_its_
     loop = results["loop"]
     assert loop["n"] == 32
     assert loop["differences"]["shuffled"] == {"mean": 0.1, "interval": [0.05, 0.15]}
+    assert loop["gain"] is loop["wrong_annotation_before"] is None  # a loop of before these were kept
     assert loop["differences_before"]["empty"] == {"mean": 0.0, "interval": [-0.1, 0.1]}
     assert (loop["zero_spread"], loop["reward_zero_spread"]) == (0.9, 0.1)
     harvest = results["harvest"]
     assert harvest["fallback"] is True and harvest["dropped"] == {"leak": 30, "cut off": 6} and harvest["gain"] == 0.05
     assert "harvest: no rationale passed" in results["notes"]
     assert results["environment"]["precision"] in ("float32", "bfloat16")
+
+
+def test_the_wrong_annotation_and_the_gain_are_told_for_both_ends_of_the_loop(material, tmp_path) -> None:
+    done = done_loop(probes((0.1, 0.05, 0.15), (0.2, 0.1, 0.3)))
+    ends = {
+        "wrong_annotation": {"false_score": 0.5, "honest_false_score": 0.3, "honest_true_score": 0.7},
+        "wrong_annotation_before": {"false_score": 0.4},
+        "gain": {"mean": 0.1, "interval": [0.0, 0.2], "n": 32},
+    }
+    done["closed_loop"]["summary"] |= ends
+    recipe = load_recipe("rise", ["stages=[closed_loop, harvest]"])
+    results = build_results(recipe, material, done, {"closed_loop": tmp_path}, "rise run", 0.0)
+    loop = results["loop"]
+    assert (loop["wrong_annotation"], loop["wrong_annotation_before"], loop["gain"]) == (0.5, 0.4, ends["gain"])
+    assert loop["wrong_annotation_detail"] == ends["wrong_annotation"]
+    assert loop["wrong_annotation_detail_before"] == {"false_score": 0.4}
+    assert not set(ends) & set(results["stages"]["closed_loop"]["summary"])  # each stands in one place
 
 
 def test_an_evaluation_of_the_base_model_under_a_recipes_name_is_told(material) -> None:

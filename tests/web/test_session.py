@@ -248,3 +248,12 @@ def test_bad_rows_are_told_and_do_not_hide_the_others(tmp_path: Path, capsys: py
     assert (batch.items[1].record.width, batch.items[1].record.height) == (200, 150)  # read from the file
     told = capsys.readouterr().err
     assert "1 whose image is missing" in told and "2 no answers of 'rise annotate'" in told
+
+
+def test_without_file_locks_as_on_windows_a_journal_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rise_vlm.web.journal.fcntl", None)
+    session = Session(load(make_dataset(tmp_path / "d", "classification")), tmp_path / "out")
+    session.decide(0, "accept", "red", "Seen.")
+    assert reopened(session).counts["accepted"] == 1

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rise_vlm.errors import UserError
+from rise_vlm.recipes import load_recipe
 
 if TYPE_CHECKING:
     from rise_vlm.stages.harvesting import Harvested
 
 BAR = 40
+USUAL = load_recipe("rise").harvest
+"""What holds where an option is not given: the command harvests as the recipe does."""
 
 
 def main(
@@ -23,15 +26,26 @@ def main(
         bool, typer.Option("--rollouts", help="Take what the run's loop sampled while it trained.")
     ] = False,
     last: Annotated[int | None, typer.Option(min=1, help="With --rollouts: of its last so many steps only.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Rationales sampled per record; 8.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="The worth from which one is kept; 0.5.")] = None,
-    gain: Annotated[
-        float | None, typer.Option(help="How much better than others' rationales it must do; 0.05.")
+    samples: Annotated[int | None, typer.Option(min=1, help=f"Rationales sampled per record; {USUAL.samples}.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help=f"The worth from which one is kept; {USUAL.threshold:g}.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Kept per record at most; 2.")] = None,
+    gain: Annotated[
+        float | None, typer.Option(help=f"How much better than others' rationales it must do; {USUAL.gain:g}.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help=f"Kept per record at most; {USUAL.top_k}.")] = None,
     per_class: Annotated[int | None, typer.Option(min=1, help="Kept per class at most.")] = None,
     similarity: Annotated[
-        float | None, typer.Option(min=0.01, max=1.0, help="Share of words in common that makes a duplicate; 1.")
+        float | None,
+        typer.Option(min=0.01, max=1.0, help=f"Share of words in common that makes a duplicate; {USUAL.similarity:g}."),
+    ] = None,
+    repetition: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help=f"Most of its runs of four words that may have come before in it; {USUAL.repetition:g}.",
+        ),
     ] = None,
     records: Annotated[int | None, typer.Option(min=1, help="Only so many training records.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the sampling; the run's own, else 0.")] = None,
@@ -63,7 +77,8 @@ def main(
         check_target(target[0], dataset, target[1])
     given: dict[str, Any] = {
         "harvest.samples": samples, "harvest.threshold": threshold, "harvest.gain": gain, "harvest.top_k": top_k,
-        "harvest.per_class": per_class, "harvest.similarity": similarity, "records": records, "seed": seed,
+        "harvest.per_class": per_class, "harvest.similarity": similarity, "harvest.repetition": repetition,
+        "records": records, "seed": seed,
     }  # fmt: skip
     recipe = harvest_recipe(writer, dataset, [f"{key}={value}" for key, value in given.items() if value is not None])
     kind = "rollouts" if rollouts else "harvest"
@@ -76,6 +91,7 @@ def main(
         "records": len({row["id"] for row in found.kept}),
         "of_records": len(found.material.train),
         "threshold": recipe.harvest.threshold,
+        "conditions": found.conditions,
         "dropped": dict(found.dropped),
         "notes": found.notes,
         "folder": str(folder),
@@ -101,7 +117,7 @@ def _print(found: Harvested, summary: dict[str, Any], to: str | None) -> None:
         typer.echo(line)
     typer.echo(
         f"Kept {summary['kept']} of {summary['sampled']} rationales, for {summary['records']} of "
-        f"{summary['of_records']} records."
+        f"{summary['of_records']} records ({found.conditions})."
     )
     for reason, count in found.dropped.most_common():
         typer.echo(f"Dropped: {count} x {reason}")

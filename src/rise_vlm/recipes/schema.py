@@ -114,10 +114,10 @@ class Length(Settings):
 
 
 class Probes(Settings):
-    """The controls: every ``every`` steps and at the end, on ``records`` records that are not trained on."""
+    """The controls: every ``every`` steps and at the end, on at most ``records`` records that are not trained on."""
 
     every: Count = 20
-    records: Count = 32
+    records: Count = 64
 
 
 class WarmUp(Settings):

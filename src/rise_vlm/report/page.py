@@ -152,34 +152,61 @@ def _harvest(bars: Histogram | None) -> Chart | None:
 
 def _above(loop: Mapping[str, Any], name: str) -> str:
     """How far the real rationale's score is above that of ``name``, with its interval, where the results say so."""
-    found = (loop.get("differences") or {}).get(name) or {}
-    mean, interval = found.get("mean"), found.get("interval")
+    found = _difference((loop.get("differences") or {}).get(name))
+    return f"; rebuilt is {found} from it" if found else ""
+
+
+def _difference(found: Any) -> str:
+    """A mean difference with its interval, '' where it has none."""
+    mean, interval = (found.get("mean"), found.get("interval")) if isinstance(found, Mapping) else (None, None)
     if not isinstance(mean, int | float) or not isinstance(interval, list | tuple) or len(interval) != 2:
         return ""
-    return f"; rebuilt is {mean:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}] from it"
+    return f"{mean:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"
+
+
+def _rebuilt(loop: Mapping[str, Any]) -> str:
+    """On how many records the rebuilt annotation's score was measured, and what the loop has changed in it."""
+    note = "score of the annotation rebuilt from the rationale"
+    records, first = loop.get("n"), (loop.get("before") or {}).get("real")
+    note += f", {number(records, 0)} records" if isinstance(records, int | float) else ""
+    note += f"; {number(first, 2)} before the loop" if isinstance(first, int | float) else ""
+    gain = _difference(loop.get("gain"))
+    return note + (f", which changed it by {gain}" if gain else "")
+
+
+def _argued(loop: Mapping[str, Any]) -> str:
+    """What the score of a wrong annotation argued for is to be compared with."""
+    detail = loop.get("wrong_annotation_detail") or {}
+    others = (
+        (detail.get("honest_false_score"), "the same one's from a rationale for the truth"),
+        (detail.get("honest_true_score"), "the truth's own from that"),
+        (loop.get("wrong_annotation_before"), "before the loop"),
+    )
+    listed = [f"{number(value, 2)} {name}" for value, name in others if isinstance(value, int | float)]
+    argued = _difference(detail.get("argued"))
+    note = "score of a wrong annotation rebuilt from a rationale written for it"
+    return "; ".join([note, *listed]) + (f"; argued for by {argued}" if argued else "")
 
 
 def _selection(harvest: Mapping[str, Any]) -> str:
     """By which conditions rationales were kept."""
     if harvest.get("fallback"):
         return "; none passed, so the best of each record were taken"
-    named = [(name, harvest.get(name)) for name in ("threshold", "gain")]
-    listed = " and ".join(f"{name} {number(value, 2)}" for name, value in named if value is not None)
+    named = [(name, harvest.get(name)) for name in ("threshold", "gain", "repetition")]
+    asked = [(name, value) for name, value in named if value is not None and (name, value) != ("repetition", 1)]
+    listed = ", ".join(f"{name} {number(value, 2)}" for name, value in asked)
     return f", by {listed}" if listed else ""
 
 
 def _tiles(loop: Mapping[str, Any], harvest: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(value, name, explanation) of each figure of the loop that was measured."""
     rebuilt, facts = loop.get("reconstruction") or {}, loop.get("facts") or {}
-    real, first = "score of the annotation rebuilt from the rationale", (loop.get("before") or {}).get("real")
-    records = loop.get("n")
-    real += f", {number(records, 0)} records" if isinstance(records, int | float) else ""
     other = "the same, from another picture's rationale" + _above(loop, "shuffled")
     tiles = [
-        (rebuilt.get("real"), "rebuilt", real if first is None else f"{real}; {number(first, 2)} before the loop"),
+        (rebuilt.get("real"), "rebuilt", _rebuilt(loop)),
         (rebuilt.get("shuffled"), "from another's", other),
         (rebuilt.get("empty"), "from nothing", "the same, from an empty rationale" + _above(loop, "empty")),
-        (loop.get("wrong_annotation"), "wrong annotation", "how well a wrong annotation could be argued for"),
+        (loop.get("wrong_annotation"), "wrong annotation", _argued(loop)),
         (facts.get("precision"), "true", "share of the stated facts that are true"),
         (facts.get("recall"), "stated", "share of the true facts that are stated"),
         (loop.get("leak_rate"), "leaks", "share of rationales that give the annotation away"),

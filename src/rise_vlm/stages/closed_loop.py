@@ -26,7 +26,7 @@ from rise_vlm.stages.grounding import Grounder
 from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict, count, pays
 from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss
-from rise_vlm.stages.probes import Facts, Probes, unread
+from rise_vlm.stages.probes import Facts, Probes, change, log_probes, unchanged, unread
 from rise_vlm.stages.prompter import Prompter
 
 RECONSTRUCTOR = "reconstructor"
@@ -52,18 +52,16 @@ def run(context: Context) -> Summary:
         work = ClosedLoopWork(context, policy, loop)
         train(policy, work, context.train, context.folder, "closed loop")
         policy.model.eval()
-        final = work.probes.reconstruction(context.generator("probes at the end"))
-        wrong = work.probes.wrong_annotation(context.generator("wrong annotations"))
+        controls = work.final_controls()
         if loop.shadow is not None and settings.reconstruct.reconstructor == "ema":
             with loop.shadow.worn():
                 policy.save(context.folder / RECONSTRUCTOR)  # the harvest judges with it, as the loop did
         context.meter.save()
         work.log.finish()
-    notes = unread(final)
+    notes = [*unread(controls["probes"]), *unchanged(controls["gain"])]
     for note in notes:
         say(f"note: {note}.")
-    training = _means(context)
-    return {"model": "model", "probes": final, "wrong_annotation": wrong, "training": training, "notes": notes}
+    return {"model": "model", **controls, "training": _means(context), "notes": notes}
 
 
 def make_reward(context: Context, policy: Policy, stack: ExitStack) -> LoopReward:
@@ -143,11 +141,30 @@ class ClosedLoopWork:
             self.loop.shadow.follow(how.ema_decay)
 
     def _probe(self, step: int) -> dict[str, float]:
-        """The controls, before the first step and after every ``every`` steps."""
-        if step != 1 and (step - 1) % self.settings.probes.every:
+        """The controls, before the first step and after every ``every`` steps; wrong annotations before the first."""
+        after = step - 1
+        if after % self.settings.probes.every:
             return {}
         found = self.probes.reconstruction(self.context.generator("probes", step))
-        return {f"probe_{name}": value for name, value in found.items()}
+        wrong = None
+        if after == 0:
+            wrong = self.probes.wrong_annotation(self.context.generator("wrong annotations", step), found.rebuilt)
+        log_probes(self.context.folder, after, found, wrong)
+        return {f"probe_{name}": value for name, value in found.figures.items()}
+
+    def final_controls(self) -> Summary:
+        """All controls after the last step, and what the loop has changed since before the first."""
+        context = self.context
+        found = self.probes.reconstruction(context.generator("probes at the end"))
+        wrong = self.probes.wrong_annotation(context.generator("wrong annotations"), found.rebuilt)
+        log_probes(context.folder, context.train.steps, found, wrong)
+        gain, wrong_before = change(context.folder, context.recipe.seed)
+        return {
+            "probes": found.figures,
+            "wrong_annotation": wrong,
+            "wrong_annotation_before": wrong_before,
+            "gain": gain,
+        }
 
     def _micro(self, scored: list[Scored], temperature: float, limit: int, *, reports: bool) -> list[Micro]:
         return micro_batches(

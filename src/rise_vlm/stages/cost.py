@@ -9,7 +9,6 @@ else the process's resident set. Left out: energy, and what other processes on t
 from __future__ import annotations
 
 import contextlib
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -94,5 +93,11 @@ def peak_mb() -> float:
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e6
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

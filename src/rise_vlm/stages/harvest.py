@@ -64,6 +64,7 @@ def run(context: Context) -> Summary:
         "of_records": len(context.material.train),
         "threshold": settings.threshold,
         "gain": None if sees_image else settings.gain,
+        "repetition": settings.repetition,
         "fallback": fallback,
         "dropped": dict(dropped),
         "facts": _facts(context, kept),
@@ -94,7 +95,10 @@ def _moving_average(context: Context) -> Path | None:
 
 def conditions(settings: Harvest, blind: bool) -> str:
     """What a rationale had to reach, for messages."""
-    return f"threshold {settings.threshold:g}" + (f", gain {settings.gain:g}" if blind else "")
+    told = [f"threshold {settings.threshold:g}"]
+    told += [f"gain {settings.gain:g}"] if blind else []
+    told += [f"repetition {settings.repetition:g}"] if settings.repetition < 1 else []
+    return ", ".join(told)
 
 
 def gain_notes(rows: Sequence[Row], settings: Harvest, *, blind: bool) -> list[str]:
@@ -181,13 +185,12 @@ def _judged(context: Context, loop: LoopReward, records: Sequence[Record], start
         {
             "id": record.id,
             "sample": number,
-            "finished": rollout.finished,
             **verdict.row(),
             "others": other,
             "gain": None if other is None else verdict.score - other,
         }
-        for record, group, rollouts, other in zip(records, verdicts, sampled, others, strict=True)
-        for number, (verdict, rollout) in enumerate(zip(group, rollouts, strict=True))
+        for record, group, other in zip(records, verdicts, others, strict=True)
+        for number, verdict in enumerate(group)
     ]
 
 

@@ -34,10 +34,12 @@ INPUTS, SAMPLES, KEPT = "inputs.json", "samples.jsonl", "rationales.jsonl"
 
 @dataclass(frozen=True)
 class Harvested:
-    """What came of it: all rationales, those kept, why the others were not, and the figures for people."""
+    """What came of it: all rationales, those kept and by which conditions, why the others were not, and the figures
+    for people."""
 
     rows: list[Row]
     kept: list[Row]
+    conditions: str
     dropped: Counter[str]
     notes: list[str]
     histogram: dict[str, Any]
@@ -83,13 +85,13 @@ def run_harvest(
         }
         replace_rows(out / KEPT, ({**row, **source} for row in kept))
     notes = harvest.gain_notes(rows, settings, blind=blind)
+    how = harvest.conditions(settings, blind)
     if not kept:
-        how = harvest.conditions(settings, blind)
         raise UserError(
             f"none of {len(rows)} rationales is kept ({how}): {advice(rows, settings)}. All are judged in {out}.",
             exit_code=1,
         )
-    return Harvested(rows, kept, dropped, notes, shown, material)
+    return Harvested(rows, kept, how, dropped, notes, shown, material)
 
 
 def _sampled(writer: Writer, recipe: Recipe, material: Material, out: Path) -> tuple[list[Row], bool]:
@@ -143,7 +145,8 @@ def loop_rows(writer: Writer, recipe: Recipe, material: Material, last: int | No
     sees_image = task.sees_image if wanted == "auto" else bool(wanted)
     for row in known:
         row["leaks"] = json.loads(row["leaks"]) if isinstance(row["leaks"], str) else row["leaks"]
-        row["finished"] = row["excess"] < 1  # one that was cut off counts as far too long
+        if row.get("finished") is None:  # logged by an earlier version
+            row["finished"] = row["excess"] < 1  # one that was cut off counts as far too long
         row["others"] = row["gain"] = None
     if not sees_image:
         by_step: dict[int, list[Row]] = {}

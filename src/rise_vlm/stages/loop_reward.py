@@ -54,9 +54,11 @@ class Rebuilt:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one rationale. ``excess`` is how far it runs past the limit, in 0..1."""
+    """What became of one rationale. ``excess`` is how far it runs past the limit, in 0..1; one that is not ``finished``
+    was cut off."""
 
     text: str
+    finished: bool
     words: int
     leaks: list[str]
     rebuilt: Rebuilt = field(repr=False)
@@ -75,6 +77,7 @@ class Verdict:
         """For logs."""
         return {
             "rationale": self.text,
+            "finished": self.finished,
             "words": self.words,
             "reconstruction": self.rebuilt.rollouts[0].text,
             "score": self.score,
@@ -211,7 +214,7 @@ class LoopReward:
         grounded = min(gain, 0.0) if leaks and settings.preset != "official" else gain
         worth = rebuilt.score * factor - empty + settings.grounding.weight * grounded - settings.length.weight * excess
         reward = worth + form * rebuilt.parsed
-        return Verdict(rollout.text, words, leaks, rebuilt, gain, excess, empty, reward, worth)
+        return Verdict(rollout.text, rollout.finished, words, leaks, rebuilt, gain, excess, empty, reward, worth)
 
 
 def pays(settings: ClosedLoop, rationale: str, leaks: Sequence[str]) -> tuple[float, float]:

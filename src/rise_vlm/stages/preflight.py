@@ -6,6 +6,7 @@ None needs torch but two: a model of a family that no test proves, and LoRA targ
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,12 @@ from rise_vlm.stages.trained import UNSEEN, find_model
 
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
+
+TOKENS_PER_WORD = 1.5
+"""Of prose in English; tokenizers differ, 1.1 to 2.2 with the built-in one over the shipped worlds."""
+
+ANSWER_TOKENS = 48
+"""An answer with the tags around it and the rationale: a distribution over seven classes takes up to 45."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +110,35 @@ def _check_targets(lora: LoraSettings, source: str, local: bool) -> None:
 
 
 def short_limits(recipe: Recipe) -> list[str]:
-    """Notes on stages whose rationales may not be as long as they are asked to be."""
+    """Notes on stages whose rationales may not be as long as they are asked to be, or leave an answer no room.
+
+    Stages that write rationales alone need room for the words allowed; those that think and answer, after an SFT on
+    harvested rationales, for as long a rationale as the harvest can have kept of those, and the answer.
+    """
     words = recipe.closed_loop.length.words
-    limits = {
+    need = math.ceil(TOKENS_PER_WORD * words)
+    alone = {
         "warm_up": recipe.warm_up.max_new_tokens,
         "closed_loop": recipe.closed_loop.rollouts.max_new_tokens,
         "harvest": recipe.harvest.max_new_tokens,
     }
-    return [
-        f"{stage}: {limit} new tokens cannot hold the {words} words that a rationale may have; longer ones are cut off "
-        "and lost"
-        for stage, limit in limits.items()
-        if stage in recipe.stages and limit < words
+    notes = [
+        f"{stage}: {limit} new tokens cannot hold the {words} words that a rationale may have (about {need} tokens); "
+        "longer ones are cut off and lost"
+        for stage, limit in alone.items()
+        if stage in recipe.stages and limit < need
+    ]
+    if "harvest" not in recipe.stages:
+        return notes
+    kept = min(need, recipe.harvest.max_new_tokens)
+    thinking = {"grpo": recipe.grpo.rollouts.max_new_tokens}
+    if "think" in recipe.evaluate.roles:
+        thinking["evaluate"] = recipe.evaluate.max_new_tokens
+    return notes + [
+        f"{stage}: {limit} new tokens cannot hold a rationale as the harvest keeps them (about {kept} tokens) and the "
+        f"answer after it (about {ANSWER_TOKENS}); such an answer is cut off and scores 0"
+        for stage, limit in thinking.items()
+        if stage in recipe.stages and limit < kept + ANSWER_TOKENS
     ]
 
 

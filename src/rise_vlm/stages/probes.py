@@ -1,9 +1,11 @@
 """The controls of the closed loop, on records that are not trained on.
 
 - Reconstruction from the real rationale, from an empty one and from another record's: a loop that says something about
-  the picture shows real well above shuffled. The difference is told with its 95 % interval, paired by record.
+  the picture shows real well above shuffled. The difference is told with its 95 % interval, paired by record. So is
+  what the loop has changed: real at its end above real before its first step, on the same records.
 - The wrong-annotation control: asked to justify a false annotation, how often is the false one reconstructed? A
-  reasoner that reports what is there fails at it; one that signals what it was told succeeds.
+  reasoner that reports what is there fails at it; one that signals what it was told succeeds. Beside it stands what the
+  same false annotation gets from a rationale written for the truth: a false one may be near it by chance.
 - Truth of stated facts, where a world knows the scene: how many of the stated hold, how many of the true are stated.
 
 Left out: any effect on the training.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ import torch
 from rise_vlm.data import Record
 from rise_vlm.engine.sample import Rollout, sample
 from rise_vlm.policy import Prompt
+from rise_vlm.stages.files import Row, read_rows, replace_rows
 from rise_vlm.stages.grounding import draw_rng
 from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, count
 from rise_vlm.stages.material import Material
@@ -31,6 +35,8 @@ FAR, FAR_BOX = 0.75, 0.3
 falsehood, while two distributions over the same classes are hardly ever further apart than this."""
 
 RESAMPLES = 1000
+PROBES = "probes.jsonl"
+"""In the loop's folder: a row ``{after, records, wrong_annotation}`` per measurement; ``after``: steps done by then."""
 
 
 @dataclass
@@ -63,6 +69,16 @@ class Facts:
         }
 
 
+@dataclass(frozen=True)
+class Reconstructed:
+    """What the first control found: ``figures`` over all records, the scores of each record as ``rows``, and what was
+    ``rebuilt`` from the real rationales, in the records' order."""
+
+    figures: dict[str, float]
+    rows: list[Row]
+    rebuilt: list[Rebuilt]
+
+
 class Probes:
     """Runs the controls for a loop on a fixed choice of records."""
 
@@ -73,28 +89,40 @@ class Probes:
         random.Random(f"probes/{seed}").shuffle(order)
         self.records = order[:wanted]
 
-    def reconstruction(self, generator: torch.Generator) -> dict[str, float]:
-        """Scores from real, empty and shuffled rationales over ``n`` records, leak rate, length.
+    def reconstruction(self, generator: torch.Generator) -> Reconstructed:
+        """Scores (0..1) from real, empty and shuffled rationales over ``n`` records, leak rate, length in words.
 
         ``shuffled`` needs two records. ``real_shuffled`` is how far real is above it, ``_low`` and ``_high`` the 95 %
         interval; ``real_empty`` likewise.
         """
         prompts, rationales = self._reason(self.records, generator)
         texts = [rollout.text for rollout in rationales]
-        real = self.loop.rebuild(self.records, texts, generator, greedy=True)
-        empty = self.loop.rebuild(self.records, [""] * len(texts), generator, greedy=True)
-        figures = {"n": float(len(texts)), "real": _mean_score(real), "empty": _mean_score(empty)}
-        figures |= self._difference("real_empty", real, empty)
+        told = {"real": texts, "empty": [""] * len(texts)}
         if len(texts) > 1:
-            shuffled = self.loop.rebuild(self.records, [*texts[1:], texts[0]], generator, greedy=True)
-            figures["shuffled"] = _mean_score(shuffled)
-            figures |= self._difference("real_shuffled", real, shuffled)
+            told["shuffled"] = [*texts[1:], texts[0]]
+        rebuilt = {name: self.loop.rebuild(self.records, said, generator, greedy=True) for name, said in told.items()}
+        scores = {name: [one.score for one in found] for name, found in rebuilt.items()}
+        figures = {"n": float(len(texts))} | {name: _mean(values) for name, values in scores.items()}
+        for name in ("empty", "shuffled"):
+            if name in scores:
+                figures |= _flat(f"real_{name}", paired(scores["real"], scores[name], self.seed))
+        figures |= self._text_figures(prompts, rationales, generator)
+        rows = [
+            {"id": record.id} | {name: values[i] for name, values in scores.items()}
+            for i, record in enumerate(self.records)
+        ]
+        return Reconstructed(figures, rows, rebuilt["real"])
+
+    def _text_figures(
+        self, prompts: Sequence[Prompt], rationales: Sequence[Rollout], generator: torch.Generator
+    ) -> dict[str, float]:
+        """What the rationales are like by themselves: leak rate, length, grounding, truth of facts."""
+        texts = [rollout.text for rollout in rationales]
         leaks = [
             bool(self.loop.leaks(record, text, prompt.text))
             for record, text, prompt in zip(self.records, texts, prompts, strict=True)
         ]
-        figures["leak_rate"] = _mean(leaks)
-        figures["length"] = _mean([len(text.split()) for text in texts])
+        figures = {"leak_rate": _mean(leaks), "length": _mean([len(text.split()) for text in texts])}
         if self.loop.grounder is not None:
             groups = [[rollout] for rollout in rationales]
             gains = self.loop.grounder.gains(self.records, groups, draw_rng(generator))
@@ -102,41 +130,39 @@ class Probes:
         facts = self._facts(self.records, texts)
         return figures | {f"facts_{name}": value for name, value in (facts or {}).items()}
 
-    def wrong_annotation(self, generator: torch.Generator) -> dict[str, Any] | None:
-        """How often a false annotation is the better reconstructed one; None where no false one can be found.
+    def wrong_annotation(self, generator: torch.Generator, truly: Sequence[Rebuilt]) -> dict[str, Any] | None:
+        """How well a false annotation is argued for; None where no false one can be found.
 
-        ``false_wins`` is the share of records whose reconstruction scores higher against the false annotation than
-        against the truth, ``false_score`` and ``true_score`` the mean scores against either.
+        ``false_score`` and ``true_score`` are the mean scores (0..1) of the false annotation and of the truth, rebuilt
+        from rationales written for the false one; ``honest_false_score`` and ``honest_true_score`` the same from those
+        written for the truth (``truly``, as ``reconstruction`` found them). ``argued`` is how far ``false_score`` is
+        above ``honest_false_score``: mean and interval. ``false_wins``: the share of records of which what is rebuilt
+        from the rationale for the false annotation scores higher against that than against the truth.
         """
         rng = draw_rng(generator)
-        pairs = [(record, self._false(record, rng)) for record in self.records]
-        honest = [(record, false) for record, false in pairs if false is not None]
-        if not honest:
+        drawn = [(record, self._false(record, rng), one) for record, one in zip(self.records, truly, strict=True)]
+        cases = [(record, false, one.values[0]) for record, false, one in drawn if false is not None]
+        if not cases:
             return None
-        asked = [record.model_copy(update={"annotation": false}) for record, false in honest]
+        asked = [record.model_copy(update={"annotation": false}) for record, false, _ in cases]
         _, rationales = self._reason(asked, generator)
         texts = [rollout.text for rollout in rationales]
-        task = self.loop.task
         values = [one.values[0] for one in self.loop.rebuild(asked, texts, generator, greedy=True)]
-        for_false = [task.score(one.annotation, value) for one, value in zip(asked, values, strict=True)]
-        for_true = [task.score(record.annotation, value) for (record, _), value in zip(honest, values, strict=True)]
+        score = self.loop.task.score
+        pairs = [(record.annotation, false, honest) for record, false, honest in cases]
+        false = [score(wrong, value) for (_, wrong, _), value in zip(pairs, values, strict=True)]
+        true = [score(truth, value) for (truth, _, _), value in zip(pairs, values, strict=True)]
+        honest_false = [score(wrong, honest) for _, wrong, honest in pairs]
         return {
             "n": len(asked),
-            "false_wins": _mean([f > t for f, t in zip(for_false, for_true, strict=True)]),
-            "false_score": _mean(for_false),
-            "true_score": _mean(for_true),
-            "facts": self._facts([record for record, _ in honest], texts),
+            "false_wins": _mean([f > t for f, t in zip(false, true, strict=True)]),
+            "false_score": _mean(false),
+            "true_score": _mean(true),
+            "honest_false_score": _mean(honest_false),
+            "honest_true_score": _mean([score(truth, honest) for truth, _, honest in pairs]),
+            "argued": paired(false, honest_false, self.seed),
+            "facts": self._facts([record for record, _, _ in cases], texts),
         }
-
-    def _difference(self, name: str, ours: Sequence[Rebuilt], theirs: Sequence[Rebuilt]) -> dict[str, float]:
-        """The mean difference of the scores, record by record, and its bootstrap interval where there are two."""
-        gaps = np.array([one.score - other.score for one, other in zip(ours, theirs, strict=True)])
-        found = {name: float(gaps.mean())}
-        if len(gaps) > 1:
-            rng = np.random.default_rng(self.seed)
-            means = gaps[rng.integers(len(gaps), size=(RESAMPLES, len(gaps)))].mean(axis=1)
-            found[f"{name}_low"], found[f"{name}_high"] = (float(x) for x in np.quantile(means, [0.025, 0.975]))
-        return found
 
     def _reason(self, records: Sequence[Record], generator: torch.Generator) -> tuple[list[Prompt], list[Rollout]]:
         how = self.loop.settings.rollouts
@@ -171,6 +197,60 @@ class Probes:
         for record, text in zip(records, texts, strict=True):
             facts.add(self.material, record, text)
         return facts.figures()
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float], seed: int) -> dict[str, Any]:
+    """``mean`` of ``ours`` - ``theirs``, record by record, and its 95 % bootstrap ``interval`` over the records, None
+    for a single one. ``seed`` is that of the resampling."""
+    gaps = np.array(ours, dtype=float) - np.array(theirs, dtype=float)
+    interval = None
+    if len(gaps) > 1:
+        rng = np.random.default_rng(seed)
+        means = gaps[rng.integers(len(gaps), size=(RESAMPLES, len(gaps)))].mean(axis=1)
+        interval = [float(bound) for bound in np.quantile(means, [0.025, 0.975])]
+    return {"mean": float(gaps.mean()), "interval": interval}
+
+
+def _flat(name: str, difference: Mapping[str, Any]) -> dict[str, float]:
+    """A difference as the columns ``name``, ``name_low`` and ``name_high`` of a row of metrics."""
+    bounds = zip((f"{name}_low", f"{name}_high"), difference["interval"] or (), strict=False)
+    return {name: difference["mean"], **dict(bounds)}
+
+
+def log_probes(folder: Path, after: int, found: Reconstructed, wrong: Mapping[str, Any] | None = None) -> None:
+    """Keep what the controls found ``after`` so many steps; what an interrupted training found later is dropped."""
+    rows = [row for row in read_rows(folder / PROBES) if row["after"] < after]
+    replace_rows(folder / PROBES, [*rows, {"after": after, "records": found.rows, "wrong_annotation": wrong}])
+
+
+def change(folder: Path, seed: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What the loop in ``folder`` has changed: how far the last ``real`` is above that before the first step, on the
+    same records, as ``mean``, ``interval`` and ``n``; and the wrong-annotation control before the first step.
+
+    None for both where the log does not go back so far: it is of a version that kept none.
+    """
+    rows = list(read_rows(folder / PROBES))
+    if not rows or rows[0]["after"] != 0:
+        return None, None
+    first, last = ({one["id"]: one["real"] for one in row["records"]} for row in (rows[0], rows[-1]))
+    common = [id for id in last if id in first]
+    if len(rows) < 2 or not common:
+        return None, rows[0]["wrong_annotation"]
+    gain = paired([last[id] for id in common], [first[id] for id in common], seed)
+    return gain | {"n": len(common)}, rows[0]["wrong_annotation"]
+
+
+def unchanged(gain: Mapping[str, Any] | None) -> list[str]:
+    """A note where the loop has not made its rationales tell more: its gain is not above 0 beyond the noise."""
+    if gain is None or gain["interval"] is None or gain["interval"][0] > 0:
+        return []
+    low, high = gain["interval"]
+    finding = "the annotation is rebuilt worse" if high < 0 else "the annotation is rebuilt neither better nor worse"
+    return [
+        f"closed_loop: {finding} from the rationales at the loop's end than before its first step: real after - before "
+        f"{gain['mean']:+.3f} [{low:+.3f}, {high:+.3f}] on {gain['n']} records; train the loop longer, or, where the "
+        "interval is wide, raise probes.records"
+    ]
 
 
 def unread(figures: Mapping[str, float]) -> list[str]:
@@ -221,7 +301,3 @@ def _is_boxes(annotation: Any) -> bool:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
-
-
-def _mean_score(rebuilt: Sequence[Rebuilt]) -> float:
-    return _mean([one.score for one in rebuilt])

@@ -17,7 +17,7 @@ from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.material import Material
 
 FORMAT = 1
-ELSEWHERE = ("arms", "probes", "wrong_annotation", "notes")
+ELSEWHERE = ("arms", "probes", "wrong_annotation", "wrong_annotation_before", "gain", "notes")
 Done = Mapping[str, dict[str, Any]]
 """By stage, the content of its ``done.json``."""
 
@@ -105,7 +105,7 @@ def _loop(done: Done, folders: Mapping[str, Path]) -> dict[str, Any] | None:
     if "closed_loop" not in done:
         return None
     summary = done["closed_loop"]["summary"]
-    probes, wrong = summary["probes"], summary["wrong_annotation"]
+    probes, wrong, wrong_before = summary["probes"], summary["wrong_annotation"], summary.get("wrong_annotation_before")
     first = next(iter(read_rows(folders["closed_loop"] / "metrics.jsonl")), {})
     training = summary["training"]
     return {
@@ -114,6 +114,7 @@ def _loop(done: Done, folders: Mapping[str, Path]) -> dict[str, Any] | None:
         "n": probes.get("n"),
         "differences": _differences(probes, ""),
         "differences_before": _differences(first, "probe_"),
+        "gain": summary.get("gain"),
         "leak_rate": probes["leak_rate"],
         "length": probes["length"],
         "grounding": probes.get("grounding"),
@@ -123,6 +124,8 @@ def _loop(done: Done, folders: Mapping[str, Path]) -> dict[str, Any] | None:
         "facts_before": _facts(first, "probe_"),
         "wrong_annotation": wrong and wrong["false_score"],
         "wrong_annotation_detail": wrong,
+        "wrong_annotation_before": wrong_before and wrong_before["false_score"],
+        "wrong_annotation_detail_before": wrong_before,
     }
 
 
@@ -145,7 +148,7 @@ def _harvest(done: Done) -> dict[str, Any] | None:
     if "harvest" not in done:
         return None
     summary = done["harvest"]["summary"]
-    names = ("sampled", "kept", "threshold", "gain", "records", "of_records", "fallback", "dropped")
+    names = ("sampled", "kept", "threshold", "gain", "repetition", "records", "of_records", "fallback", "dropped")
     facts = summary["facts"] or {}
     return {name: summary.get(name) for name in names} | {f"facts_{name}": value for name, value in facts.items()}
 

@@ -6,7 +6,6 @@ journals of two people.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,11 @@ from typing import Any
 
 from rise_vlm.errors import UserError
 from rise_vlm.stages.files import mend_rows
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps a second process out
+    fcntl = None
 
 Row = dict[str, Any]
 
@@ -37,7 +41,8 @@ class Journal:
                 f"The journal {path} cannot be written ({error.strerror}); give another --out.", 1
             ) from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
             raise UserError(f"Another 'rise review' is running on {path}; stop it or give another --out.", 1) from None
