@@ -83,6 +83,13 @@ def test_a_runs_model_is_evaluated_as_its_run_did(classes: Path, model: Path, ca
     assert used["evaluate"]["max_new_tokens"] == 9
 
 
+def test_a_stages_model_is_told_by_its_run_and_stage(model: Path) -> None:
+    folder = run_folder(Path("r"), model, RECIPE, *STAGES)
+    found = find_model(str(folder / "stages/04-sft/model"))
+    assert (found.arm, found.role, found.cost["seconds"]) == ("mine_sft", "answer", 8.0)
+    assert found.settings["evaluate.max_new_tokens"] == 7
+
+
 @pytest.mark.parametrize("done", [STAGES[:4], (*STAGES[1:4], STAGES[4])])
 def test_an_unfinished_run_says_whose_model_is_taken_and_takes_no_stale_one(model: Path, capsys, done) -> None:
     folder = run_folder(Path("r"), model, RECIPE, *done)

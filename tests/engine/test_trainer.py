@@ -22,7 +22,7 @@ from toy import ToyPolicy, ToyWork, result_of, rows_of, settings
 from rise_vlm.engine import trainer
 from rise_vlm.engine.metrics import start_trackers
 from rise_vlm.engine.objective import Loss
-from rise_vlm.engine.optimizer import MasterAdamW, learning_rate_at
+from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
 from rise_vlm.engine.trainer import Interrupted, Prepared, TrainSettings, seed_of, train
 from rise_vlm.errors import UserError
 
@@ -209,7 +209,7 @@ def test_in_float32_the_optimizer_is_torchs_adamw_with_decay_on_matrices_only() 
     theirs.load_state_dict(ours.state_dict())
     groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
     oracle = torch.optim.AdamW(groups, lr=0.01, foreach=False)
-    optimizer = MasterAdamW(dict(ours.named_parameters()), weight_decay=0.1)
+    optimizer = MasterOptimizer(dict(ours.named_parameters()), weight_decay=0.1)
     for _ in range(5):
         rows = torch.randn(7, 5)
         for layer in (ours, theirs):
@@ -225,10 +225,35 @@ def test_in_float32_the_optimizer_is_torchs_adamw_with_decay_on_matrices_only() 
     torch.testing.assert_close(ours.bias, theirs.bias)
 
 
+def test_muon_takes_hidden_matrices_and_leaves_the_rest_to_adamw() -> None:
+    def made() -> torch.nn.ModuleDict:
+        layers = {"embed_tokens": torch.nn.Embedding(6, 4), "hidden": torch.nn.Linear(4, 3)}
+        return torch.nn.ModuleDict(layers)
+
+    ours, theirs = made(), made()
+    theirs.load_state_dict(ours.state_dict())
+    muon = torch.optim.Muon([theirs["hidden"].weight], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    groups = [
+        {"params": [theirs["embed_tokens"].weight], "weight_decay": 0.1},
+        {"params": [theirs["hidden"].bias], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(groups, lr=0.01)
+    optimizer = MasterOptimizer(dict(ours.named_parameters()), kind="muon", weight_decay=0.1)
+    for _ in range(5):
+        tokens = torch.randint(6, (7,))
+        for one in (ours, theirs):
+            one["hidden"](one["embed_tokens"](tokens)).pow(2).sum().backward()
+        optimizer.step(0.01, norm=optimizer.gradient_norm(), max_norm=None)
+        muon.step(), adamw.step()
+        optimizer.clear(), theirs.zero_grad()
+    for name, weight in theirs.named_parameters():
+        torch.testing.assert_close(dict(ours.named_parameters())[name], weight, rtol=1e-4, atol=1e-6)
+
+
 def test_bfloat16_weights_keep_updates_too_small_for_them() -> None:
     """1.0 + 1e-4 rounds back to 1.0 in bfloat16; a hundred such steps must still arrive."""
     weight = torch.nn.Parameter(torch.ones(4, 4, dtype=torch.bfloat16))
-    optimizer = MasterAdamW({"w": weight})
+    optimizer = MasterOptimizer({"w": weight})
     for _ in range(100):
         weight.grad = -torch.ones_like(weight)
         optimizer.collect()
@@ -242,7 +267,7 @@ def test_bfloat16_weights_keep_updates_too_small_for_them() -> None:
 
 def test_gradients_of_bfloat16_micro_batches_are_summed_in_float32() -> None:
     weight = torch.nn.Parameter(torch.ones(2, 2, dtype=torch.bfloat16))
-    optimizer = MasterAdamW({"w": weight})
+    optimizer = MasterOptimizer({"w": weight})
     for _ in range(300):  # in bfloat16 the sum would stick at 256
         weight.grad = torch.ones_like(weight)
         optimizer.collect()
@@ -252,8 +277,9 @@ def test_gradients_of_bfloat16_micro_batches_are_summed_in_float32() -> None:
     assert optimizer.gradient_norm() == pytest.approx(600)
 
 
-def test_bfloat16_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    run(tmp_path / "whole", ToyPolicy(dtype=torch.bfloat16))
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_bfloat16_training_resumes_to_the_same_bits(tmp_path: Path, optimizer: str) -> None:
+    run(tmp_path / "whole", ToyPolicy(dtype=torch.bfloat16), optimizer=optimizer)
 
     def fail(step: int) -> None:
         if step == 4:
@@ -261,8 +287,8 @@ def test_bfloat16_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
 
     policy = ToyPolicy(dtype=torch.bfloat16)
     with pytest.raises(RuntimeError):
-        run(tmp_path / "cut", policy, ToyWork(policy, during=fail))
-    run(tmp_path / "cut", ToyPolicy(dtype=torch.bfloat16))
+        run(tmp_path / "cut", policy, ToyWork(policy, during=fail), optimizer=optimizer)
+    run(tmp_path / "cut", ToyPolicy(dtype=torch.bfloat16), optimizer=optimizer)
     assert result_of(tmp_path / "cut") == result_of(tmp_path / "whole")
 
 

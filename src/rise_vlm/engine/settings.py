@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 AdvantageKind = Literal["group_std", "group_mean", "leave_one_out"]
 PolicyKind = Literal["grpo", "dr_grpo", "dapo", "bnpo", "gspo", "cispo"]
 SftKind = Literal["balanced", "token"]
+OptimizerKind = Literal["adamw", "muon"]
 
 
 class TrainSettings(BaseModel):
@@ -23,6 +24,7 @@ class TrainSettings(BaseModel):
     learning_rate: float = Field(gt=0, allow_inf_nan=False)
     warmup_steps: int = Field(default=0, ge=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
+    optimizer: OptimizerKind = "adamw"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     save_every: int = Field(default=50, gt=0)

@@ -1,7 +1,7 @@
 """The training loop, for every stage.
 
 A stage hands over a `Work`: for each step it prepares micro-batches (rollouts, rewards, advantages; or simply records)
-and turns each into a loss. The loop does the rest: gradients, clipping, AdamW, the rate, metrics, checkpoints, Ctrl-C.
+and turns each into a loss. The loop does the rest: gradients, clipping, updates, rate, metrics, checkpoints, Ctrl-C.
 
 Everything random in a step comes from the settings' seed and the step's number alone, so a run that is killed at any
 moment and started again ends in the same bits as one that was not (on the same machine with the same versions).
@@ -33,7 +33,7 @@ from rise_vlm.engine import checkpoint as checkpoints
 from rise_vlm.engine.checkpoint import Checkpoint, told
 from rise_vlm.engine.metrics import Metrics, start_trackers
 from rise_vlm.engine.objective import Loss, merge_metrics
-from rise_vlm.engine.optimizer import MasterAdamW, learning_rate_at
+from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
 from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import UserError
 
@@ -137,7 +137,7 @@ class _Training:
         self.accelerator = _accelerator(settings, folder, describe)
         self.metrics = Metrics(folder, self.accelerator)
         trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
-        self.optimizer = MasterAdamW(trained, weight_decay=settings.weight_decay)
+        self.optimizer = MasterOptimizer(trained, kind=settings.optimizer, weight_decay=settings.weight_decay)
         self.fingerprint = checkpoints.fingerprint(policy.model)
 
     @property

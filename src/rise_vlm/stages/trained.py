@@ -72,12 +72,15 @@ class Writer:
 def find_model(name: str) -> Found:
     """``tiny``, a hub id, a model folder, a run folder, or a demo's folder (of which the arm ``rise`` is taken).
 
-    A stage's model counts only where all stages before it are done; where the run's last one is not, it is said.
+    The model folder of a run's stage is told by both: ``rise_warm_up``. Of a run folder a stage's model counts only
+    where all stages before it are done; where the run's last one is not, it is said.
 
     Raises:
         UserError: a run folder without any finished model, or whose recipe cannot be read.
     """
-    folder = run_folder(name)
+    folder, stage = run_folder(name), ""
+    if folder is None:
+        folder, stage = _stage_of(name)
     if folder is None:
         return Found(name)
     recipe = read_yaml(folder / "recipe.yaml")
@@ -88,6 +91,9 @@ def find_model(name: str) -> Found:
     answering = [stage for stage in stages if stage in ANSWERING]
     base = str(recipe.get("model") or "tiny")
     found = Found(base, role, settings, str(recipe.get("name") or "recipe"), base)
+    if stage:
+        spent = add_costs(*_costs(folder, stages[: stages.index(stage) + 1])) if stage in stages else no_cost()
+        return replace(found, model=name, arm=f"{found.arm}_{stage}", cost=spent)
     if not answering:
         return found
     model, last, cost = _last_model(folder, stages)
@@ -133,6 +139,21 @@ def run_folder(name: str) -> Path | None:
     if (folder / "arms" / "rise").is_dir():
         folder = folder / "arms" / "rise"
     return folder if (folder / "recipe.yaml").is_file() else None
+
+
+def _stage_of(name: str) -> tuple[Path | None, str]:
+    """The run and the stage whose model folder ``name`` is; None and "" where it is not one."""
+    stage = Path(name).expanduser().resolve().parent
+    run = stage.parents[1] if len(stage.parts) > 2 and stage.parent.name == "stages" else None
+    if run is None or not (run / "recipe.yaml").is_file():
+        return None, ""
+    return run, stage.name.partition("-")[2]
+
+
+def _costs(folder: Path, stages: Sequence[str]) -> list[Mapping[str, float]]:
+    """What each of the stages took that are done."""
+    done = (read_json(path / DONE) for stage in stages for path in sorted(folder.glob(f"stages/*-{stage}"))[-1:])
+    return [value_of(one, "cost") or {} for one in done]
 
 
 def require_model(name: str) -> None:
