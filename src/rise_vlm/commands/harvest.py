@@ -12,6 +12,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.recipes import load_recipe
 
 if TYPE_CHECKING:
+    from rise_vlm.recipes import Recipe
     from rise_vlm.stages.harvesting import Harvested
 
 BAR = 40
@@ -85,7 +86,16 @@ def main(
     folder = out or Path("runs") / f"{kind}-{Path(model).name or 'model'}-{dataset.resolve().name}"
     found = run_harvest(writer, recipe, folder, rollouts=rollouts, last=last)
     exported = export_kept(found, *target) if target else None
-    summary = {
+    summary = _summary(found, recipe, folder, exported)
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    _print(found, summary, to)
+
+
+def _summary(found: Harvested, recipe: Recipe, folder: Path, exported: dict[str, Any] | None) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
         "sampled": len(found.rows),
         "kept": len(found.kept),
         "records": len({row["id"] for row in found.kept}),
@@ -97,10 +107,6 @@ def main(
         "folder": str(folder),
         "exported": exported,
     }
-    if as_json:
-        typer.echo(json.dumps(summary))
-        return
-    _print(found, summary, to)
 
 
 def _target(to: str | None) -> tuple[str, Path] | None:
