@@ -76,10 +76,12 @@ def compare(
 
 
 def _ratios(ours: Sequence[Step], theirs: Sequence[Step]) -> dict[str, Any]:
-    ratios = [own.seconds / other.seconds for own, other in zip(ours, theirs, strict=True)]
+    pairs = list(zip(ours, theirs, strict=True))
+    ratios = [own.seconds / other.seconds for own, other in pairs]
     return {
         "time_ratio": round(median(ratios), 4),
         "time_ratio_range": [round(min(ratios), 4), round(max(ratios), 4)],
+        "cpu_ratio": round(median(own.cpu_seconds / other.cpu_seconds for own, other in pairs), 4),
     }
 
 
@@ -91,6 +93,7 @@ def _summary(steps: Sequence[Step]) -> dict[str, Any]:
     return {
         "seconds": round(median(seconds), 5),
         "seconds_range": [round(min(seconds), 5), round(max(seconds), 5)],
+        "cpu_seconds": round(median([step.cpu_seconds for step in steps]), 5),
         "phases": {phase: {"seconds": round(t, 5), "share": round(t / whole, 4)} for phase, t in phases.items()},
         "tower_passes": steps[-1].tower_passes,
         "tokens": steps[-1].tokens,

@@ -20,10 +20,12 @@ from rise_vlm.policy.families import Family
 class Step:
     """One step: ``phases`` in seconds, in the order they came; ``tower_passes`` counts pictures.
 
+    ``cpu_seconds`` are those of the process, all its threads together: what other programs take is not in them.
     ``tokens`` are all positions that went through the decoder, with padding; ``trained_tokens`` those with gradient.
     """
 
     phases: dict[str, float]
+    cpu_seconds: float
     tower_passes: int
     tokens: int
     trained_tokens: int
@@ -41,7 +43,7 @@ class Meter:
         self.device = device
         self._phases: dict[str, float] = {}
         self._counts: Counter[str] = Counter()
-        self._last = 0.0
+        self._last = self._cpu = 0.0
 
     def watch(self, family: Family, base: Any) -> None:
         """Count what goes through a transformers model of this family."""
@@ -60,7 +62,7 @@ class Meter:
     def start(self) -> None:
         """A step begins."""
         self._phases, self._counts = {}, Counter()
-        self._last = self._now()
+        self._last, self._cpu = self._now(), time.process_time()
 
     def lap(self, phase: str) -> None:
         """What passed since the last lap was ``phase``."""
@@ -71,7 +73,7 @@ class Meter:
     def stop(self) -> Step:
         """The step as measured up to the last lap."""
         counts = {name: self._counts[name] for name in ("tower_passes", "tokens", "trained_tokens")}
-        return Step(dict(self._phases), **counts)
+        return Step(dict(self._phases), time.process_time() - self._cpu, **counts)
 
     def _now(self) -> float:
         if self.device.type == "cuda":
