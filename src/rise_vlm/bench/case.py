@@ -18,6 +18,7 @@ from PIL import Image
 from rise_vlm.errors import UserError
 from rise_vlm.policy import Policy
 from rise_vlm.policy.families import Family, PatchFamily
+from rise_vlm.policy.features import FeatureCache
 
 STILL = 1e-30
 """A learning rate that is lost in the rounding of any weight."""
@@ -87,6 +88,7 @@ def load(case: Case) -> Policy:
     stops = torch.tensor(policy.stop_ids, dtype=torch.long, device=policy.device)
     policy.banned_ids = torch.cat([policy.banned_ids, stops]).unique()
     policy.stop_ids = ()
+    policy.feature_cache = FeatureCache()  # its own: a case before this one may have seen the same pictures
     return policy
 
 
