@@ -65,3 +65,13 @@ def test_the_built_in_model_is_asked(drawn: Dataset) -> None:
         told = output("follows.py", drawn.root, "tiny", "--records", "6")
         overlap = {way.strip(): float(iou) for way, iou in re.findall(r"^  (.*?)  +(\d\.\d+)", told, re.M)}
         assert overlap["a question"] > 0.5 > overlap["its own rationale"]
+
+
+def test_curves_of_ours_alone_are_measured_and_drawn(tmp_path: Path) -> None:
+    small = ["--groups", "1,2", "--sizes", "4", "--image-tokens", "4", "--group", "2", "--completion-tokens", "3"]
+    told = output("curves.py", *small, "--rounds", "1", "--alone", "--no-memory", "--out", tmp_path)
+    assert re.findall(r"^\| (\d+) \| \d", told, re.M) == ["1", "2", "4"]
+    curves = json.loads((tmp_path / "curves.json").read_text())
+    assert [case["ours"]["tower_passes"] for case in curves["group"]] == [1, 1]
+    drawing = (tmp_path / "curves.svg").read_text()
+    assert drawing.count("<polyline") == 2 and drawing.rstrip().endswith("</svg>")

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "Run arms x datasets x sizes x seeds, and fill a page with the tables.",
     "harvest": "Keep a model's best rationales for a dataset's records.",
     "report": "Write the HTML page of a run.",
+    "bench": "Measure a training step of ours beside TRL's and the official code's.",
     "doctor": "Check this installation and this machine.",
 }
 """Command name -> the line shown for it by ``rise --help``, in the order shown there."""

@@ -1,0 +1,139 @@
+"""Two sides in turn, and what comes of it as plain values.
+
+Left out: how it is shown (``commands.bench``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from rise_vlm import __version__
+from rise_vlm.bench.case import Case
+from rise_vlm.bench.memory import peak_of
+from rise_vlm.bench.meter import Step, profiled
+from rise_vlm.bench.ours import Ours, OursLoop
+
+OURS = {"trl": "ours", "official": "ours_loop"}
+"""The side of the others -> our side beside it."""
+WARM_UP = 1
+"""Rounds that are not counted: first calls allocate, import and build optimizer state."""
+
+
+def make(side: str, case: Case, folder: Path, rounds: int) -> Any:
+    """A side by name: ``ours``, ``ours_loop``, ``trl`` or ``official``."""
+    if side == "trl":
+        from rise_vlm.bench.trl_side import Trl
+
+        return Trl(case, folder, rounds)
+    if side == "official":
+        from rise_vlm.bench.official import Official
+
+        return Official(case, folder, rounds)
+    return {"ours": Ours, "ours_loop": OursLoop}[side](case, folder, rounds)
+
+
+def compare(
+    other: str, case: Case, rounds: int, *, alone: bool = False, memory: bool = True, profile: bool = False
+) -> dict[str, Any]:
+    """One case: ours beside ``other`` (``trl`` or ``official``), taking turns for ``rounds`` counted rounds.
+
+    ``alone`` leaves the other side out; ``memory`` runs both again in processes of their own; ``profile`` takes one
+    more step of ours apart. Ratios are ours over theirs: the median of the rounds' ratios, the smallest and largest.
+    """
+    result = case.to_dict() | {"rounds": rounds}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        ours = make(OURS[other], case, Path(folder), rounds + WARM_UP)
+        if alone:
+            ours.run()
+        else:
+            theirs = make(other, case, Path(folder), rounds + WARM_UP)
+            theirs.run(after=ours.step)
+            gap = ours.logprobs(*theirs.rollouts()) - theirs.logprobs().to(ours.policy.device)
+            result |= _ratios(ours.steps[WARM_UP:], theirs.steps[WARM_UP:])
+            result |= {"logprob_gap": float(gap.abs().max()), other: _summary(theirs.steps[WARM_UP:])}
+        result["ours"] = _summary(ours.steps[WARM_UP:])
+        if profile:
+            result["ours"]["profile"] = profiled(ours.step)
+    if memory:
+        sides = {"ours": OURS[other]} | ({} if alone else {other: other})
+        for key, side in sides.items():
+            result[key]["peak_mb"] = peak_of(side, case)
+        if not alone:
+            result["memory_ratio"] = round(result["ours"]["peak_mb"] / result[other]["peak_mb"], 4)
+    return result
+
+
+def _ratios(ours: Sequence[Step], theirs: Sequence[Step]) -> dict[str, Any]:
+    pairs = list(zip(ours, theirs, strict=True))
+    ratios = [own.seconds / other.seconds for own, other in pairs]
+    return {
+        "time_ratio": round(median(ratios), 4),
+        "time_ratio_range": [round(min(ratios), 4), round(max(ratios), 4)],
+        "cpu_ratio": round(median(own.cpu_seconds / other.cpu_seconds for own, other in pairs), 4),
+    }
+
+
+def _summary(steps: Sequence[Step]) -> dict[str, Any]:
+    """Medians over rounds; counts are the same in every round."""
+    seconds = [step.seconds for step in steps]
+    phases = {phase: median([step.phases[phase] for step in steps]) for phase in steps[-1].phases}
+    whole = sum(phases.values())
+    return {
+        "seconds": round(median(seconds), 5),
+        "seconds_range": [round(min(seconds), 5), round(max(seconds), 5)],
+        "cpu_seconds": round(median([step.cpu_seconds for step in steps]), 5),
+        "phases": {phase: {"seconds": round(t, 5), "share": round(t / whole, 4)} for phase, t in phases.items()},
+        "tower_passes": steps[-1].tower_passes,
+        "tokens": steps[-1].tokens,
+        "trained_tokens": steps[-1].trained_tokens,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions that figures belong to; ``load`` is that of the last minute, ours included."""
+    cuda = torch.cuda.is_available()
+    return {
+        "processor": _processor(),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "rise_vlm": __version__,
+        "commit": _commit(),
+        **{name: _version(name) for name in ("torch", "transformers", "accelerate", "trl")},
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):  # no Linux
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    with contextlib.suppress(OSError):
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        return found.stdout.strip() or None
+    return None
+
+
+def _version(name: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None
