@@ -88,7 +88,7 @@ def test_a_folder_that_holds_another_demo_is_refused_and_left_alone(
     shutil.copytree(model, copy)
     arguments = ["demo", "--out", str(out), "--model", str(model), "--quick"]
     if other == ["full size"]:
-        monkeypatch.setattr(sizes, "FULL", replace(speck, val=2))
+        monkeypatch.setattr(sizes, "AFFECT", replace(speck, val=2))
         arguments.remove("--quick")
         other = []
     assert run([*arguments, *(word.format(other=copy) for word in other)]) == 2
@@ -130,7 +130,7 @@ def test_an_unknown_world_names_the_known_ones(tmp_path: Path, model: Path, caps
     assert "Did you mean 'affect'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("size", [sizes.FULL, sizes.QUICK])
+@pytest.mark.parametrize("size", [sizes.AFFECT, sizes.ERRAND, sizes.QUICK])
 def test_the_sizes_of_the_demo_are_settings_that_exist(size: sizes.Size) -> None:
     for arm in sizes.ARMS:
         assert load_recipe(arm, size.overrides.get(arm, ())).name == arm

@@ -37,9 +37,9 @@ def main(
     Stopping and repeating the command continues it. A folder holds one demo: for another world, seed, size or model
     give another --out.
     """
-    from rise_vlm.recipes.demo import FULL, QUICK
+    from rise_vlm.recipes.demo import QUICK, full
 
-    results = run_demo(world, QUICK if quick else FULL, out, seed=seed, train=train, model=model, force=force)
+    results = run_demo(world, QUICK if quick else full(world), out, seed=seed, train=train, model=model, force=force)
     if as_json:
         typer.echo(json.dumps(results, allow_nan=False))
         return

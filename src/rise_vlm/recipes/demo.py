@@ -22,7 +22,10 @@ class Size:
     overrides: dict[str, tuple[str, ...]]
 
 
-FULL = Size(
+LONG_SFT = ("sft.steps=250", "sft.learning_rate=1e-3", "sft.train.optimizer=muon")
+"""What `errand` needs to be learned at all: nothing shows for the first hundred steps."""
+
+AFFECT = Size(
     train=300,
     val=64,
     test=200,
@@ -41,6 +44,33 @@ FULL = Size(
         ),
     },
 )
+
+ERRAND = Size(
+    train=800,
+    val=64,
+    test=200,
+    minutes=10,
+    overrides={
+        "zero_shot": (),
+        "ans_sft": LONG_SFT,
+        "visual_rft": ("grpo.steps=24",),
+        "rise": (
+            "warm_up.samples=2",
+            "warm_up.steps=80",
+            "closed_loop.steps=36",
+            "closed_loop.length.words=4",
+            "harvest.samples=3",
+            "harvest.top_k=1",
+            *LONG_SFT,
+            "grpo.steps=12",
+        ),
+    },
+)
+
+def full(world: str) -> Size:
+    """The size of the whole demo on ``world``."""
+    return ERRAND if world == "errand" else AFFECT
+
 
 QUICK = Size(
     train=48,
