@@ -104,8 +104,8 @@ def test_a_part_of_a_sweep_does_not_replace_it_and_another_is_refused(tmp_path: 
 
 
 def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
-    sweep = load_sweep("arms", ["data=errand"])
-    assert sweep.data == {"errand": load_sweep("arms").data["errand"]}
+    sweep = load_sweep("ablations", ["data=errand"])
+    assert sweep.data == {"errand": load_sweep("ablations").data["errand"]}
     sweep = load_sweep("arms", [f"data=[affect, {tmp_path / 'mine'}]"])
     assert sweep.data == {"affect": load_sweep("arms").data["affect"], "mine": str(tmp_path / "mine")}
     assert load_sweep("arms", ["data=./affect"]).data == {"affect": "./affect"}
