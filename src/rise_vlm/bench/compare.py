@@ -52,7 +52,7 @@ def compare(
     ``alone`` leaves the other side out; ``memory`` runs both again in processes of their own; ``profile`` takes one
     more step of ours apart. Ratios are ours over theirs: the median of the rounds' ratios, the smallest and largest.
     """
-    result = case.to_dict() | {"rounds": rounds}
+    result: dict[str, Any] = case.to_dict() | {"rounds": rounds}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         ours = make(OURS[other], case, Path(folder), rounds + WARM_UP)
         if alone:

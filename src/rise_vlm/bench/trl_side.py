@@ -58,7 +58,8 @@ class Trl:
 
     def _trainer(self, model: Any, processor: Any, folder: Path) -> Any:
         from datasets import Dataset
-        from trl import GRPOConfig, GRPOTrainer
+        from trl.trainer.grpo_config import GRPOConfig
+        from trl.trainer.grpo_trainer import GRPOTrainer
 
         case, rounds = self.case, range(self.rounds)
         images = [picture for number in rounds for picture in cases.pictures(case, number, self.side)]
@@ -142,7 +143,8 @@ class Trl:
         return logprobs
 
 
-def _rewards(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
+def _rewards(completions: list[list[dict[str, str]]], **_: Any) -> list[float | None]:
+    """In TRL's form, where None would stand for no reward."""
     return [cases.reward(turns[0]["content"]) for turns in completions]
 
 

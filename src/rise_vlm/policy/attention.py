@@ -146,8 +146,16 @@ class SharedPrompts:
         mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)[:, None]
         ends = (padded < here).sum(1)[owners]
         both_ways = PaddedRows.of(blocks, padded.shape[1], device)
-        tensors = [t.to(device) for t in (padded, tails, owners, back, mask, ends)]
-        return cls(*tensors, both_ways or PaddedRows(torch.full_like(tensors[0], -1)), both_ways is None)
+        return cls(
+            prompts=padded.to(device),
+            completions=tails.to(device),
+            owner=owners.to(device),
+            back=back.to(device),
+            mask=mask.to(device),
+            ends=ends.to(device),
+            rows=both_ways or PaddedRows(torch.full_like(padded, -1, device=device)),
+            causal=both_ways is None,
+        )
 
     def _seen(self, window: int | None) -> tuple[Tensor | None, Tensor]:
         """The masks of prompts, None for all that comes before, and of completions, additive."""

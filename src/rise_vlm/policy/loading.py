@@ -133,7 +133,7 @@ def _chat_template(name: str, source: str, tokenizer: Any, processor: Any) -> st
 def _processor(name: str, source: str, local: bool, model_type: str, tokenizer: Any) -> Any:
     """The image processor where that suffices, else the family's processor without the part for videos."""
     from transformers import AutoImageProcessor
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
     traits = traits_of(model_type)
     try:
@@ -141,7 +141,8 @@ def _processor(name: str, source: str, local: bool, model_type: str, tokenizer: 
         images = AutoImageProcessor.from_pretrained(source, local_files_only=local, backend="pil")
         if traits.patches:
             return images
-        own = PROCESSOR_MAPPING_NAMES[model_type]
+        own = PROCESSOR_MAPPING._model_mapping[model_type]
+        assert own is not None
         kind = getattr(transformers, traits.processor or own)
         # Processors of videos need torchvision, and no processor asks for its own before it meets a video.
         stills = type(own, (kind,), {"get_attributes": classmethod(lambda _: ["image_processor", "tokenizer"])})

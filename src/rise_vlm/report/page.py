@@ -61,7 +61,7 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
     judged = "rise" if "rise" in arms else (arms[-1] if arms else "")
     harvest = results.harvest or {}
     items = gallery(run.predictions, arms, judged, limit=limit, roots=run.data_roots, classes=_classes(run))
-    splits = list(dict.fromkeys([*(table.splits if table else []), *_splits(run)]))
+    splits: list[str] = list(dict.fromkeys([*(table.splits if table else []), *_splits(run)]))
     questions = {item.question for item in items}
     return {
         "title": _title(run),

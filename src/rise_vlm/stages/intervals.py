@@ -73,7 +73,8 @@ def _recomputed(
 ) -> dict[str, list[float]]:
     values: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(resamples):
-        drawn = metrics([pairs[i] for chosen in rng.integers(len(groups), size=len(groups)) for i in groups[chosen]])
+        chosen = rng.integers(len(groups), size=len(groups))
+        drawn = metrics([pairs[int(i)] for group in chosen for i in groups[group]])
         for name in names:
             if np.isfinite(drawn.get(name, np.nan)):
                 values[name].append(drawn[name])

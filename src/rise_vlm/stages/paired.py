@@ -111,4 +111,4 @@ def _totals(one: OneSeed, pictures: Sequence[str]) -> tuple[Floats, Floats]:
     place = {picture: index for index, picture in enumerate(pictures)}
     where = np.array([place[picture] for picture in one.pictures])
     sums = np.bincount(where, weights=np.asarray(one.deltas, dtype=np.float64), minlength=len(pictures))
-    return sums, np.bincount(where, minlength=len(pictures)).astype(np.float64)
+    return sums.astype(np.float64), np.bincount(where, minlength=len(pictures)).astype(np.float64)

@@ -139,7 +139,7 @@ def _differences(figures: Mapping[str, Any], prefix: str) -> dict[str, Any] | No
     return found or None
 
 
-def _facts(figures: Mapping[str, Any], prefix: str) -> dict[str, float] | None:
+def _facts(figures: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:
     found = {name: figures.get(f"{prefix}facts_{name}") for name in ("precision", "recall")}
     return None if found["precision"] is None else found
 

@@ -82,7 +82,8 @@ class Supervised:
         meter: Meter,
     ) -> None:
         self.policy, self.count, self.unit = policy, count, unit
-        self.records_per_step, self.kind, self.train, self.meter = records_per_step, loss, train, meter
+        self.records_per_step, self.train, self.meter = records_per_step, train, meter
+        self.kind: SftKind = loss
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared:
         """The micro-batches of ``step``."""

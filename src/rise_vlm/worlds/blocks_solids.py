@@ -238,7 +238,7 @@ def _diffuse(part: Part, n: Sequence[Array]) -> Array:
     return total
 
 
-def _gloss(part: Part, n: Sequence[Array], view: Sequence[Array], squarings: int) -> tuple[Array, list[Array]]:
+def _gloss(part: Part, n: Sequence[Array], view: Sequence[Array], squarings: int) -> tuple[Array, Sequence[Array]]:
     """(highlights of the lamps, reflected direction)."""
     twice = 2 * _dot(n, view)
     mirror = [twice * n[i] - view[i] for i in range(3)]

@@ -45,10 +45,10 @@ def one_image(row: dict[str, Any], images: Images, id_: str | None) -> Path:
     named = named if isinstance(named, list) else [named]
     if len(named) != 1:
         raise BadRow("row", f"the row has {len(named)} images; records of one image are read", id_)
-    name = named[0].get("path") if isinstance(named[0], dict) else named[0]
-    if not text_of(name):
+    name = text_of(named[0].get("path") if isinstance(named[0], dict) else named[0])
+    if not name:
         raise BadRow("missing image", "the row names no image", id_)
-    return images.find(name.strip().removeprefix("file://"), (), id_)
+    return images.find(name.removeprefix("file://"), (), id_)
 
 
 def item_of(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images) -> Item:

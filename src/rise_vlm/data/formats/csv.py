@@ -141,11 +141,12 @@ def _each(table: Path, rows: Iterator[Any], images: Images, annotate: Callable[[
         if isinstance(row, Problem):
             yield row
             continue
+        place, values = row
         try:
-            item = _item(table, *row, images)
-            yield replace(item, annotation=annotate(row[1]))
+            item = _item(table, place, values, images)
+            yield replace(item, annotation=annotate(values))
         except BadRow as bad:
-            yield bad.at(table.name, row[0])
+            yield bad.at(table.name, place)
 
 
 def _item(table: Path, number: int, row: Row, images: Images) -> Item:
@@ -180,11 +181,12 @@ def _boxes(table: Path, header: Row, rows: Iterator[Any], images: Images, option
         if isinstance(row, Problem):
             yield row
             continue
+        place, values = row
         try:
-            item, box = _item(table, *row, images), _box(row[1], columns, row[0])
+            item, box = _item(table, place, values, images), _box(values, columns, place)
         except BadRow as bad:
-            spoilt.add(row[1]["image"])
-            yield bad.at(table.name, row[0])
+            spoilt.add(values["image"])
+            yield bad.at(table.name, place)
             continue
         if item.question is not None and options.task == "grounding":
             yield from by_class(item, [box] if box else [], options)

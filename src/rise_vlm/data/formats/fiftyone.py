@@ -14,7 +14,7 @@ from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
-from rise_vlm.data.formats.reading import four_numbers, is_number, read_json, size_of, text_of
+from rise_vlm.data.formats.reading import four_numbers, is_number, list_of, object_of, read_json, size_of, text_of
 from rise_vlm.data.formats.writing import write_json
 from rise_vlm.errors import DataError
 
@@ -59,9 +59,9 @@ def _samples(file: str, samples: list[Any], split: str | None, images: Images, o
             if not name:
                 raise BadRow("row", "a sample must be an object with a filepath")
             path = images.find(name, (), name)
-            tags = sample.get("tags") if isinstance(sample.get("tags"), list) else []
+            tags = list_of(sample.get("tags"))
             own = next((SPLIT_NAMES[tag] for tag in tags if isinstance(tag, str) and tag in SPLIT_NAMES), split)
-            metadata = sample.get("metadata") if isinstance(sample.get("metadata"), dict) else {}
+            metadata = object_of(sample.get("metadata"))
             size = size_of(metadata.get("width"), metadata.get("height"))
             group = images.group(path)
             item = Item(file, row, group, group, path, None, own, stated_size=size, unit=1)
@@ -111,15 +111,16 @@ def _box(value: Any, classes: list[str], id_: str) -> Box:
     label = content.get("label")
     if type(label) is int and 0 <= label < len(classes):
         label = classes[label]
-    if not text_of(label):
+    name = text_of(label)
+    if not name:
         raise BadRow("annotation", f"the label {label!r} is no class"[:100], id_)
     numbers, score = four_numbers(content.get("bounding_box")), content.get("confidence")
     score = score if is_number(score) else None
     if numbers is None:
         fault = f"the bounding_box of the {label} is not of four numbers"[:120]
-        return Box(label.strip(), None, fault, score=score)
+        return Box(name, None, fault, score=score)
     x, y, width, height = numbers
-    return Box(label.strip(), [x, y, x + width, y + height], score=score)
+    return Box(name, [x, y, x + width, y + height], score=score)
 
 
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:

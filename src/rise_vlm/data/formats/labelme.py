@@ -15,7 +15,7 @@ from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images, annotation_files
-from rise_vlm.data.formats.reading import LARGEST_LABEL_FILE, hull, read_json, size_of, text_of
+from rise_vlm.data.formats.reading import LARGEST_LABEL_FILE, hull, list_of, object_of, read_json, size_of, text_of
 from rise_vlm.data.formats.writing import tidy, write_json
 from rise_vlm.errors import DataError
 
@@ -56,8 +56,7 @@ def _file(path: Path, name: str, split: str | None, images: Images, options: Opt
     group = images.group(image)
     size = size_of(content.get("imageWidth"), content.get("imageHeight"))
     item = Item(name, None, group, group, image, None, split, stated_size=size)
-    flags = content.get("flags") if isinstance(content.get("flags"), dict) else {}
-    raised = [flag for flag, up in flags.items() if up is True]
+    raised = [flag for flag, up in object_of(content.get("flags")).items() if up is True]
     boxes: list[Box] = []
     for shape in shapes:
         if isinstance(shape, dict) and text_of(shape.get("shape_type")) not in SHAPES:
@@ -73,7 +72,7 @@ def _box(shape: Any) -> Box:
     label = text_of(shape.get("label")) if isinstance(shape, dict) else ""
     if not label:
         raise BadRow("annotation", "a shape has no label")
-    points = shape.get("points")
+    points = list_of(shape.get("points"))
     corners = hull(points)
     if corners is None or len(points) < 2:
         return Box(label, None, f"the points of the {label} are no pairs of numbers")

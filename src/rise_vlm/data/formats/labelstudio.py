@@ -22,7 +22,7 @@ from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import IMAGE_SUFFIXES, SPLIT_NAMES, Images, annotation_files
-from rise_vlm.data.formats.reading import four_numbers, hull, is_number, read_json, size_of, text_of
+from rise_vlm.data.formats.reading import four_numbers, hull, is_number, list_of, read_json, size_of, text_of
 from rise_vlm.data.formats.writing import write_json_list
 from rise_vlm.errors import DataError
 
@@ -108,7 +108,7 @@ def _annotated(item: Item, results: list[dict[str, Any]], options: Options) -> I
 def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, float | None, str | None]:
     """The results that count, with score and model version where a model gave them; None where there are none."""
     for key in ("annotations", "completions", "predictions"):
-        for each in task.get(key) if isinstance(task.get(key), list) else ():
+        for each in list_of(task.get(key)):
             if isinstance(each, dict) and not each.get("was_cancelled") and isinstance(each.get("result"), list):
                 results = [result for result in each["result"] if isinstance(result, dict)]
                 results = [result for result in results if isinstance(result.get("value"), dict)]

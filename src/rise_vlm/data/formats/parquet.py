@@ -21,7 +21,7 @@ from rise_vlm.data.formats.answers import from_text
 from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Note, Options, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
-from rise_vlm.data.formats.reading import four_numbers, is_number, text_of
+from rise_vlm.data.formats.reading import four_numbers, is_number, object_of, text_of
 from rise_vlm.errors import DataError
 
 FILE = "data/{split}-00000-of-00001.parquet"
@@ -155,16 +155,17 @@ class _File:
             return names[value]
         if type(value) is int and not names:
             return str(value)
-        if not text_of(value):
+        name = text_of(value)
+        if not name:
             raise BadRow("annotation", f"the {column} {value!r} is no class"[:100])
-        return value.strip()
+        return name
 
     def _boxes(self, objects: Any) -> list[Box]:
         if isinstance(objects, list) and all(isinstance(each, dict) for each in objects):
             objects = {key: [each.get(key) for each in objects] for key in (objects[0] if objects else {"bbox": 0})}
-        boxes = objects.get("bbox") if isinstance(objects, dict) else None
-        key = next((key for key in CATEGORIES if isinstance(objects, dict) and isinstance(objects.get(key), list)), "")
-        labels = objects[key] if key else []
+        columns = object_of(objects)
+        boxes = columns.get("bbox")
+        labels = next((columns[key] for key in CATEGORIES if isinstance(columns.get(key), list)), [])
         if not isinstance(boxes, list) or len(boxes) != len(labels):
             raise BadRow("annotation", "objects must hold the lists bbox and category of one length")
         found: list[Box] = []

@@ -180,6 +180,16 @@ def hull(points: Any) -> list[float] | None:
     return [min(xs), min(ys), max(xs), max(ys)]
 
 
+def list_of(value: Any) -> list[Any]:
+    """``value`` where it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """``value`` where it is an object with keys, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def text_of(value: Any) -> str:
     """``value`` stripped where it is text, else an empty string."""
     return value.strip() if isinstance(value, str) else ""

@@ -17,7 +17,7 @@ from rise_vlm.data.formats.answers import asked_and_told, item_of, reasoned, rep
 from rise_vlm.data.formats.base import Box, Entry, Found, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images
-from rise_vlm.data.formats.reading import four_numbers
+from rise_vlm.data.formats.reading import four_numbers, object_of
 from rise_vlm.data.formats.writing import tidy, write_json_list
 
 FILE = "{split}.jsonl"
@@ -49,8 +49,8 @@ def _row(
     place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options
 ) -> Iterator[Found]:
     item = item_of(place, row, split, images)
-    objects = row.get("objects")
-    refs, boxes = (objects.get("ref", []), objects.get("bbox")) if isinstance(objects, dict) else (None, None)
+    objects = object_of(row.get("objects"))
+    refs, boxes = objects.get("ref", []), objects.get("bbox")
     if not isinstance(refs, list) or not isinstance(boxes, list) or not all(isinstance(ref, str) for ref in refs):
         raise BadRow("annotation", "objects must hold the lists ref and bbox", item.id)
     type_ = objects.get("bbox_type")

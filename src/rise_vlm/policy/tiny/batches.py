@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from rise_vlm.policy.tiny import corpus
-from rise_vlm.policy.tiny.build import MERGE, PATCH, TURN_END
+from rise_vlm.policy.tiny.build import END, IMAGE_PAD, MERGE, PATCH, TURN_END, token_id
 from rise_vlm.policy.tiny.row_makers import SIDE, Row
 
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
@@ -72,7 +72,7 @@ class Batches:
 
 def _collate(tokenizer: PreTrainedTokenizerFast, rows: list[tuple[int, list[int], int, Tensor]]) -> Chunk:
     length = max(len(ids) for _, ids, _, _ in rows)
-    ids = torch.full((len(rows), length), tokenizer.pad_token_id)
+    ids = torch.full((len(rows), length), token_id(tokenizer, END))
     weights = torch.zeros(len(rows), length)
     positions = torch.zeros(3, len(rows), length, dtype=torch.long)
     for r, (_, row_ids, start, row_positions) in enumerate(rows):
@@ -95,7 +95,7 @@ def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row, grid: tuple[int, in
     ids += tokenizer.encode(row.completion + TURN_END)
     if not row.sees_image:
         return ids, start, torch.arange(len(ids)).expand(3, -1)
-    first = ids.index(tokenizer.convert_tokens_to_ids("<|image_pad|>"))
+    first = ids.index(token_id(tokenizer, IMAGE_PAD))
     count = grid[0] * grid[1]
     down, across = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     picture = torch.stack([torch.zeros(count, dtype=torch.long), down.flatten(), across.flatten()]) + first

@@ -70,6 +70,13 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     return fast
 
 
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """The id of one of the tokenizer's pieces."""
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
 def image_processor() -> Qwen2VLImageProcessorPil:
     """Scales pictures to at most ``IMAGE_SIDE`` squared pixels, aspect kept, sides multiples of 28."""
     return Qwen2VLImageProcessorPil(
@@ -79,7 +86,7 @@ def image_processor() -> Qwen2VLImageProcessorPil:
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2VLForConditionalGeneration:
     """The untrained network: text 256 x 6 (4 heads, 2 key-value heads, MLP 768), tower 192 x 4, tied embeddings."""
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    ids = {token: token_id(tokenizer, token) for token in SPECIAL}
     config = Qwen2VLConfig(
         text_config={
             "vocab_size": len(tokenizer),

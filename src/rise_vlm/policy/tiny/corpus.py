@@ -7,13 +7,15 @@ downstream annotations, their hidden rules, their queries. Left out: how a row i
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from rise_vlm.policy.tiny.row_makers import (
     QUESTIONS,
     Row,
+    RowMaker,
     affect_about_row,
     affect_box_row,
     affect_list_row,
@@ -31,7 +33,7 @@ from rise_vlm.policy.tiny.row_makers import (
 )
 from rise_vlm.worlds import affect, errand
 
-Mixture = dict[str, list[tuple[Callable[[object, random.Random], Row], float]]]
+Mixture = dict[str, list[tuple[RowMaker, float]]]
 """By world: what makes its rows, with weights."""
 
 
@@ -89,7 +91,7 @@ WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
 SHARES = {"affect": 0.45, "errand": 0.55}
 
 
-def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Random]]:
+def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, Any, random.Random]]:
     """An endless stream of (world, scene of split "any", generator); item i depends on ``seed`` and i alone."""
     index = start
     while True:
@@ -99,7 +101,7 @@ def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, object, random.Rand
         index += 1
 
 
-def rows(world: str, scene: object, count: int, rng: random.Random, mixture: Mixture | None = None) -> list[Row]:
+def rows(world: str, scene: Any, count: int, rng: random.Random, mixture: Mixture | None = None) -> list[Row]:
     """``count`` rows about one scene of a world ("affect" or "errand"), by default from the last mixture."""
     makers = (mixture or CURRICULUM[-1].mixture)[world]
     chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)

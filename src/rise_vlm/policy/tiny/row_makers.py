@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
+from typing import Any
 
 from rise_vlm.data.record import Record
 from rise_vlm.policy.frames import Thousand
@@ -76,6 +77,20 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+Fact = str | tuple[str, ...]
+"""The value of a fact family; a tuple where several hold."""
+Box = tuple[float, float, float, float]
+
+affect_boxes = lru_cache(maxsize=4)(affect.boxes)
+errand_boxes = lru_cache(maxsize=4)(errand.boxes)
+"""The boxes of a scene, computed once for all its rows."""
+
+
+def values_of(fact: Fact) -> tuple[str, ...]:
+    """All values of a fact family, of which there may be one."""
+    return fact if isinstance(fact, tuple) else (fact,)
+
+
 @dataclass(frozen=True)
 class Row:
     """One conversation turn: the user's text, whether the picture is shown, and the completion."""
@@ -83,6 +98,10 @@ class Row:
     prompt: str
     sees_image: bool
     completion: str
+
+
+RowMaker = Callable[[Any, random.Random], Row]
+"""Makes a row from a scene of its world."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +112,13 @@ class Taste:
     labels: tuple[str, ...]
     weights: dict[str, dict[str, tuple[float, ...]]]
 
-    def chances(self, facts: dict[str, str | tuple[str, ...]]) -> tuple[float, ...]:
+    def chances(self, facts: Mapping[str, Fact]) -> tuple[float, ...]:
         """The probability of each label, the softmax of the sums; several values of one family share their weights."""
         sums = [0.0] * len(self.labels)
         for family, table in self.weights.items():
-            values = facts[family] if isinstance(facts[family], tuple) else (facts[family],)
+            values = values_of(facts[family])
             for value in values:
-                sums = [s + w / len(values) for s, w in zip(sums, table[str(value)], strict=True)]
+                sums = [s + w / len(values) for s, w in zip(sums, table[value], strict=True)]
         total = sum(math.exp(s) for s in sums)
         return tuple(math.exp(s) / total for s in sums)
 
@@ -125,7 +144,7 @@ SORTERS = _tastes([*PEOPLE[:12], *_CROWD[:24]], 3.0)
 VOTERS = _tastes([*PEOPLE[12:], *_CROWD[24:]], 1.4)
 
 
-def affect_list_row(scene: object, rng: random.Random) -> Row:
+def affect_list_row(scene: affect.Scene, rng: random.Random) -> Row:
     """All facts in a fixed order: what to say is settled, so every word teaches perception."""
     facts = affect.scene_facts(scene)
     pairs = [(family, facts[family]) for family in QUESTIONS if family in facts]
@@ -133,7 +152,7 @@ def affect_list_row(scene: object, rng: random.Random) -> Row:
     return Row("List the facts of this picture.", True, ", ".join(told) + ".")
 
 
-def affect_about_row(scene: object, rng: random.Random) -> Row:
+def affect_about_row(scene: affect.Scene, rng: random.Random) -> Row:
     """One fact, asked for, in the words of captions; or all of them in a fixed order."""
     person = rng.choice(affect_words.PEOPLE)
     facts = sorted(affect.true_facts(scene), key=lambda fact: (ORDER.index(fact.split("=")[0]), fact))
@@ -146,18 +165,18 @@ def affect_about_row(scene: object, rng: random.Random) -> Row:
     return Row(f"Say something about the {family}.", True, " and ".join(same) + ".")
 
 
-def errand_about_row(scene: object, rng: random.Random) -> Row:
+def errand_about_row(scene: errand.Scene, rng: random.Random) -> Row:
     """One thing, asked for by name, in the words of captions."""
-    kind = rng.choice(sorted(boxes(errand, scene)))
+    kind = rng.choice(sorted(errand_boxes(scene)))
     return Row(f"Say something about the {kind}.", True, errand.describe_thing(scene, kind, rng))
 
 
-def errand_list_row(scene: object, rng: random.Random) -> Row:
+def errand_list_row(scene: errand.Scene, rng: random.Random) -> Row:
     """Every thing: by name in alphabetical order, or box by box from left to right with its colour and name."""
-    found = boxes(errand, scene)
+    found = errand_boxes(scene)
     if rng.random() < 0.4:
-        return Row("List the facts of this picture.", True, f"room {scene.room}, {', '.join(sorted(found))}.")  # type: ignore[attr-defined]
-    colours = {thing.kind: thing.colour for thing in scene.things}  # type: ignore[attr-defined]
+        return Row("List the facts of this picture.", True, f"room {scene.room}, {', '.join(sorted(found))}.")
+    colours = {thing.kind: thing.colour for thing in scene.things}
     told = []
     for kind in sorted(found, key=lambda kind: found[kind]):
         # The box comes first: to find a spot and then to name what is there is learned far sooner than the reverse.
@@ -166,16 +185,16 @@ def errand_list_row(scene: object, rng: random.Random) -> Row:
     return Row(f"List every thing with its box. {FRAME.hint}", True, ", ".join(told) + ".")
 
 
-def errand_place_row(scene: object, rng: random.Random) -> Row:
+def errand_place_row(scene: errand.Scene, rng: random.Random) -> Row:
     """Where one thing is, or all in alphabetical order, in the words of captions, which leave most to choose."""
-    places = {thing.kind: f"at the {thing.row} {thing.column}" for thing in scene.things}  # type: ignore[attr-defined]
+    places = {thing.kind: f"at the {thing.row} {thing.column}" for thing in scene.things}
     if rng.random() < 0.5:
         kind = rng.choice(sorted(places))
         return Row(f"Say where the {kind} is.", True, f"{kind} {places[kind]}.")
     return Row("Say where every thing is.", True, ", ".join(f"{kind} {places[kind]}" for kind in sorted(places)) + ".")
 
 
-def describe_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
+def describe_row(world: ModuleType) -> RowMaker:
     """The label-free description."""
     return lambda scene, rng: Row(DESCRIBE, True, world.describe(scene, rng))
 
@@ -199,7 +218,7 @@ def _record(question: str, annotation: object) -> Record:
 
 
 def _choice_row(
-    world: ModuleType, scene: object, rng: random.Random, classes: list[str], question: str, label: str, role: Role
+    world: ModuleType, scene: Any, rng: random.Random, classes: list[str], question: str, label: str, role: Role
 ) -> Row:
     """A classification row; a rationale that names its class is drawn again, and given up for the answer role."""
     task, record = Classification(classes), _record(question, label)
@@ -210,27 +229,20 @@ def _choice_row(
     return _in_role(task, record, "answer", "")
 
 
-@lru_cache(maxsize=4)
-def boxes(world: ModuleType, scene: object) -> dict[str, tuple[float, float, float, float]]:
-    """The world's boxes of a scene, computed once for all its rows."""
-    return world.boxes(scene)
-
-
-def visible(world: ModuleType, scene: object) -> dict[str, str | tuple[str, ...]]:
+def visible(world: ModuleType, scene: Any) -> dict[str, Fact]:
     """The value of each fact family that a question may ask for; a tuple where several hold."""
     if world is affect:
         return affect.scene_facts(scene)
-    kinds = tuple(boxes(errand, scene))
+    kinds = tuple(errand_boxes(scene))
     return {"thing": kinds, "room": scene.room, "count": NUMBERS[len(kinds) - 1]}
 
 
-def fact_row(world: ModuleType, families: tuple[str, ...]) -> Callable[[object, random.Random], Row]:
+def fact_row(world: ModuleType, families: tuple[str, ...]) -> RowMaker:
     """Which value does one visible fact have? Among a random few of its values, in random order."""
 
-    def make(scene: object, rng: random.Random) -> Row:
+    def make(scene: Any, rng: random.Random) -> Row:
         family = rng.choice(families)
-        facts = visible(world, scene)
-        values = facts[family] if isinstance(facts[family], tuple) else (facts[family],)
+        values = values_of(visible(world, scene)[family])
         options = [v for v in world.FACTS.get(family, NUMBERS) if v not in values]
         label = rng.choice(values)
         classes = [*rng.sample(options, rng.randint(1, min(len(options), 6))), label]
@@ -246,7 +258,7 @@ def _votes(chances: Sequence[float], labels: Sequence[str], raters: int, rng: ra
     return {label: drawn.count(label) / raters for label in labels}
 
 
-def taste_row(scene: object, rng: random.Random) -> Row:
+def taste_row(scene: affect.Scene, rng: random.Random) -> Row:
     """An invented person's rule over the facts, as one class or as a distribution of votes.
 
     The labels come in any order and among others that nobody chooses, so they must be read from the prompt. The
@@ -267,7 +279,7 @@ def taste_row(scene: object, rng: random.Random) -> Row:
     return _in_role(Distribution(labels), record, _role(rng), rationale)
 
 
-def _told(taste: Taste, scene: object, rng: random.Random) -> str:
+def _told(taste: Taste, scene: affect.Scene, rng: random.Random) -> str:
     """The facts that decide by a rule, in the words of captions and in any order."""
     person = rng.choice(affect_words.PEOPLE)
     facts = sorted(fact for fact in affect.true_facts(scene) if fact.split("=")[0] in taste.weights)
@@ -284,7 +296,7 @@ def word_list(rng: random.Random, most: int = 10) -> list[str]:
     return rng.sample(rng.choice((LOT_WORDS, WORDS)), count)
 
 
-def copy_row(scene: object, rng: random.Random) -> Row:
+def copy_row(scene: Any, rng: random.Random) -> Row:
     """A list of words to be repeated, from the first or another one on: no choice but to read the prompt. No picture.
 
     Twice, so that the second time needs no understanding of the request.
@@ -296,7 +308,7 @@ def copy_row(scene: object, rng: random.Random) -> Row:
     return Row(f"Classes: {', '.join(words)}.\n{asked}", False, f"{told}. {told}.")
 
 
-def rest_row(scene: object, rng: random.Random) -> Row:
+def rest_row(scene: Any, rng: random.Random) -> Row:
     """Which words of a list are not among those given? No choice, and just what a list without repeats needs."""
     words = word_list(rng, 10)
     given = rng.sample(words, rng.randint(1, len(words) - 1))
@@ -305,10 +317,10 @@ def rest_row(scene: object, rng: random.Random) -> Row:
     return Row(asked, False, f"{', '.join(rest)}.")
 
 
-def lot_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
+def lot_row(world: ModuleType) -> RowMaker:
     """Labels by lot: nothing to learn but to answer in form, from the class list of the prompt."""
 
-    def make(scene: object, rng: random.Random) -> Row:
+    def make(scene: Any, rng: random.Random) -> Row:
         labels = word_list(rng)
         role: Role = rng.choices(("answer", "think", "reason", "reconstruct"), (40, 20, 10, 30))[0]
         rationale = world.describe(scene, rng)
@@ -325,33 +337,32 @@ def lot_row(world: ModuleType) -> Callable[[object, random.Random], Row]:
     return make
 
 
-def _box_row(world: ModuleType, scene: object, rng: random.Random, name: str, question: str, words: str) -> Row:
-    box = [part * SIDE for part in boxes(world, scene)[name]]
-    return _in_role(Grounding(), _record(question, box), _role(rng), words)
+def _box_row(box: Box, rng: random.Random, question: str, words: str) -> Row:
+    return _in_role(Grounding(), _record(question, [part * SIDE for part in box]), _role(rng), words)
 
 
-def affect_box_row(scene: object, rng: random.Random) -> Row:
+def affect_box_row(scene: affect.Scene, rng: random.Random) -> Row:
     """Where is the person, the head or a thing?"""
-    name = rng.choice(sorted(boxes(affect, scene)))
+    name = rng.choice(sorted(affect_boxes(scene)))
     words = rng.choice((f"It is the {name}.", f"The {name} of the picture.", f"There is one {name}."))
-    return _box_row(affect, scene, rng, name, f"Where is the {name}?", words)
+    return _box_row(affect_boxes(scene)[name], rng, f"Where is the {name}?", words)
 
 
-def errand_box_row(scene: object, rng: random.Random) -> Row:
+def errand_box_row(scene: errand.Scene, rng: random.Random) -> Row:
     """Where is a thing, asked by name, by colour, by place or by what an invented person is looking for."""
-    name = rng.choice(sorted(boxes(errand, scene)))
+    name = rng.choice(sorted(errand_boxes(scene)))
     words = errand.describe_thing(scene, name, rng)
     asked = [f"Where is the {name}?", f"Where is the {name}?", f"Find the {name}."]
-    seekers = [p for p in PEOPLE if WANTS[p] & set(boxes(errand, scene)) == {name}]
+    seekers = [p for p in PEOPLE if WANTS[p] & set(errand_boxes(scene)) == {name}]
     if seekers:
         asked += [f"What is {rng.choice(seekers)} looking for?"] * 3
-    return _box_row(errand, scene, rng, name, rng.choice(asked), words)
+    return _box_row(errand_boxes(scene)[name], rng, rng.choice(asked), words)
 
 
-def errand_lot_row(scene: object, rng: random.Random) -> Row:
+def errand_lot_row(scene: errand.Scene, rng: random.Random) -> Row:
     """Any one thing: the question says nothing, so the box must be that of the thing that the rationale names."""
-    name = rng.choice(sorted(boxes(errand, scene)))
-    box = [part * SIDE for part in boxes(errand, scene)[name]]
+    name = rng.choice(sorted(errand_boxes(scene)))
+    box = [part * SIDE for part in errand_boxes(scene)[name]]
     role: Role = rng.choices(("answer", "think", "reason", "reconstruct"), (10, 60, 10, 20))[0]
     rationale = errand.describe_thing(scene, name, rng)
     return _in_role(Grounding(), _record("Which thing comes by lot?", box), role, rationale)

@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, distributed, multiprocessing, nn
+from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
@@ -57,7 +59,11 @@ def bmm_attention(
 
 
 def tower_attention(
-    self: nn.Module, hidden_states: Tensor, cu_seqlens: Tensor, position_embeddings: tuple[Tensor, Tensor], **_: object
+    self: qwen2_vl.VisionAttention,
+    hidden_states: Tensor,
+    cu_seqlens: Tensor,
+    position_embeddings: tuple[Tensor, Tensor],
+    **_: object,
 ) -> Tensor:
     """The tower's attention for a batch of pictures of one size, all at once instead of one by one."""
     total, pictures = hidden_states.shape[0], cu_seqlens.numel() - 1
@@ -66,7 +72,7 @@ def tower_attention(
     query, key, value = (
         part.reshape(pictures, total // pictures, self.num_heads, -1).transpose(1, 2) for part in (query, key, split[2])
     )
-    mixed, _ = bmm_attention(self, query, key, value, None, self.scaling)
+    mixed = bmm_attention(self, query, key, value, None, self.scaling)[0]
     return self.proj(mixed.reshape(total, -1))
 
 
@@ -75,16 +81,19 @@ def quicken(model: Qwen2VLForConditionalGeneration) -> None:
     AttentionInterface.register("bmm", bmm_attention)
     model.model.language_model.config._attn_implementation = "bmm"
     embed = model.model.visual.patch_embed
-    embed.forward = lambda x: F.linear(x.to(embed.proj.weight.dtype), embed.proj.weight.flatten(1))
-    for block in model.model.visual.blocks:
-        block.attn.forward = tower_attention.__get__(block.attn)
+    proj = embed.proj
+    embed.forward = lambda hidden_states: F.linear(hidden_states.to(proj.weight.dtype), proj.weight.flatten(1))
+    for module in model.model.visual.modules():
+        if isinstance(module, qwen2_vl.VisionAttention):
+            module.forward = MethodType(tower_attention, module)
 
 
 def loss_of(model: Qwen2VLForConditionalGeneration, batch: Batch) -> Tensor:
     """Weighted next-token loss of a batch; each picture passes the tower once."""
     inner = model.model
     grid = torch.tensor([[1, batch.images.shape[1] // 14, batch.images.shape[2] // 14]]).expand(len(batch.images), 3)
-    features = torch.stack(inner.get_image_features(patches(batch.images), grid, return_dict=True).pooler_output)
+    pixels = patches(batch.images).type(inner.visual.dtype)
+    features = inner.visual(pixels, grid_thw=grid).pooler_output.unflatten(0, (len(batch.images), -1))
     return torch.stack([_chunk_loss(model, chunk, features) for chunk in batch.chunks]).sum()
 
 
@@ -120,7 +129,7 @@ class Masters:
     def step(self, share: float, processes: int) -> float:
         """One update at ``share`` of the peak rate with the mean gradient of all processes; returns its norm."""
         sizes = [parameter.numel() for _, parameter in self.named]
-        flat = torch.cat([parameter.grad.float().flatten() for _, parameter in self.named]) / processes
+        flat = torch.cat([_gradient(parameter) for _, parameter in self.named]) / processes
         distributed.all_reduce(flat)
         for (name, parameter), gradient in zip(self.named, flat.split(sizes), strict=True):
             self.copies[name].grad = gradient.view_as(parameter)
@@ -155,6 +164,11 @@ class Masters:
                     _, index, field = key.split("/")
                     full["state"].setdefault(int(index), {})[field] = value
             optimizer.load_state_dict(full)
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad.float().flatten()
 
 
 def share_of(step: int, steps: int) -> float:
@@ -209,7 +223,7 @@ def train(rank: int, settings: Settings) -> None:
     if settings.init:
         model = Qwen2VLForConditionalGeneration.from_pretrained(settings.init, dtype=torch.bfloat16)
     else:
-        model = build_model(tokenizer, settings.seed).to(torch.bfloat16)
+        model = build_model(tokenizer, settings.seed).bfloat16()
     quicken(model)
     masters, first = Masters(model, settings.rate), 0
     if (work / "state.safetensors").exists():
@@ -255,7 +269,7 @@ def main() -> None:
     if not (settings.work / "tokenizer").exists():
         say("learning the tokenizer")
         train_tokenizer(corpus_texts(6000)).save_pretrained(settings.work / "tokenizer")
-    multiprocessing.spawn(train, (settings,), nprocs=settings.processes)
+    spawn(train, (settings,), nprocs=settings.processes)
 
 
 if __name__ == "__main__":
