@@ -22,7 +22,7 @@ class Size:
     overrides: dict[str, tuple[str, ...]]
 
 
-LONG_SFT = ("sft.steps=250", "sft.learning_rate=1e-3", "sft.train.optimizer=muon")
+LONG_SFT = ("sft.steps=230", "sft.learning_rate=1e-3", "sft.train.optimizer=muon")
 """What `errand` needs to be learned at all: nothing shows for the first hundred steps."""
 
 AFFECT = Size(
@@ -46,20 +46,20 @@ AFFECT = Size(
 )
 
 ERRAND = Size(
-    train=800,
+    train=1500,
     val=64,
-    test=200,
+    test=150,
     minutes=10,
     overrides={
         "zero_shot": (),
         "ans_sft": LONG_SFT,
         "visual_rft": ("grpo.steps=24",),
         "rise": (
-            "warm_up.samples=2",
+            "warm_up.samples=1",
             "warm_up.steps=80",
-            "closed_loop.steps=36",
+            "closed_loop.steps=30",
             "closed_loop.length.words=4",
-            "harvest.samples=3",
+            "harvest.samples=2",
             "harvest.top_k=1",
             *LONG_SFT,
             "grpo.steps=12",
