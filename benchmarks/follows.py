@@ -7,17 +7,15 @@ overlap (IoU) of the greedy answer with that thing's box, whatever the record's 
 
 from __future__ import annotations
 
-import argparse
 import random
 from dataclasses import replace
-from itertools import islice
 from statistics import mean
 
 import torch
+from kit import arguments, chosen, greedy
 
 from rise_vlm.data import Dataset
 from rise_vlm.data.record import Record
-from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.rewards.boxes import iou
 from rise_vlm.tasks import make_task
@@ -51,17 +49,11 @@ def asking(way: str, task: Task, record: Record, frame: Frame, kind: str) -> tup
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("model", nargs="+")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--records", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__, records=100).parse_args()
     dataset = Dataset.open(args.data)
     task, rng = make_task(dataset.card), random.Random(args.seed)
     asked = []
-    for record in islice(dataset.records(args.split), args.records):
+    for record in chosen(dataset, args):
         scene = errand.Scene.from_dict(record.meta["scene"])
         kind = rng.choice([thing.kind for thing in scene.things])
         box = [value * record.width for value in errand.boxes(scene)[kind]]
@@ -71,18 +63,15 @@ def main() -> None:
         frame = policy.frame
         print(name)
         for way in WAYS:
+            texts = [asking(way, task, record, frame, kind) for record, kind, _, _ in asked]
+            prompts = [
+                begun(policy, policy.encode(text, [image]), start)
+                for (text, start), (_, _, image, _) in zip(texts, asked, strict=True)
+            ]
             overlaps = []
-            for first in range(0, len(asked), 50):
-                part = asked[first : first + 50]
-                texts = [asking(way, task, record, frame, kind) for record, kind, _, _ in part]
-                prompts = [
-                    begun(policy, policy.encode(text, [image]), start)
-                    for (text, start), (_, _, image, _) in zip(texts, part, strict=True)
-                ]
-                groups = sample(policy, prompts, 1, max_new_tokens=40, temperature=0.0, generator=torch.Generator())
-                for (record, _, _, box), (rollout,) in zip(part, groups, strict=True):
-                    value = task.parse_completion(f"<answer>{rollout.text}", record, frame, "answer").parsed.value
-                    overlaps.append(0.0 if value is None else iou(value, box))
+            for (record, _, _, box), answer in zip(asked, greedy(policy, prompts, 40), strict=True):
+                value = task.parse_completion(f"<answer>{answer}", record, frame, "answer").parsed.value
+                overlaps.append(0.0 if value is None else iou(value, box))
             print(f"  {way:32s} {mean(overlaps):.3f}  n={len(overlaps)}")
 
 

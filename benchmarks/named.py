@@ -81,6 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="+", type=Path)
     for run in parser.parse_args().run:
+        if not (run / "results.json").is_file():
+            parser.error(f"{run} is no finished run: it has no results.json")
         about = json.loads((run / "results.json").read_text())["data"]
         dataset = Dataset.open(run / about["folder"])  # an absolute folder stands for itself
         world = load_world(about["name"])

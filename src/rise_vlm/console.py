@@ -1,4 +1,5 @@
-"""Talking to the person at the terminal: messages and progress on stderr, so that stdout stays clean for ``--json``.
+"""Talking to the person at the terminal: messages and progress on stderr, tables of figures on stdout, which stays
+clean for ``--json``.
 
 On a terminal a step shows a bar with rate, time left and fields; elsewhere (a log, CI) a plain line every ten seconds.
 Left out: logging levels and log files. What must last is written to a run's metrics.jsonl.
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -30,6 +32,17 @@ def say(text: str) -> None:
         _active[-1].console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def stdout_console() -> Console:
+    """Where a command prints its figures. A file or a pipe has no edge at which to cut them off: 160 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def figures_table() -> Table:
+    """An empty table as all commands print theirs."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
 def duration(seconds: float) -> str:

@@ -40,7 +40,7 @@ def test_a_stage_with_other_settings_starts_from_zero(tmp_path: Path) -> None:
 def test_where_python_has_no_resource_module_the_stages_import_all_the_same() -> None:
     """Windows has none."""
     code = "import sys, rise_vlm.policy.policy; sys.modules['resource'] = None; import rise_vlm.stages.run"
-    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+    assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
 
 
 def test_windows_says_its_peak_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -265,7 +265,8 @@ class TestProbes:
         assert figures["real"] == 1.0
         assert figures["shuffled"] == 0.0
         assert (figures["n"], figures["real_shuffled"]) == (2, 1.0)
-        assert (figures["real_shuffled_low"], figures["real_shuffled_high"]) == (1.0, 1.0)
+        assert 0 < figures["real_shuffled_low"] < 0.5  # two records that agree do not make it certain
+        assert figures["real_shuffled_high"] == 1.0
         # A writer that signals whatever it is told is caught: the false annotation is rebuilt every time.
         wrong = probes.wrong_annotation(generator(), found.rebuilt)
         assert wrong is not None
@@ -294,12 +295,12 @@ class TestProbes:
         assert figures["n"] == 1 and "real_empty" in figures and "real_empty_low" not in figures
 
     def test_the_interval_of_a_difference_is_paired_by_record(self) -> None:
-        """Scores that vary much from record to record, by the same in both: the difference is known exactly."""
+        """Scores that vary much from record to record, by nearly the same in both: the difference is known well."""
         rng = random.Random(0)
         theirs = [rng.random() / 2 for _ in range(30)]
         noise = [rng.gauss(0, 0.1) for _ in theirs]
-        exact = paired([x + 0.25 for x in theirs], theirs, seed=0)
-        assert exact == {"mean": pytest.approx(0.25), "interval": pytest.approx([0.25, 0.25])}
+        exact = paired([x + 0.25 + n / 1000 for x, n in zip(theirs, noise, strict=True)], theirs, seed=0)
+        assert [exact["mean"], *exact["interval"]] == pytest.approx([0.25] * 3, abs=1e-3)
         loose = paired([x + n for x, n in zip(theirs, noise, strict=True)], theirs, seed=0)
         low, high = loose["interval"]
         half = 1.96 * 0.1 / 30**0.5  # by the normal approximation
@@ -315,9 +316,9 @@ class TestProbes:
         assert change(tmp_path, seed=0) == (None, {"false_score": 0.3})
         log_probes(tmp_path, 20, kept({"a": 0.0, "b": 0.0, "c": 0.0}))
         log_probes(tmp_path, 10, kept({"a": 0.9, "b": 0.9, "c": 0.9}))  # resumed from before step 20
-        log_probes(tmp_path, 12, kept({"b": 0.9, "a": 0.3, "new": 1.0}))  # probes.records was changed under way
+        log_probes(tmp_path, 12, kept({"b": 1.0, "a": 0.2, "new": 1.0}))  # probes.records was changed under way
         gain, before = change(tmp_path, seed=0)
-        assert gain == {"mean": pytest.approx(0.2), "interval": pytest.approx([0.2, 0.2]), "n": 2}
+        assert gain == {"mean": pytest.approx(0.2), "interval": pytest.approx([0.1, 0.3]), "n": 2}
         assert before == {"false_score": 0.3}
         assert [row["after"] for row in read_rows(tmp_path / PROBES)] == [0, 10, 12]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
-from rise_vlm import __version__
+from rise_vlm import machine
 from rise_vlm.bench.case import Case
 from rise_vlm.bench.memory import peak_of
 from rise_vlm.bench.meter import Step, profiled
@@ -103,26 +100,11 @@ def _summary(steps: Sequence[Step]) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """The machine and the versions that figures belong to; ``load`` is that of the last minute, ours included."""
-    cuda = torch.cuda.is_available()
-    return {
-        "processor": _processor(),
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
+    return machine.environment() | {
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "rise_vlm": __version__,
         "commit": _commit(),
-        **{name: _version(name) for name in ("torch", "transformers", "accelerate", "trl")},
+        **{name: _version(name) for name in ("accelerate", "trl")},
     }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):  # no Linux
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rise_vlm.console import say
+from rise_vlm.console import figures_table, say, stdout_console
 from rise_vlm.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Measure a training step of ours beside others'.")
@@ -172,14 +172,7 @@ def _numbers(text: str, option: str, least: int) -> list[int]:
 
 
 def _print(found: dict[str, Any], other: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a file or a pipe has no edge at which to cut figures off
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    console, table = stdout_console(), figures_table()
     names = ("image tokens", "group", "side", "time", "ratio", "peak", "ratio", "tower passes", "tokens", "trained")
     for name in (*names, "share of the time"):
         table.add_column(name, justify="left" if name in ("side", "share of the time") else "right")
@@ -194,7 +187,7 @@ def _print(found: dict[str, Any], other: str) -> None:
         for line in _profile(case["ours"].get("profile")):
             typer.echo(line)
     at = found["environment"]
-    typer.echo(f"{at['processor']}, {at['device']}, {at['threads']} threads, load {at['load']}, torch {at['torch']}")
+    typer.echo(f"{at['cpu']}, {at['device']}, {at['threads']} threads, load {at['load']}, torch {at['torch']}")
 
 
 def _row(case: dict[str, Any], side: str) -> Sequence[str]:

@@ -48,21 +48,15 @@ def main(
 
 def print_comparison(found: Comparison) -> None:
     """One table per metric and split on stdout, then the notes."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from rise_vlm.console import duration
+    from rise_vlm.console import duration, figures_table, stdout_console
     from rise_vlm.report.comparison import verdict
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a file or a pipe has no edge at which to cut figures off
+    console = stdout_console()
     seeds = f"seed{'s' if len(found.seeds) > 1 else ''} {', '.join(map(str, found.seeds))}"
     for metric in found.metrics:
         for split in found.splits:
             records = found.figure(found.against, split, metric).n
-            table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+            table = figures_table()
             for name in ("arm", metric, f"above {found.against} [95 %]", "", "detectable", "trained in"):
                 table.add_column(name.replace("[", "\\["), no_wrap=name == "arm")
             for arm in found.arms:

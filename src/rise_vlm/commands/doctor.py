@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import sys
@@ -22,6 +21,7 @@ import typer
 from rise_vlm import __version__
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
+from rise_vlm.machine import usable_cores
 
 if TYPE_CHECKING:
     from rise_vlm.policy import Policy
@@ -96,10 +96,9 @@ def _cpu() -> str:
 
     from rise_vlm.policy.loading import cpu_has_bf16
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kind = torch.backends.cpu.get_cpu_capability()
     fast = "bfloat16 in hardware" if cpu_has_bf16() else "no bfloat16, so float32 is used"
-    return f"{usable} usable, {torch.get_num_threads()} threads, {kind}, {fast}"
+    return f"{usable_cores()} usable, {torch.get_num_threads()} threads, {kind}, {fast}"
 
 
 def _memory() -> str:

@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from rise_vlm.console import duration
+from rise_vlm.console import duration, figures_table, stdout_console
 
 
 def print_results(results: Mapping[str, Any]) -> None:
     """Arms in their order, then floors from the lowest to the ceiling, on stdout."""
     splits = list(dict.fromkeys(entry["split"] for entry in results["arms"]))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = figures_table()
     table.add_column("arm", no_wrap=True)
     for split in splits:
         table.add_column(f"{split} (n={_size(results, split)})")  # where it is narrow the interval goes below
@@ -36,9 +32,7 @@ def print_results(results: Mapping[str, Any]) -> None:
     for name, scores in sorted(floors.items(), key=lambda item: max(item[1].values())):
         shown = [f"{scores[split]:.3f}" if split in scores else "" for split in splits]
         table.add_row(name.replace("_", " "), *shown, "", "", style="dim")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a file or a pipe has no edge at which to cut figures off
+    console = stdout_console()
     console.print(_title(results), markup=False, highlight=False)
     console.print(table)
 

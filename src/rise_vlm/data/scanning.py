@@ -7,7 +7,6 @@ very large ones a single one, so memory does not grow with the number of images.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from threading import Lock
 from rise_vlm.data.hashing import Look, look_of
 from rise_vlm.data.images import ImageSize, read_image, read_size
 from rise_vlm.errors import DataError
+from rise_vlm.machine import usable_cores
 
 LARGE = 16_000_000
 """Pixels above which an image is decoded alone."""
@@ -61,7 +61,7 @@ def scan_all(
 
     Leaving the loop early, be it by Ctrl-C, starts no further image.
     """
-    workers = workers or min(64, _cores() + 2)  # two more, so that no core waits for a file
+    workers = workers or min(64, usable_cores() + 2)  # two more, so that no core waits for a file
     waiting: deque[Future[Scan]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="scan") as pool:
         try:
@@ -76,8 +76,3 @@ def scan_all(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

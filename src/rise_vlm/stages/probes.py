@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from rise_vlm.data import Record
@@ -29,12 +28,12 @@ from rise_vlm.stages.files import Row, read_rows, replace_rows
 from rise_vlm.stages.grounding import draw_rng
 from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, count
 from rise_vlm.stages.material import Material
+from rise_vlm.stages.paired import OneSeed, difference
 
 FAR, FAR_BOX = 0.75, 0.3
 """A false annotation scores at most this share of a perfect one against the truth: boxes that overlap more are no
 falsehood, while two distributions over the same classes are hardly ever further apart than this."""
 
-RESAMPLES = 1000
 PROBES = "probes.jsonl"
 """In the loop's folder: a row ``{after, records, wrong_annotation}`` per measurement; ``after``: steps done by then."""
 
@@ -200,15 +199,11 @@ class Probes:
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float], seed: int) -> dict[str, Any]:
-    """``mean`` of ``ours`` - ``theirs``, record by record, and its 95 % bootstrap ``interval`` over the records, None
-    for a single one. ``seed`` is that of the resampling."""
-    gaps = np.array(ours, dtype=float) - np.array(theirs, dtype=float)
-    interval = None
-    if len(gaps) > 1:
-        rng = np.random.default_rng(seed)
-        means = gaps[rng.integers(len(gaps), size=(RESAMPLES, len(gaps)))].mean(axis=1)
-        interval = [float(bound) for bound in np.quantile(means, [0.025, 0.975])]
-    return {"mean": float(gaps.mean()), "interval": interval}
+    """``mean`` of ``ours`` - ``theirs``, record by record, and its 95 % ``interval`` over the records, None for one
+    alone. ``seed`` is that of the resampling."""
+    gaps = [own - other for own, other in zip(ours, theirs, strict=True)]
+    found = difference([OneSeed(gaps, [str(place) for place in range(len(gaps))])], seed=seed)
+    return {"mean": found.mean, "interval": None if found.low is None else [found.low, found.high]}
 
 
 def _flat(name: str, difference: Mapping[str, Any]) -> dict[str, float]:

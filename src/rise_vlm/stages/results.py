@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rise_vlm import __version__
+from rise_vlm.machine import environment
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.cost import add_costs
 from rise_vlm.stages.files import read_rows
@@ -58,7 +55,12 @@ def build_results(
         "harvest": _harvest(done),
         "stages": {stage: {"cost": one["cost"], "summary": _brief(one["summary"])} for stage, one in done.items()},
         "notes": [*material.notes, *stage_notes(recipe, material, done)],
-        "environment": environment(command, started, _precision(recipe)),
+        "environment": {
+            "command": command,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+            **environment(),
+            "precision": _precision(recipe),
+        },
     }
 
 
@@ -156,38 +158,6 @@ def _harvest(done: Done) -> dict[str, Any] | None:
 def _brief(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's summary without what stands elsewhere in the results."""
     return {name: value for name, value in summary.items() if name not in ELSEWHERE}
-
-
-def environment(command: str, started: float, precision: str) -> dict[str, Any]:
-    """The command, the versions and the machine."""
-    import torch
-    import transformers
-
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return {
-        "command": command,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
-        "version": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
-        "cpus": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": device,
-        "precision": precision,
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
 
 
 def merge_results(parts: Sequence[Mapping[str, Any]], extra_floors: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -6,7 +6,7 @@ between checkpoints of one stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,8 @@ def find_model(name: str) -> Found:
     base = str(recipe.get("model") or "tiny")
     found = Found(base, role, settings, str(recipe.get("name") or "recipe"), base)
     if stage:
-        spent = add_costs(*_costs(folder, stages[: stages.index(stage) + 1])) if stage in stages else no_cost()
+        before = stages[: stages.index(stage) + 1] if stage in stages else []
+        spent = add_costs(no_cost(), *(_cost(done) for _, _, done in _finished(folder, before)))
         return replace(found, model=name, arm=f"{found.arm}_{stage}", cost=spent)
     if not answering:
         return found
@@ -124,10 +125,9 @@ def find_writer(name: str) -> Writer:
 
 
 def _model_of(folder: Path, stage: str) -> str | None:
-    for path in sorted(folder.glob(f"stages/*-{stage}"), reverse=True):
-        done = read_json(path / DONE)
-        if isinstance(done, dict) and "model" in done.get("summary", {}):
-            return str(path / done["summary"]["model"])
+    for _, path, done in _finished(folder, [stage]):
+        if trained := value_of(done, "summary.model"):
+            return str(path / trained)
     return None
 
 
@@ -150,12 +150,6 @@ def _stage_of(name: str) -> tuple[Path | None, str]:
     return run, stage.name.partition("-")[2]
 
 
-def _costs(folder: Path, stages: Sequence[str]) -> list[Mapping[str, float]]:
-    """What each of the stages took that are done."""
-    done = (read_json(path / DONE) for stage in stages for path in sorted(folder.glob(f"stages/*-{stage}"))[-1:])
-    return [value_of(one, "cost") or {} for one in done]
-
-
 def require_model(name: str) -> None:
     """Raise UserError unless ``name`` is ``tiny``, a folder with a model, or may be a hub id. Nothing is opened."""
     resolve(adapter_base(name) or name)
@@ -174,17 +168,26 @@ def doubts(found: Found, task: Task) -> list[str]:
 def _last_model(folder: Path, stages: Sequence[str]) -> tuple[Path | None, str, Cost]:
     """The model of the last answering stage up to which all are done, that stage, and what it took to get there."""
     model, last, cost, so_far = None, "", no_cost(), no_cost()
+    for stage, path, done in _finished(folder, [stage for stage in stages if stage != "evaluate"]):
+        so_far = add_costs(so_far, _cost(done))
+        trained = value_of(done, "summary.model")
+        if stage in ANSWERING and trained:
+            model, last, cost = path / trained, stage, so_far
+    return model, last, cost
+
+
+def _finished(folder: Path, stages: Sequence[str]) -> Iterator[tuple[str, Path, Any]]:
+    """Each stage's name, folder and ``done.json``, up to the first that is not done: what comes after that is of other
+    settings, or of a run before."""
     for stage in stages:
-        if stage == "evaluate":
-            break
         found = [(path, done) for path in sorted(folder.glob(f"stages/*-{stage}")) if (done := read_json(path / DONE))]
         if not found:
-            break  # what comes after it is of other settings, or of a run before
-        path, done = found[-1]
-        so_far = add_costs(so_far, value_of(done, "cost") or {})
-        if stage in ANSWERING and isinstance(done, dict) and "model" in done.get("summary", {}):
-            model, last, cost = path / done["summary"]["model"], stage, so_far
-    return model, last, cost
+            return
+        yield stage, *found[-1]
+
+
+def _cost(done: Any) -> Mapping[str, float]:
+    return value_of(done, "cost") or {}
 
 
 def value_of(values: Any, key: str) -> Any:
