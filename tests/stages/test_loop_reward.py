@@ -273,7 +273,7 @@ class TestProbes:
         assert (wrong["n"], wrong["false_wins"], wrong["false_score"], wrong["true_score"]) == (2, 1.0, 1.0, 0.0)
         # Written for the truth, the same rationales give the truth, and nothing of the false annotation.
         assert (wrong["honest_false_score"], wrong["honest_true_score"]) == (0.0, 1.0)
-        assert wrong["argued"] == {"mean": 1.0, "interval": [1.0, 1.0]}
+        assert wrong["argued"] == {"mean": 1.0, "interval": [figures["real_shuffled_low"], 1.0]}
 
     def test_a_writer_that_sticks_to_the_picture_passes(self, policy, material, tmp_path, monkeypatch) -> None:
         probes = Probes(make_loop(policy, material, tmp_path), material, seed=0)
