@@ -27,6 +27,8 @@ arms:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     words = ["sweep", str(path), "--out", str(tmp_path / "out"), "--json"]
+    assert run([*words, "--dry-run", "--into", str(path)]) == 2
+    assert "give one of them" in capsys.readouterr().err and path.read_text(encoding="utf-8") == text
     assert run([*words, "--dry-run"]) == 0
     assert not (tmp_path / "out").exists()
     plan = {one["folder"]: one["status"] for one in json.loads(capsys.readouterr().out)["runs"]}

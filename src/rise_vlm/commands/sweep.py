@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rise_vlm.errors import UserError
+
 if TYPE_CHECKING:
     from rise_vlm.recipes.sweep import Cell, Sweep
     from rise_vlm.stages.sweep import Outcome
@@ -38,6 +40,8 @@ def main(
     """
     from rise_vlm.recipes.sweep import FILE, cells, load_sweep
 
+    if dry_run and (table or into is not None):
+        raise UserError("--dry-run shows what would run, --table and --into what came out of it: give one of them.")
     loaded = load_sweep(sweep, settings or [])
     folder = out or (Path(sweep) if (Path(sweep) / FILE).is_file() else Path("runs") / loaded.name)
     planned = cells(loaded, folder)
@@ -61,7 +65,6 @@ def main(
 
 
 def _tables(sweep: Sweep, cells: Sequence[Cell], folder: Path, into: Path | None, as_json: bool) -> None:
-    from rise_vlm.errors import UserError
     from rise_vlm.report.sweep import blocks, fill, markdown, write_sweep_page
 
     found = blocks(sweep, cells)
