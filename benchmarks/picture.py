@@ -1,6 +1,6 @@
 """The picture of the README: ``python benchmarks/picture.py RUN docs/picture.png --cards ID ID ID``.
 
-Takes the named cards (record ids) of a report's gallery, as a reader of the page sees them. Needs playwright (extra
+Takes the named cards (record ids) of a report's gallery, with its key, as a reader of the page sees them. Needs playwright (extra
 ``dev``) and a Chromium.
 """
 
@@ -15,7 +15,10 @@ KEEP = """ids => {
   const cards = [...document.querySelectorAll('.gallery article')];
   const wanted = cards.filter(card => ids.includes(card.querySelector('.id').textContent.trim().split(' · ').pop()));
   cards.filter(card => !wanted.includes(card)).forEach(card => card.remove());
+  wanted.forEach(card => card.hidden = false);
   document.querySelectorAll('.gallery img').forEach(image => image.loading = 'eager');
+  document.querySelectorAll('#pictures > :not(.key, .gallery)').forEach(part => part.remove());
+  Object.assign(document.querySelector('#pictures').style, {border: 'none', padding: '12px', margin: '0'});
   return wanted.length;
 }"""
 
@@ -36,7 +39,7 @@ def main() -> None:
         if found < len(args.cards):
             parser.error(f"{found} of the {len(args.cards)} cards are in the gallery of {args.run / 'report.html'}")
         page.wait_for_function("[...document.querySelectorAll('.gallery img')].every(image => image.complete)")
-        page.locator(".gallery").screenshot(path=args.out)
+        page.locator("#pictures").screenshot(path=args.out)
         browser.close()
 
 
