@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -119,17 +120,56 @@ def test_each_distinct_prompt_is_prefilled_once(
 ) -> None:
     policy = load(folders["qwen2_vl"])
     prompts = make_prompts(policy)
-    rows = []
+    tokens = []
     hidden = policy.hidden
 
     def counted(embeds: Tensor, positions: Tensor, mask: Any, cache: Any = None, **more: Any) -> Tensor:
         if isinstance(cache, CatchCache):
-            rows.append(len(embeds))
+            tokens.append(embeds.shape[0] * embeds.shape[1])
         return hidden(embeds, positions, mask, cache, **more)
 
     monkeypatch.setattr(policy, "hidden", counted)
     sample(policy, prompts, 6, max_new_tokens=4, generator=seeded(), **bounds)
-    assert sum(rows) == 3  # the first prompt is there twice
+    assert sum(tokens) == sum(len(prompt) for prompt in prompts[:3])  # the first prompt is there twice
+
+
+def rebuilding(policy: Policy) -> list[Prompt]:
+    """Two pictures asked about in several ways, and one of them in two of the same."""
+    texts = ("What is it?", "What can it be?", "Tell me, what is it?", "What is it?")
+    return [policy.encode(text, [picture(number)]) for number in (0, 1) for text in texts]
+
+
+@pytest.mark.parametrize("bounds", [{}, {"max_rows": 3}, {"batch_tokens": 60}])
+@pytest.mark.parametrize("n", [1, 3])
+def test_prompts_that_begin_alike_share_what_they_begin_with(
+    folders: dict[str, Path], bounds: dict[str, int], n: int
+) -> None:
+    policy = load(folders["qwen2_vl"])
+    stop_often(policy)
+    prompts = rebuilding(policy)
+    rollouts = sample(policy, prompts, n, max_new_tokens=9, generator=seeded(), **bounds)
+    groups = [Group(p, [r.ids for r in rs]) for p, rs in zip(prompts, rollouts, strict=True)]
+    for rows, own in zip(completion_logprobs(policy, groups, grad=False, plain=True), rollouts, strict=True):
+        sampled = pad_sequence([rollout.logprobs for rollout in own], batch_first=True)
+        assert (rows - sampled).abs().max() < 1e-4
+
+
+def test_what_prompts_begin_with_is_computed_once(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = load(folders["qwen2_vl"])
+    prompts = rebuilding(policy)[:3]
+    stem = len(commonprefix([prompt.input_ids.tolist() for prompt in prompts]))
+    assert stem >= prompts[0].pictures_end > 0
+    tokens = []
+    hidden = policy.hidden
+
+    def counted(embeds: Tensor, positions: Tensor, mask: Any, cache: Any = None, **more: Any) -> Tensor:
+        if isinstance(cache, CatchCache):
+            tokens.append(embeds.shape[1])
+        return hidden(embeds, positions, mask, cache, **more)
+
+    monkeypatch.setattr(policy, "hidden", counted)
+    sample(policy, prompts, 2, max_new_tokens=2, generator=seeded())
+    assert sum(tokens) == stem + sum(len(prompt) - stem for prompt in prompts)
 
 
 def test_a_training_tower_encodes_each_picture_once(folders: dict[str, Path]) -> None:

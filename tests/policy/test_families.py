@@ -193,7 +193,9 @@ def test_sampled_and_scored_logprobs_agree(policy: Policy, packs: bool) -> None:
         pytest.skip("windows need the shared path")
     policy.packs = packs
     policy.stop_ids = tuple(range(10, 263, 6))
-    prompts = [policy.encode(*turn) for turn in TURNS]
+    # With others on the same pictures, which begin alike.
+    turns = [*TURNS, *((f"{text} And then {number}?", images) for text, images in TURNS for number in (1, "twenty-two"))]
+    prompts = [policy.encode(*turn) for turn in turns]
     generator = torch.Generator().manual_seed(1)
     rollouts = sample(policy, prompts, 5, max_new_tokens=9, temperature=0.8, generator=generator, max_rows=6)
     assert len({len(r.ids) for group in rollouts for r in group}) > 3

@@ -1,6 +1,7 @@
 """Keys and values kept between decoding steps, in memory that is allocated once.
 
-``DecodeCache`` keeps a prompt once for all its sequences and is the plan by which they attend to it.
+``DecodeCache`` keeps a prompt once for all its sequences and is the plan by which they attend to it. Of prompts that
+begin alike it keeps that stem once, and what follows it with each sequence.
 ``SlotCache`` serves models that take no plan: each sequence has a row of its own, with a copy of its prompt.
 In both a sequence is a slot, slots ``[0, active)`` are in use, and a finished sequence's slot is taken by the last one.
 Left out: paging; dropping what a sliding window no longer sees.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,22 @@ def _zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Te
     return torch.from_numpy(np.zeros(size, dtype=np.uint8)).view(dtype).view(*shape)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where S pieces lie in a forward pass over (R, L) tokens, numbered row by row: ``starts`` and ``lengths`` (S,)."""
+
+    starts: Tensor
+    lengths: Tensor
+
+    def __getitem__(self, chosen: Any) -> Places:
+        return Places(self.starts[chosen], self.lengths[chosen])
+
+    def tokens(self) -> Tensor:
+        """(S, longest) int64; behind its end a piece repeats its last token."""
+        place = torch.arange(int(self.lengths.max()), device=self.starts.device)
+        return self.starts[:, None] + torch.minimum(place, (self.lengths - 1).clamp_min(0)[:, None])
+
+
 class _Slots:
     """Rows of keys and values (slots, heads, length, D) for each layer, with the row's length."""
 
@@ -76,14 +94,15 @@ class _Slots:
             shapes = [[(self.slots, t.shape[1], self.length, t.shape[3]) for t in pair] for pair in like]
             self.layers = [(_zeros(k, dtype, self.device), _zeros(v, dtype, self.device)) for k, v in shapes]
 
-    def append(self, given: Sequence[tuple[Tensor, Tensor]], source: Tensor, lengths: Tensor) -> None:
-        """Take slots for rows ``source`` (S,) of a forward pass, of which the first ``lengths`` (S,) columns count."""
-        first, last = self.active, self.active + len(source)
-        width = int(lengths.max())
+    def append(self, given: Sequence[tuple[Tensor, Tensor]], places: Places) -> None:
+        """Take slots for the pieces ``places`` of a forward pass."""
+        first, last = self.active, self.active + len(places.lengths)
+        at = places.tokens()
         for mine, theirs in zip(self.layers, given, strict=True):
             for own, new in zip(mine, theirs, strict=True):
-                own[first:last, :, :width] = new[source, :, :width]
-        self.lengths[first:last] = lengths
+                wide = new.shape[2]
+                own[first:last, :, : at.shape[1]] = new[at // wide, :, at % wide].transpose(1, 2)
+        self.lengths[first:last] = places.lengths
         self.active = last
 
     def keep(self, kept: Tensor) -> Tensor:
@@ -109,7 +128,7 @@ class _Slots:
 
 
 class DecodeCache:
-    """Sequences that share their prompts' keys and values; the attention plan of a decoding step.
+    """Sequences that share their prompts' (or stems') keys and values; the attention plan of a decoding step.
 
     The queries of a prompt's sequences meet its keys in one matrix product, their own past in another, under a common
     softmax. Memory is that of the prompts plus the completions, and so is what a step reads.
@@ -128,19 +147,16 @@ class DecodeCache:
         """How many more prompts and sequences fit."""
         return self.prompts.slots - self.prompts.active, self.own.slots - self.own.active
 
-    def append(self, caught: CatchCache, source: Tensor, lengths: Tensor, owners: Tensor) -> None:
-        """Add prompts, rows ``source`` (Q,) of a prefill with ``lengths`` (Q,), and sequences of the prompts
-        ``owners`` (S,), numbered within ``source``.
-        """
+    def append(self, caught: CatchCache, stems: Places, tails: Places, owners: Tensor) -> None:
+        """Add Q ``stems`` of a prefill, and S sequences, each of which has a tail behind the stem ``owners`` (S,)."""
         pairs = caught.pairs()
         # float32 on a CPU: as fast there for these small products, and scores are not rounded before the softmax.
         dtype = torch.float32 if self.own.device.type == "cpu" else pairs[0][0].dtype
         for store in (self.prompts, self.own):
             store.allocate(pairs, dtype)
         self.owner = torch.cat([self.owner, owners + self.prompts.active])
-        self.prompts.append(pairs, source, lengths)
-        self.own.lengths[self.own.active : self.own.active + len(owners)] = 0
-        self.own.active += len(owners)
+        self.prompts.append(pairs, stems)
+        self.own.append(pairs, tails)
         self._arrange()
 
     def keep(self, kept: Tensor) -> Tensor:
@@ -265,11 +281,11 @@ class SlotCache(Cache):
         free = self.own.slots - self.own.active
         return free, free
 
-    def append(self, caught: CatchCache, source: Tensor, lengths: Tensor, owners: Tensor) -> None:
-        """As ``DecodeCache.append``."""
+    def append(self, caught: CatchCache, stems: Places, tails: Places, owners: Tensor) -> None:
+        """As ``DecodeCache.append``; tails are empty."""
         pairs = caught.pairs()
         self.own.allocate(pairs, pairs[0][0].dtype)
-        self.own.append(pairs, source[owners], lengths[owners])
+        self.own.append(pairs, stems[owners])
 
     def keep(self, kept: Tensor) -> Tensor:
         """As ``_Slots.keep``."""

@@ -1,4 +1,4 @@
-"""Rollouts: prefill each distinct prompt once, decode its completions in a batch that shrinks and refills.
+"""Rollouts: prefill what prompts share once, decode their completions in a batch that shrinks and refills.
 
 All random numbers are drawn up front, one for each sequence and step, and turned into tokens by the inverse of the
 cumulative distribution. So the result does not depend on how the batch was cut, compacted or refilled.
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rise_vlm.engine.cache import CatchCache, DecodeCache, SlotCache
+from rise_vlm.engine.cache import DecodeCache, SlotCache
+from rise_vlm.engine.prefill import Prefilled, Stem, prefill, stems
 from rise_vlm.errors import UserError
-from rise_vlm.policy.attention import PaddedRows
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
 
@@ -133,10 +133,11 @@ def _check(policy: Policy, prompts: Sequence[Prompt], n: int, max_new_tokens: in
 
 @dataclass
 class _Waiting:
-    """Sequences of one prompt that are not placed yet; ``prefilled`` is (cache, its row, logits (V,)) once computed."""
+    """Sequences of a stem that are not placed yet, each with the number of its prompt among the stem's."""
 
-    sequences: list[int]
-    prefilled: tuple[CatchCache, int, Tensor] | None = None
+    stem: Stem
+    sequences: list[tuple[int, int]]
+    prefilled: Prefilled | None = None
 
 
 class _Decoder:
@@ -159,10 +160,10 @@ class _Decoder:
         self.logprobs = torch.zeros(uniforms.shape, device=device)
         self.counts = torch.zeros(len(uniforms), dtype=torch.long, device=device)
         self.stops = torch.tensor(policy.stop_ids, dtype=torch.long, device=device)
-        self.queue = deque(self._distinct())
-        # How many queued prompts still need each picture, and the features of those met so far: a training tower's are
+        self.queue = deque(self._waiting(max_rows))
+        # How many queued stems still need each picture, and the features of those met so far: a training tower's are
         # in no cache, and yet no picture is encoded twice.
-        self.needed = Counter(image.key for waiting in self.queue for image in self._prompt(waiting).images)
+        self.needed = Counter(image.key for waiting in self.queue for image in waiting.stem.prompts[0].images)
         self.features: dict[str, Tensor] = {}
         self.cache = self._make_cache(max_rows)
         # Per active slot: its sequence, its last token, the rope position of that token.
@@ -175,23 +176,32 @@ class _Decoder:
         """The most tokens of a completion."""
         return self.ids.shape[1]
 
-    def _distinct(self) -> list[_Waiting]:
-        """Sequences by what the model sees, so that equal prompts share a prefill; longest first, to pad little."""
-        groups: dict[object, list[int]] = {}
+    def _waiting(self, max_rows: int) -> list[_Waiting]:
+        """Sequences by what the model sees, so that equal prompts, and what others begin with, are computed once;
+        longest first, to pad little."""
+        same: dict[object, list[int]] = {}
         for index, prompt in enumerate(self.prompts):
-            groups.setdefault(prompt.identity, []).extend(range(index * self.n, (index + 1) * self.n))
-        longest_first = sorted(groups.values(), key=lambda sequences: -len(self.prompts[sequences[0] // self.n]))
-        return [_Waiting(sequences) for sequences in longest_first]
+            same.setdefault(prompt.identity, []).append(index)
+        most = max(1, max_rows // self.n) if self.policy.packs else 1
+        found: list[_Waiting] = []
+        for stem in stems([self.prompts[indices[0]] for indices in same.values()], most):
+            numbered = [
+                (i * self.n + k, m) for m, p in enumerate(stem.prompts) for i in same[p.identity] for k in range(self.n)
+            ]
+            found.append(_Waiting(stem, numbered))
+        return sorted(found, key=lambda waiting: -waiting.stem.length)
 
     def _make_cache(self, max_rows: int) -> DecodeCache | SlotCache:
-        longest = max(len(prompt) for prompt in self.prompts)
         device, total = self.policy.device, len(self.ids)
+        longest = max(waiting.stem.length for waiting in self.queue)
         if not self.policy.packs:
             slots = max(1, min(total, max_rows, self.batch_tokens // (longest + self.limit)))
             return SlotCache(self._layers, slots, longest + self.limit, device)
-        # Twice the prompts that full groups need: stragglers hold on to theirs while others come in.
-        slots = max(1, min(total, max_rows, self.batch_tokens // (2 * longest // self.n + self.limit)))
-        return DecodeCache(min(len(self.queue), 2 * slots // self.n + 1), slots, longest, self.limit, device)
+        own = max(max(waiting.stem.tails) for waiting in self.queue) + self.limit
+        # Twice the stems that full groups need: stragglers hold on to theirs while others come in.
+        each = total // len(self.queue)
+        slots = max(1, min(total, max_rows, self.batch_tokens // (2 * longest // each + own)))
+        return DecodeCache(min(len(self.queue), 2 * slots // each + 1), slots, longest, own, device)
 
     @property
     def _layers(self) -> int:
@@ -208,43 +218,24 @@ class _Decoder:
                 self._step()
         return self._rollouts()
 
-    def _refill(self, prompts: int, rows: int) -> None:
-        """Place queued sequences in the room there is."""
+    def _refill(self, room: int, rows: int) -> None:
+        """Place queued sequences in the room there is, for so many stems and sequences."""
         chosen: list[_Waiting] = []
         tokens = 0
-        while self.queue and rows > 0 and len(chosen) < prompts:
+        while self.queue and rows > 0 and len(chosen) < room:
             waiting = self.queue[0]
-            tokens += len(self._prompt(waiting))
+            tokens += waiting.stem.tokens
             if chosen and (tokens > self.batch_tokens or (waiting.prefilled is None) != (chosen[0].prefilled is None)):
                 break
-            taken = waiting.sequences[:rows]
-            chosen.append(_Waiting(taken, waiting.prefilled))
-            rows -= len(taken)
-            waiting.sequences = waiting.sequences[len(taken) :]
+            chosen.append(replace(waiting, sequences=waiting.sequences[:rows]))
+            waiting.sequences = waiting.sequences[rows:]
+            rows -= len(chosen[-1].sequences)
             if not waiting.sequences:
                 self.queue.popleft()
-        caught, source, logits = self._prefilled(chosen)
-        if self.queue and self.queue[0].prefilled is None and self._prompt(self.queue[0]) is self._prompt(chosen[-1]):
-            self.queue[0].prefilled = caught, int(source[-1]), logits[-1]
-        self._place(chosen, caught, source, logits)
-
-    def _prompt(self, waiting: _Waiting) -> Prompt:
-        return self.prompts[waiting.sequences[0] // self.n]
-
-    def _prefilled(self, chosen: list[_Waiting]) -> tuple[CatchCache, Tensor, Tensor]:
-        """Keys and values of the chosen prompts, the rows (Q,) they are in, and the logits (Q, V) that follow them."""
-        policy, prompts = self.policy, [self._prompt(waiting) for waiting in chosen]
-        if chosen[0].prefilled is not None:
-            caught, row, logits = chosen[0].prefilled
-            return caught, torch.tensor([row], device=policy.device), logits[None]
-        ids, positions, lengths = pad_prompts(prompts, policy.device)
-        embeds = policy.embed(ids, self._pictures(prompts))
-        caught = CatchCache(self._layers)
-        # Padding is on the right, so the causal rule alone keeps it out of sight.
-        plan = PaddedRows.of([prompt.blocks for prompt in prompts], ids.shape[1], policy.device)
-        hidden = policy.hidden(embeds, positions, None, caught, plan=plan)
-        rows = torch.arange(len(prompts), device=policy.device)
-        return caught, rows, policy.logits(hidden[rows, lengths - 1])
+        done = chosen[0].prefilled or prefill(self.policy, [waiting.stem for waiting in chosen], self._pictures)
+        if self.queue and self.queue[0].stem is chosen[-1].stem:
+            self.queue[0].prefilled = done.last(len(chosen[-1].stem.prompts))
+        self._place(chosen, done)
 
     def _pictures(self, prompts: Sequence[Prompt]) -> list[list[Tensor]]:
         """The features of each prompt's pictures; those that no queued prompt needs any more are let go."""
@@ -255,18 +246,20 @@ class _Decoder:
         self.features = {key: feature for key, feature in self.features.items() if self.needed[key] > 0}
         return found
 
-    def _place(self, chosen: list[_Waiting], caught: CatchCache, source: Tensor, logits: Tensor) -> None:
+    def _place(self, chosen: list[_Waiting], done: Prefilled) -> None:
         """Give the chosen sequences slots and draw their first tokens."""
-        device = self.policy.device
-        prompts = [self._prompt(waiting) for waiting in chosen]
-        owners = torch.tensor([q for q, waiting in enumerate(chosen) for _ in waiting.sequences], device=device)
-        sequence = torch.tensor([s for waiting in chosen for s in waiting.sequences], device=device)
-        following = torch.tensor([prompt.next_position for prompt in prompts], device=device)
-        self.cache.append(caught, source, torch.tensor([len(prompt) for prompt in prompts], device=device), owners)
+        placed: list[tuple[int, int, int, int]] = []  # sequence, stem, prompt, its next position
+        before = 0
+        for q, waiting in enumerate(chosen):
+            prompts = waiting.stem.prompts
+            placed += [(s, q, before + m, prompts[m].next_position) for s, m in waiting.sequences]
+            before += len(prompts)
+        sequence, owner, row, following = torch.tensor(placed, device=self.policy.device).unbind(1)
+        self.cache.append(done.caught, done.stems, done.tails[row], owner)
         self.sequence = torch.cat([self.sequence, sequence])
-        self.position = torch.cat([self.position, following[owners] - 1])
+        self.position = torch.cat([self.position, following - 1])
         self.token = torch.cat([self.token, torch.zeros_like(sequence)])
-        self._emit(logits[owners], first=len(self.sequence) - len(sequence))
+        self._emit(done.logits[row], first=len(self.sequence) - len(sequence))
 
     def _step(self) -> None:
         """Decode one token of each active sequence."""
@@ -302,15 +295,3 @@ class _Decoder:
             for s, (tokens, text) in enumerate(zip(made, texts, strict=True))
         ]
         return [rollouts[i * self.n : (i + 1) * self.n] for i in range(len(self.prompts))]
-
-
-def pad_prompts(prompts: Sequence[Prompt], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Right-padded ids (R, L), positions (axes, R, L) and lengths (R,) of prompts."""
-    lengths = torch.tensor([len(p) for p in prompts])
-    width = int(lengths.max())
-    ids = torch.zeros(len(prompts), width, dtype=torch.long)
-    positions = torch.zeros(prompts[0].positions.shape[0], len(prompts), width, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = prompt.input_ids
-        positions[:, row, : len(prompt)] = prompt.positions
-    return ids.to(device), positions.to(device), lengths.to(device)

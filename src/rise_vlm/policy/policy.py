@@ -189,7 +189,9 @@ class Policy:
                 f"a prompt of {len(ids)} tokens ('{text[:60]}...') is too long: the model takes {self.context}, with "
                 "the completion. Shorten the question or lower max_pixels."
             )
-        return Prompt(ids, *family.positions(self.base, ids, inputs), inputs, text, family.blocks(ids))
+        places = (ids == family.image_token_id).nonzero()
+        end = int(places[-1]) + 1 if len(places) else 0
+        return Prompt(ids, *family.positions(self.base, ids, inputs), inputs, text, family.blocks(ids), end)
 
     def image_features(self, prompts: Sequence[Prompt], *, grad: bool) -> dict[str, Tensor]:
         """Features of each distinct picture of ``prompts``, by picture key (see ``Family.features``).

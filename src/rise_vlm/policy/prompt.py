@@ -60,7 +60,8 @@ class Prompt:
     ``input_ids`` (P,) int64; ``positions`` (3, P) int64 for families with M-RoPE and (1, P) otherwise;
     ``next_position`` is the position of the first completion token on every axis; ``text`` is the user's turn.
     ``blocks`` (P,) int64 numbers the picture each token belongs to, -1 for text, where the tokens of a picture see each
-    other both ways; None where every token sees those before it.
+    other both ways; None where every token sees those before it. The last token of a picture is before
+    ``pictures_end``.
     """
 
     input_ids: Tensor
@@ -69,6 +70,7 @@ class Prompt:
     images: tuple[ImageInput, ...]
     text: str
     blocks: Tensor | None = None
+    pictures_end: int = 0
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -76,7 +78,15 @@ class Prompt:
     @property
     def identity(self) -> tuple[bytes, tuple[str, ...]]:
         """Equal for two prompts exactly when the model sees the same thing."""
-        return self.input_ids.numpy().tobytes(), tuple(image.key for image in self.images)
+        return self._seen(len(self))
+
+    @property
+    def head(self) -> tuple[bytes, tuple[str, ...]]:
+        """Equal for two prompts exactly when the model sees the same thing up to the last token of a picture."""
+        return self._seen(self.pictures_end)
+
+    def _seen(self, end: int) -> tuple[bytes, tuple[str, ...]]:
+        return self.input_ids[:end].numpy().tobytes(), tuple(image.key for image in self.images)
 
 
 def special_tokens(tokenizer: Any) -> frozenset[str]:
