@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,9 @@ def test_prompts_that_begin_alike_share_what_they_begin_with(
 def test_what_prompts_begin_with_is_computed_once(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load(folders["qwen2_vl"])
     prompts = rebuilding(policy)[:3]
-    stem = len(commonprefix([prompt.input_ids.tolist() for prompt in prompts]))
+    shortest = min(len(prompt) for prompt in prompts)
+    same = torch.stack([prompt.input_ids[:shortest] == prompts[0].input_ids[:shortest] for prompt in prompts]).all(0)
+    stem = int(same.int().argmin())
     assert stem >= prompts[0].pictures_end > 0
     tokens = []
     hidden = policy.hidden
