@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rise_vlm.engine.cache import CatchCache, Places
-from rise_vlm.policy.attention import SharedPrompts
+from rise_vlm.policy.attention import PaddedRows, SharedPrompts
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
 
@@ -81,41 +81,45 @@ class Prefilled:
 
 
 def prefill(policy: Policy, stems: Sequence[Stem], pictures: Pictures) -> Prefilled:
-    """Compute ``stems`` and their tails, in a row without padding if the model can share a prompt."""
-    firsts = [stem.prompts[0] for stem in stems]
-    features = pictures(firsts)
+    """Compute ``stems`` and their tails; a model that cannot share a prompt takes stems without tails only."""
     caught = CatchCache(int(policy.base.config.get_text_config().num_hidden_layers))
-    if not policy.packs:
-        ids, positions, lengths = pad_prompts(firsts, policy.device)
-        # Padding is on the right, so the causal rule alone keeps it out of sight.
-        hidden = policy.hidden(policy.embed(ids, features), positions, None, caught)
-        starts = torch.arange(len(firsts), device=policy.device) * ids.shape[1]
-        ends = starts + lengths
-        return Prefilled(caught, Places(starts, lengths), Places(ends, lengths * 0), _after(policy, hidden, ends - 1))
+    features = pictures([stem.prompts[0] for stem in stems])
+    return (_packed if policy.packs else _padded)(policy, stems, features, caught)
 
+
+def _packed(policy: Policy, stems: Sequence[Stem], features: list[list[Tensor]], caught: CatchCache) -> Prefilled:
+    """All pieces end to end in one row."""
+    device = policy.device
     pieces = [piece for stem in stems for piece in stem.pieces]
     ids = torch.cat([prompt.input_ids[start:end] for prompt, start, end in pieces])[None]
     positions = torch.cat([prompt.positions[:, start:end] for prompt, start, end in pieces], dim=1)[:, None]
-    lengths = torch.tensor([end - start for _, start, end in pieces], device=policy.device)
+    lengths = torch.tensor([end - start for _, start, end in pieces], device=device)
     every = Places(lengths.cumsum(0) - lengths, lengths)
-    is_stem = torch.tensor([n == 0 for stem in stems for n in range(len(stem.pieces))], device=policy.device)
-    embeds = policy.embed(ids.to(policy.device), [[feature for row in features for feature in row]])
+    is_stem = torch.tensor([number == 0 for stem in stems for number in range(len(stem.pieces))], device=device)
+    embeds = policy.embed(ids.to(device), features)
     plan = SharedPrompts.of(
-        [stem.length for stem in stems],
-        [stem.tails for stem in stems],
-        policy.device,
-        embeds.dtype,
-        [None if one.blocks is None else one.blocks[: stem.length] for one, stem in zip(firsts, stems, strict=True)],
+        [stem.length for stem in stems], [stem.tails for stem in stems], device, embeds.dtype, _blocks(stems)
     )
-    hidden = policy.hidden(embeds, positions.to(policy.device), None, caught, plan=plan)
+    hidden = policy.hidden(embeds, positions.to(device), None, caught, plan=plan)
     # A tail of no tokens ends where its stem does: right before it.
     ends = (every.starts + lengths - 1)[~is_stem]
-    return Prefilled(caught, every[is_stem], every[~is_stem], _after(policy, hidden, ends))
+    return Prefilled(caught, every[is_stem], every[~is_stem], policy.logits(hidden[0, ends]))
 
 
-def _after(policy: Policy, hidden: Tensor, at: Tensor) -> Tensor:
-    """Logits (D, V) at tokens ``at`` (D,) of hidden states (R, L, H)."""
-    return policy.logits(hidden.flatten(0, 1)[at])
+def _padded(policy: Policy, stems: Sequence[Stem], features: list[list[Tensor]], caught: CatchCache) -> Prefilled:
+    """A row for each prompt, padded on the right, where the causal rule keeps the padding out of sight."""
+    ids, positions, lengths = pad_prompts([stem.prompts[0] for stem in stems], policy.device)
+    embeds = policy.embed(ids, features)
+    plan = PaddedRows.of(_blocks(stems), ids.shape[1], policy.device)
+    hidden = policy.hidden(embeds, positions, None, caught, plan=plan).flatten(0, 1)
+    starts = torch.arange(len(stems), device=policy.device) * ids.shape[1]
+    ends = starts + lengths
+    return Prefilled(caught, Places(starts, lengths), Places(ends, lengths * 0), policy.logits(hidden[ends - 1]))
+
+
+def _blocks(stems: Sequence[Stem]) -> list[Tensor | None]:
+    found = [(stem.prompts[0].blocks, stem.length) for stem in stems]
+    return [None if blocks is None else blocks[:length] for blocks, length in found]
 
 
 def pad_prompts(prompts: Sequence[Prompt], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
