@@ -17,6 +17,13 @@ class UserError(Exception):
         self.exit_code = exit_code
 
 
+class Interrupted(UserError):
+    """The user stopped the work with Ctrl-C; running the command again continues it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=130)
+
+
 class DataError(UserError):
     """Bad data: a file, a row or an image that cannot be used."""
 

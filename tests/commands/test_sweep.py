@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from rise_vlm.cli import run
+from rise_vlm.errors import Interrupted
+from rise_vlm.stages import sweep as stages_sweep
 
 QUICK = """
 settings: {{model: {model}, evaluate.max_new_tokens: 32, evaluate.resamples: 5, sft.records_per_step: 2, sft.steps: 1}}
@@ -50,3 +54,20 @@ arms:
     assert run(["sweep", str(tmp_path / "out"), "data={noise: " + str(classes) + "}", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)["runs"]
     assert [one["status"] for one in again] == ["before", "before"]
+
+
+def test_ctrl_c_stops_the_whole_sweep(
+    classes: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    begun = []
+
+    def stopped(recipe: object, folder: Path, **how: object) -> None:
+        begun.append(folder)
+        raise Interrupted("sft: stopped after step 1 of 2")
+
+    monkeypatch.setattr(stages_sweep, "run_recipe", stopped)
+    path = tmp_path / "mine.yaml"
+    cells = f"data: {{noise: {classes}}}\nseeds: [0, 1]\narms: {{ans_sft: }}\n"
+    path.write_text(QUICK.format(model=model) + cells, encoding="utf-8")
+    assert run(["sweep", str(path), "--out", str(tmp_path / "out")]) == 130
+    assert len(begun) == 1 and "stopped after step 1" in capsys.readouterr().err

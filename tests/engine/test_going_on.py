@@ -9,8 +9,8 @@ import pytest
 from toy import ToyPolicy, ToyWork, result_of, rows_of, settings
 
 from rise_vlm.console import Progress
-from rise_vlm.engine.trainer import Interrupted, train
-from rise_vlm.errors import UserError
+from rise_vlm.engine.trainer import train
+from rise_vlm.errors import Interrupted, UserError
 
 
 def run(folder: Path, **changes: Any) -> None:

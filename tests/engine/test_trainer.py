@@ -23,8 +23,8 @@ from rise_vlm.engine import trainer
 from rise_vlm.engine.metrics import start_trackers
 from rise_vlm.engine.objective import Loss
 from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
-from rise_vlm.engine.trainer import Interrupted, Prepared, TrainSettings, seed_of, train
-from rise_vlm.errors import UserError
+from rise_vlm.engine.trainer import Prepared, TrainSettings, seed_of, train
+from rise_vlm.errors import Interrupted, UserError
 
 
 def run(folder: Path, policy: ToyPolicy | None = None, work: Any = None, **changes: Any) -> ToyPolicy:

@@ -35,9 +35,9 @@ from rise_vlm.engine.metrics import Metrics, start_trackers
 from rise_vlm.engine.objective import Loss, merge_metrics
 from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
 from rise_vlm.engine.settings import TrainSettings
-from rise_vlm.errors import UserError
+from rise_vlm.errors import Interrupted, UserError
 
-__all__ = ["MODEL", "Interrupted", "Prepared", "Remembers", "TrainSettings", "Trainable", "Work", "seed_of", "train"]
+__all__ = ["MODEL", "Prepared", "Remembers", "TrainSettings", "Trainable", "Work", "seed_of", "train"]
 
 MODEL = "model"
 REFUSED_IN_A_ROW = 3
@@ -84,13 +84,6 @@ class Remembers(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class Interrupted(UserError):
-    """The user stopped the training with Ctrl-C; running the command again continues it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, exit_code=130)
 
 
 def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, describe: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rise_vlm.atomic import write_text
 from rise_vlm.console import duration, say
-from rise_vlm.errors import UserError
+from rise_vlm.errors import Interrupted, UserError
 from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep, resolved
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.files import read_json
@@ -43,7 +43,8 @@ class Outcome:
 
 
 def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> list[Outcome]:
-    """Run what is not done yet. Raises UserError only for what concerns all cells, such as data of another sweep."""
+    """Run what is not done yet. Raises UserError only for what concerns all cells, such as data of another sweep, and
+    `Interrupted` for Ctrl-C."""
     from rise_vlm.stages.preflight import check_writable
 
     check_writable(out)
@@ -75,6 +76,8 @@ def _run(cell: Cell, out: Path, command: str) -> Outcome:
             return Outcome(cell, "before")
         share_stages(plan, cell.folder, out)
         run_recipe(cell.recipe, cell.folder, command=command)
+    except Interrupted:
+        raise
     except UserError as error:
         return Outcome(cell, "failed", str(error))
     except Exception as error:  # one cell's bug or lack of memory is no reason to leave the others undone
