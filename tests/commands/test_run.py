@@ -50,6 +50,39 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(classes: Path, model: Path,
     assert list(Path().iterdir()) == []
 
 
+def test_a_dry_run_says_what_would_go_on_and_what_would_be_made_anew(classes: Path, model: Path, capsys) -> None:
+    arguments = ["run", "ans_sft", f"data={classes}", f"model={model}", "sft.steps=1", "--out", "mine"]
+    assert run(arguments) == 0
+    capsys.readouterr()
+    assert run([*arguments, "--dry-run"]) == 0
+    assert "mine/stages/01-sft: done before" in capsys.readouterr().out
+    assert run([*arguments, "sft.learning_rate=1e-5", "--dry-run"]) == 0
+    assert "mine/stages/01-sft: to run anew" in capsys.readouterr().out
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(classes: Path, model: Path, capsys) -> None:
+    Path("photos").mkdir()
+    Path("photos/report.html").write_text("mine")
+    for out in (str(classes), "photos"):
+        before = sorted(Path(out).rglob("*"))
+        assert run(["run", "ans_sft", f"data={classes}", f"model={model}", "--out", out]) == 2
+        assert "holds something else" in capsys.readouterr().err
+        assert sorted(Path(out).rglob("*")) == before
+    assert run(["demo", "--out", "photos", "--model", str(model)]) == 2
+    assert "photos holds something else (report.html; no demo.json)" in capsys.readouterr().err
+
+
+def test_a_mistyped_run_is_no_hub_id(classes: Path, model: Path, capsys) -> None:
+    Path("runs/clothing").mkdir(parents=True)
+    Path("runs/clothing/recipe.yaml").write_text("name: rise\n")
+    for command in (
+        ["evaluate", "runs/cloting", str(classes)],
+        ["run", "ans_sft", f"data={classes}", "model=runs/cloting"],
+    ):
+        assert run(command) == 2
+        assert "runs/cloting: no such folder" in (told := capsys.readouterr().err) and "runs/clothing'?" in told
+
+
 def test_a_dry_run_says_that_a_model_is_not_on_this_machine(classes: Path, capsys) -> None:
     assert run(["run", "ans_sft", f"data={classes}", "model=nobody/no-such-model", "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("model: nobody/no-such-model, not on this machine: the first run fetches")

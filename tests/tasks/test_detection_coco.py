@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from pathlib import Path
 
 import pytest
 
-from rise_vlm.errors import UserError
 from rise_vlm.tasks import TASKS
 from rise_vlm.tasks.detection import Detection
 from rise_vlm.tasks.detection_coco import FIGURES, coco_figures
@@ -17,8 +15,6 @@ from rise_vlm.tasks.detection_coco import FIGURES, coco_figures
 OFFICIAL = [0.503647, 0.696973, 0.571667, 0.593252, 0.557991, 0.489363,
             0.386813, 0.593680, 0.595353, 0.654764, 0.603130, 0.553744]  # fmt: skip
 PHOTOS = [0.346958, 0.610030, 0.353714, 0.075181, 0.339482, 0.497881, 0.373505, 0.520647, 0.522570]
-
-pytest.importorskip("faster_coco_eval", reason="COCO's figures need the extra 'eval'")
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "det-voc100-multiformat"
 
@@ -127,14 +123,6 @@ def test_perfect_answers_have_perfect_figures_and_the_evaluator_is_silent(capfd)
     assert {name for name, value in figures.items() if value < 0.999} == {"ar1"}
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
-
-
-def test_without_the_extra_an_error_names_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    box = {"label": "car", "box": [0, 0, 20, 20]}
-    for pair in (([box], [box]), ([box], None), ([], [])):
-        with pytest.raises(UserError, match=r"rise-vlm\[eval\]"):
-            Detection(["car"]).split_metrics([pair])
 
 
 def test_other_tasks_have_no_figures_of_a_whole_split(things):

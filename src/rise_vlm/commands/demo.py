@@ -59,7 +59,7 @@ def run_demo(
     from rise_vlm.recipes.demo import ARMS
     from rise_vlm.report import write_report
     from rise_vlm.stages.files import write_json
-    from rise_vlm.stages.preflight import check_model, check_writable
+    from rise_vlm.stages.preflight import check_model, check_own
     from rise_vlm.stages.results import merge_results
     from rise_vlm.worlds import load_world
 
@@ -69,7 +69,7 @@ def run_demo(
     named = {"data": str(data), "model": model, "seed": seed}
     recipes = [load_recipe(arm, [*as_overrides(named), *size.overrides.get(arm, ())]) for arm in ARMS]
     check_model(recipes[0])
-    check_writable(out)
+    check_own(out, STAMP)
     load_world(world)  # an unknown one stops here
     wanted = wanted_data(world, size, seed=seed, train=train)
     check_folder(out, wanted, model, force=force)

@@ -26,7 +26,8 @@ from rise_vlm.machine import usable_cores
 if TYPE_CHECKING:
     from rise_vlm.policy import Policy
 
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors", "numpy", "pillow", "pyarrow")
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors", "numpy", "pillow", "pyarrow",
+            "faster-coco-eval")  # fmt: skip
 GIB = 2**30
 MEMORY_NEEDED, DISK_NEEDED = 2 * GIB, 1 * GIB
 """What ``rise demo`` needs to run at all."""

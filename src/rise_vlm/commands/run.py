@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from rise_vlm.recipes import Recipe
     from rise_vlm.stages.preflight import Prepared
 
+STATES = {
+    "done": "done before",
+    "new": "to run",
+    "goes on": "begun, goes on",
+    "anew": "to run anew, since settings or inputs have changed; what is there moves to former/",
+}
+
 
 def main(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (rise, ans_sft, ...) or a YAML file.")],
@@ -75,6 +82,7 @@ def _show_settings(recipe: Recipe, as_json: bool) -> None:
 
 def _show_plan(run: Prepared, as_json: bool) -> None:
     from rise_vlm.policy.names import whereabouts
+    from rise_vlm.stages.plan import state_of
 
     plan: dict[str, Any] = {
         "recipe": run.recipe.resolved(),
@@ -82,7 +90,10 @@ def _show_plan(run: Prepared, as_json: bool) -> None:
         "out": str(run.out),
         "records": run.material.counts(),
         "notes": run.material.notes,
-        "stages": [{"stage": step.stage, "folder": str(step.folder), "done": bool(step.done)} for step in run.plan],
+        "stages": [
+            {"stage": step.stage, "folder": str(step.folder), "done": bool(step.done), "state": state_of(step)}
+            for step in run.plan
+        ],
     }
     if as_json:
         typer.echo(json.dumps(plan))
@@ -94,4 +105,4 @@ def _show_plan(run: Prepared, as_json: bool) -> None:
     for note in plan["notes"]:
         typer.echo(f"note: {note}")
     for step in plan["stages"]:
-        typer.echo(f"{step['folder']}: {'done before' if step['done'] else 'to run'}")
+        typer.echo(f"{step['folder']}: {STATES[step['state']]}")

@@ -27,12 +27,17 @@ def resolve(name: str) -> tuple[str, bool]:
         if not (path / "config.json").is_file():
             raise UserError(f"model {name}: the folder holds no config.json, so it is no checkpoint.")
         return str(path), True
-    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) or _a_run_is_meant(path):
         raise UserError(
             f"model {name}: no such folder. Give a folder, a hub id such as Qwen/Qwen2-VL-2B-Instruct, or 'tiny'."
-            + nearest(name, ["tiny"])
+            + nearest(name, ["tiny", *map(str, path.parent.glob("*/"))])
         )
     return name, False
+
+
+def _a_run_is_meant(path: Path) -> bool:
+    """Whether a folder beside ``path`` is a run's or a demo's: then it is a mistyped one, and no hub id."""
+    return any((folder / mark).is_file() for folder in path.parent.glob("*") for mark in ("recipe.yaml", "demo.json"))
 
 
 def config_file(name: str) -> Path | None:

@@ -119,10 +119,19 @@ def upstream(stage: StageName, recipe: Recipe) -> Sequence[StageName]:
     return [before for before in wanted[stage] if before in recipe.stages]
 
 
+def state_of(step: Step) -> str:
+    """What a run would do with a stage: ``done``, ``new``, ``goes on``, or ``anew``, which moves what is there."""
+    if step.done:
+        return "done"
+    if not step.folder.exists():
+        return "new"
+    return "goes on" if _goes_on(step, (step.folder / DONE).exists()) else "anew"
+
+
 def begin(step: Step, out: Path) -> None:
     """Make the folder of a stage that is to run; what was begun or done there with other inputs goes aside."""
     done = (step.folder / DONE).exists()
-    if step.folder.exists() and not _goes_on(step, done):
+    if state_of(step) == "anew":
         aside = put_aside(step.folder, out)
         what = "the former result" if done else "what it had begun"
         say(f"{step.stage}: its settings or inputs have changed, so it starts anew; {what} is in former/{aside.name}.")

@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
         load_rewards(recipe.grpo.rewards)  # one that is not there is told now
     if recipe.model == "tiny" and material.world is None:
         material.notes.append(UNSEEN)
-    check_writable(out)
+    check_own(out, "recipe.yaml", "stages")
     return Prepared(recipe, material, out, make_plan(recipe, material, out))
 
 
@@ -168,6 +168,16 @@ def alone(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def check_own(out: Path, *marks: str) -> None:
+    """Raise UserError unless ``out`` can be made and written to, and is new, empty, or holds one of ``marks``, which
+    only such a folder has. What lies in any other is not ours to mix with."""
+    check_writable(out)
+    there = sorted(path.name for path in out.glob("[!.]*")) if out.is_dir() else []
+    if there and not set(marks) & set(there):
+        shown = f"{', '.join(there[:3])}{', ...' if len(there) > 3 else ''}; no {marks[0]}"
+        raise UserError(f"--out {out} holds something else ({shown}). Give a new or an empty folder.")
 
 
 def check_writable(out: Path) -> None:

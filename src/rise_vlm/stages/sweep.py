@@ -45,13 +45,13 @@ class Outcome:
 def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> list[Outcome]:
     """Run what is not done yet. Raises UserError only for what concerns all cells, such as data of another sweep, and
     `Interrupted` for Ctrl-C."""
-    from rise_vlm.stages.preflight import check_writable
+    from rise_vlm.stages.preflight import check_own
 
-    check_writable(out)
+    check_own(out, FILE)
     whole = joined(load_sweep(out / FILE), sweep, out) if (out / FILE).is_file() else sweep
     out.mkdir(parents=True, exist_ok=True)
-    draw_data(sweep, out)
     write_text(out / FILE, resolved(whole))
+    draw_data(sweep, out)
     outcomes: list[Outcome] = []
     began = time.monotonic()
     for number, cell in enumerate(cells, start=1):

@@ -1,4 +1,4 @@
-"""COCO's twelve figures for detections, computed by faster-coco-eval (the extra ``eval``).
+"""COCO's twelve figures for detections, computed by faster-coco-eval.
 
 Left out: masks, crowds, and a choice of thresholds; the figures are comparable because nobody chooses. Areas are those
 of the boxes.
@@ -7,10 +7,7 @@ of the boxes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
-
-from rise_vlm.errors import UserError
 
 FIGURES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
@@ -25,37 +22,25 @@ def coco_figures(pairs: Sequence[tuple[Boxes, Boxes | None]], classes: Sequence[
     """The twelve figures of (true, found) boxes per image; -1 where a figure is undefined, as in pycocotools.
 
     A box is ``{"label", "box", "score"?}``, in pixels; a found box without a score has 1, and boxes of equal score
-    rank in the order of images and of boxes. None, an answer that could not be read, finds nothing. Raises UserError
-    naming the extra where faster-coco-eval is not installed.
+    rank in the order of images and of boxes. None, an answer that could not be read, finds nothing.
     """
     truth = [(image, one) for image, (boxes, _) in enumerate(pairs, 1) for one in boxes]
     found = [(image, one) for image, (_, boxes) in enumerate(pairs, 1) for one in boxes or ()]
     numbers = {name: number for number, name in enumerate(classes, 1)}
     if not truth or not found:
-        _evaluator()
         return _without_detections(truth)
-    coco, evaluate = _evaluator()
+    from faster_coco_eval import COCO, COCOeval_faster
+
     images = [{"id": number} for number in range(1, len(pairs) + 1)]
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
     rows = [{**_row(image, one, numbers), "id": i, "iscrowd": 0} for i, (image, one) in enumerate(truth, 1)]
-    known = coco({"images": images, "annotations": rows, "categories": categories}, print_function=_silent)
+    known = COCO({"images": images, "annotations": rows, "categories": categories}, print_function=_silent)
     scored = [{**_row(image, one, numbers), "score": float(one.get("score", 1.0))} for image, one in found]
-    run = evaluate(known, known.loadRes(scored), "bbox", print_function=_silent)
+    run = COCOeval_faster(known, known.loadRes(scored), "bbox", print_function=_silent)
     run.evaluate()
     run.accumulate()
     run.summarize()
     return dict(zip(FIGURES, map(float, run.stats[:12]), strict=True))
-
-
-def _evaluator() -> tuple[Any, Any]:
-    try:
-        package = import_module("faster_coco_eval")
-    except ImportError as error:
-        raise UserError(
-            "COCO's figures need faster-coco-eval, which is not installed: pip install 'rise-vlm[eval]'. "
-            "Answers already given are kept; the same command goes on from them."
-        ) from error
-    return package.COCO, package.COCOeval_faster
 
 
 def _row(image: int, one: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
