@@ -355,6 +355,15 @@ def test_a_wrong_option_is_told_before_the_model_is_loaded(folder: Path, capsys,
     assert captured.out == "" and says in told and "Traceback" not in told
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that not even root can write to")
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_a_place_that_cannot_be_written_is_told_before_the_model_is_loaded(folder: Path, capsys, option: str) -> None:
+    arguments = ["annotate", "no/such/model", str(folder), "--task", "task.yaml", option, "/proc/answers.jsonl"]
+    assert run(arguments) == 1
+    told = capsys.readouterr().err
+    assert f"{option} /proc cannot be written" in told and "Traceback" not in told
+
+
 def test_answers_of_other_samples_or_without_check_are_refused(model: Path, folder: Path, capsys) -> None:
     arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--out", "a.jsonl")
     assert annotate(model, *arguments) == 0

@@ -77,6 +77,7 @@ def main(
     """
     from rise_vlm.stages.outputs import Made, check_free, outputs_of
     from rise_vlm.stages.pictures import find_images
+    from rise_vlm.stages.preflight import check_writable
     from rise_vlm.stages.task_file import task_of
     from rise_vlm.stages.trained import doubts, find_model, require_model
 
@@ -87,6 +88,9 @@ def main(
     outputs = outputs_of(to or [], job, [out, *([report] if report else [])], made)
     if report:
         check_free("--report", report, made)
+    places = [("--out", out), *([("--report", report)] if report else []), *(("--to", one.path) for one in outputs)]
+    for option, path in places:
+        check_writable(path.parent, option)
     names, found = find_images(images), find_model(model)
     require_model(found.model)
     for doubt in doubts(found, job):

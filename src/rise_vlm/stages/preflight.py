@@ -180,23 +180,23 @@ def check_own(out: Path, *marks: str) -> None:
         raise UserError(f"--out {out} holds something else ({shown}). Give a new or an empty folder.")
 
 
-def check_writable(out: Path) -> None:
-    """Raise UserError unless ``out`` can be made and written to."""
+def check_writable(out: Path, option: str = "--out") -> None:
+    """Raise UserError unless the folder ``out`` of ``option`` can be made and written to."""
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; give a folder.")
+        raise UserError(f"{option} {out} is a file; give a folder.")
     parent = out
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():
-        raise UserError(f"--out {out}: {parent} is a file, so no folder can be made in it.")
+        raise UserError(f"{option} {out}: {parent} is a file, so no folder can be made in it.")
     probe = parent / f".rise-{os.getpid()}"
     try:
         with probe.open("w", encoding="utf-8") as file:
             file.write("x" * 4096)
         free = os.statvfs(parent).f_bavail * os.statvfs(parent).f_frsize / 1e6 if hasattr(os, "statvfs") else SOME_MB
     except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}.", exit_code=1) from None
+        raise UserError(f"{option} {out} cannot be written: {error.strerror}.", exit_code=1) from None
     finally:
         probe.unlink(missing_ok=True)
     if free < SOME_MB:
-        raise UserError(f"--out {out}: only {free:.0f} MB are free there.", exit_code=1)
+        raise UserError(f"{option} {out}: only {free:.0f} MB are free there.", exit_code=1)
