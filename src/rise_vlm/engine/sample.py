@@ -19,6 +19,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.attention import PaddedRows
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
+from rise_vlm.policy.room import SAMPLED, out_of_memory
 
 BLOCK = 64
 """Tokens of the vocabulary that are drawn from as one before one of them is."""
@@ -98,12 +99,14 @@ def sample(
 ) -> list[list[Rollout]]:
     """``n`` rollouts of each prompt, in the prompts' order.
 
-    At most ``max_rows`` sequences and about ``batch_tokens`` cached tokens are decoded at once; the same generator
-    state gives the same rollouts whatever these bounds. Temperature 0 is greedy. There is no
-    top-p and no top-k: the distribution that is sampled from is the one that is scored.
+    At most ``max_rows`` sequences and about ``batch_tokens`` cached tokens are decoded at once, and fewer once memory
+    has run out (``policy.room``); the same generator state gives the same rollouts whatever these bounds.
+    Temperature 0 is greedy. There is no top-p and no top-k: the distribution that is sampled from is the one that is
+    scored.
 
     Raises:
-        UserError: a prompt and its completion would not fit the model's context, or a setting is out of range.
+        UserError: a prompt and its completion would not fit the model's context, or alone not the memory; a setting is
+            out of range.
     """
     how = Sampling(temperature)
     _check(policy, prompts, n, max_new_tokens)
@@ -115,9 +118,38 @@ def sample(
         with torch.no_grad():
             shape = len(prompts) * n, max_new_tokens
             uniforms = torch.rand(*shape, dtype=torch.float64, generator=generator, device=generator.device)
-            return _Decoder(policy, how, prompts, n, uniforms.to(policy.device), max_rows, batch_tokens).run()
+            uniforms = uniforms.to(policy.device)
+            slots = _slots(policy, prompts, n, max_new_tokens, max_rows, batch_tokens)
+            return policy.room.fit(
+                SAMPLED,
+                asked=max_rows,
+                used=slots,
+                least=1,
+                attempt=lambda rows: _Decoder(policy, how, prompts, n, uniforms, min(rows, slots), batch_tokens).run(),
+            )
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError(_too_large(max(prompts, key=len), max_new_tokens), exit_code=1) from error
     finally:
         policy.model.train(was_training)
+
+
+def _slots(
+    policy: Policy, prompts: Sequence[Prompt], n: int, max_new_tokens: int, max_rows: int, batch_tokens: int
+) -> int:
+    """How many sequences are decoded at once."""
+    longest = max(len(prompt) for prompt in prompts)
+    each = (2 * longest // n if policy.packs else longest) + max_new_tokens
+    return max(1, min(len(prompts) * n, max_rows, batch_tokens // each))
+
+
+def _too_large(prompt: Prompt, max_new_tokens: int) -> str:
+    whose = f"of record '{prompt.record}'" if prompt.record else f"'{prompt.text[:60]}...'"
+    return (
+        f"out of memory with one completion at a time: the prompt {whose} has {len(prompt)} tokens, and up to "
+        f"{max_new_tokens} follow. Lower max_pixels or max_new_tokens, or take a smaller model."
+    )
 
 
 def _check(policy: Policy, prompts: Sequence[Prompt], n: int, max_new_tokens: int) -> None:
@@ -149,7 +181,7 @@ class _Decoder:
         prompts: Sequence[Prompt],
         n: int,
         uniforms: Tensor,
-        max_rows: int,
+        slots: int,
         batch_tokens: int,
     ) -> None:
         self.policy, self.how, self.prompts, self.n = policy, how, prompts, n
@@ -164,7 +196,7 @@ class _Decoder:
         # in no cache, and yet no picture is encoded twice.
         self.needed = Counter(image.key for waiting in self.queue for image in self._prompt(waiting).images)
         self.features: dict[str, Tensor] = {}
-        self.cache = self._make_cache(max_rows)
+        self.cache = self._make_cache(slots)
         # Per active slot: its sequence, its last token, the rope position of that token.
         self.sequence = torch.zeros(0, dtype=torch.long, device=device)
         self.token = torch.zeros(0, dtype=torch.long, device=device)
@@ -183,14 +215,12 @@ class _Decoder:
         longest_first = sorted(groups.values(), key=lambda sequences: -len(self.prompts[sequences[0] // self.n]))
         return [_Waiting(sequences) for sequences in longest_first]
 
-    def _make_cache(self, max_rows: int) -> DecodeCache | SlotCache:
+    def _make_cache(self, slots: int) -> DecodeCache | SlotCache:
         longest = max(len(prompt) for prompt in self.prompts)
-        device, total = self.policy.device, len(self.ids)
+        device = self.policy.device
         if not self.policy.packs:
-            slots = max(1, min(total, max_rows, self.batch_tokens // (longest + self.limit)))
             return SlotCache(self._layers, slots, longest + self.limit, device)
         # Twice the prompts that full groups need: stragglers hold on to theirs while others come in.
-        slots = max(1, min(total, max_rows, self.batch_tokens // (2 * longest // self.n + self.limit)))
         return DecodeCache(min(len(self.queue), 2 * slots // self.n + 1), slots, longest, self.limit, device)
 
     @property

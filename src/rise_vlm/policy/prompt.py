@@ -60,7 +60,8 @@ class Prompt:
     ``input_ids`` (P,) int64; ``positions`` (3, P) int64 for families with M-RoPE and (1, P) otherwise;
     ``next_position`` is the position of the first completion token on every axis; ``text`` is the user's turn.
     ``blocks`` (P,) int64 numbers the picture each token belongs to, -1 for text, where the tokens of a picture see each
-    other both ways; None where every token sees those before it.
+    other both ways; None where every token sees those before it. ``record`` is the id of the record it is made of, for
+    messages; empty for none.
     """
 
     input_ids: Tensor
@@ -69,6 +70,7 @@ class Prompt:
     images: tuple[ImageInput, ...]
     text: str
     blocks: Tensor | None = None
+    record: str = ""
 
     def __len__(self) -> int:
         return len(self.input_ids)
