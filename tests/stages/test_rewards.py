@@ -163,6 +163,9 @@ def mine(record, completion):
     if record.id == {bad!r}:
         raise ValueError("no such colour")
     return float(len(completion))
+
+def another(record, completion):
+    return 1.0
 """
 
 
@@ -173,8 +176,13 @@ def test_a_reward_that_fails_loses_nothing_and_mended_it_goes_on(
     first = [index for step in (1, 2) for index in visits(4, 2, step, 0)]
     bad = f"train-{first[2]}"
     (here / "failing_rewards.py").write_text(FAILS.format(bad=bad), encoding="utf-8")
-    options = ("grpo.rewards=failing_rewards.py:mine", "stages=[grpo]", "grpo.steps=3", "grpo.save_every=10",
-               "grpo.refill=0")  # fmt: skip
+    options = (
+        "grpo.rewards={failing_rewards.py:mine: 1, failing_rewards.py:another: 1}",
+        "stages=[grpo]",
+        "grpo.steps=3",
+        "grpo.save_every=10",
+        "grpo.refill=0",
+    )
 
     def run() -> None:
         for name in [name for name in sys.modules if name.startswith("rise_vlm_reward_")]:

@@ -155,11 +155,12 @@ def _inputs(step: Step) -> dict[str, Any]:
 
 
 def _mended(step: Step) -> str | None:
-    """The reward that failed and has been changed since, if it is the only one."""
+    """The reward that failed, if its file has been changed since and no other reward's has."""
     inputs = _inputs(step)
     before: dict[str, str] = inputs.get("rewards", {})
-    other = [name for name in {**before, **step.rewards} if before.get(name) != step.rewards.get(name)]
-    return other[0] if other and other == [inputs.get("failed")] else None
+    failed = inputs.get("failed")
+    other = {before.get(name) for name in {**before, **step.rewards} if before.get(name) != step.rewards.get(name)}
+    return failed if failed in before and other == {before[failed]} else None
 
 
 def _goes_on(step: Step, done: bool) -> bool:
