@@ -115,14 +115,21 @@ def _failed(error: Exception) -> int:
         where = f" {error.filename}" if error.filename else ""
         say(f"rise: cannot write or read{where}: {error.strerror}. Free some space or choose another folder.")
         return 1
-    # By name: catching torch's own class would import torch for every command.
-    if type(error).__name__ == "OutOfMemoryError":
-        say("rise: the accelerator ran out of memory. Lower train.token_budget or max_pixels, or use LoRA.")
+    if _out_of_memory(error):
+        say("rise: memory ran out. Lower train.token_budget or max_pixels, or use LoRA.")
         return 1
     traceback.print_exception(error)
     say("rise: this is a bug in rise-vlm. Please report it in the project's issues, with the lines above, the command")
     say("and the output of `rise doctor --json`.")
     return 1
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or "torch" not in sys.modules:  # torch is not imported for every command
+        return isinstance(error, MemoryError)
+    from rise_vlm.policy.room import out_of_memory
+
+    return out_of_memory(error)
 
 
 def main() -> None:

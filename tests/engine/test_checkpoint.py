@@ -37,6 +37,7 @@ def example(step: int = 5, **changes: Any) -> Checkpoint:
         "optimizer": {"step.w": torch.tensor(5.0), "exp_avg.w": torch.randn(2, 3, generator=g)},
         "work": {"order": [3, 1, 2], "ema": torch.randn(3, generator=g), "rng": torch.get_rng_state()},
         "refused": 1,
+        "room": {"asked": 64, "token_budget": 16},
     }
     return Checkpoint(**(fields | changes))
 
@@ -44,7 +45,7 @@ def example(step: int = 5, **changes: Any) -> Checkpoint:
 def assert_same(found: Checkpoint | None, expected: Checkpoint) -> None:
     assert found is not None
     assert (found.step, found.refused) == (expected.step, expected.refused)
-    assert (found.settings, found.model) == (expected.settings, expected.model)
+    assert (found.settings, found.model, found.room) == (expected.settings, expected.model, expected.room)
     for one, other in (
         (found.weights, expected.weights),
         (found.optimizer, expected.optimizer),
@@ -60,13 +61,13 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     for step in (5, 6):
         save(tmp_path / "new folder", example(step))
         assert_same(load(tmp_path / "new folder"), example(step))
-    assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["checkpoint-last"]
+    assert sorted(p.name for p in (tmp_path / "new folder").iterdir()) == ["checkpoint-before", "checkpoint-last"]
 
 
 def test_a_checkpoint_is_json_and_safetensors_and_no_pickle(tmp_path: Path) -> None:
     save(tmp_path, example())
     names = sorted(p.name for p in (tmp_path / "checkpoint-last").iterdir())
-    assert names == ["state.json", "tensors.safetensors", "weights.safetensors"]
+    assert names == ["SHA256SUMS", "state.json", "tensors.safetensors", "weights.safetensors"]
     assert json.loads((tmp_path / "checkpoint-last/state.json").read_text())["step"] == 5
 
 
@@ -139,7 +140,7 @@ def test_the_second_rename_failing_brings_the_old_one_back(tmp_path: Path, monke
 
 def test_a_folder_left_between_the_renames_is_recovered(tmp_path: Path) -> None:
     save(tmp_path, example(5))
-    (tmp_path / "checkpoint-last").rename(tmp_path / "checkpoint-last-old")
+    (tmp_path / "checkpoint-last").rename(tmp_path / "checkpoint-before")
     (tmp_path / "checkpoint-last-new").mkdir()
     assert_same(load(tmp_path), example(5))
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-last"]
@@ -175,10 +176,92 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, name: str, dama
         load(tmp_path)
 
 
+FILES = ["SHA256SUMS", "state.json", "tensors.safetensors", "weights.safetensors"]
+
+
+def damage(path: Path, how: str) -> None:
+    """Cut a file short, turn over one bit in its midst, or delete it."""
+    content = bytearray(path.read_bytes())
+    if how == "gone":
+        path.unlink()
+        return
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if how == "flipped" else content[:-20])
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, name: str, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if (name, how) == ("SHA256SUMS", "gone"):
+        pytest.skip("a version without checksums wrote it")
+    save(tmp_path, example(5))
+    save(tmp_path, example(6))
+    damage(tmp_path / "checkpoint-last" / name, how)
+    assert_same(load(tmp_path), example(5))
+    (said,) = capsys.readouterr().err.splitlines()
+    for part in (f"{tmp_path}/checkpoint-last is damaged", "checkpoint before it, of step 5", "checkpoint-damaged"):
+        assert part in said
+    assert name in said or name == "SHA256SUMS"
+    assert_same(load(tmp_path), example(5))
+    assert capsys.readouterr().err == "", "said once"
+    save(tmp_path, example(7))
+    assert_same(load(tmp_path), example(7))
+
+
+def test_a_checkpoint_of_a_version_without_checksums_is_read(tmp_path: Path) -> None:
+    save(tmp_path, example(5))
+    (tmp_path / "checkpoint-last/SHA256SUMS").unlink()
+    assert_same(load(tmp_path), example(5))
+
+
+def test_where_both_are_damaged_both_are_named_and_left_as_they_are(tmp_path: Path) -> None:
+    save(tmp_path, example(5))
+    save(tmp_path, example(6))
+    for folder in ("checkpoint-last", "checkpoint-before"):
+        damage(tmp_path / folder / "weights.safetensors", "flipped")
+    with pytest.raises(
+        UserError, match=r"last is damaged .weights.*delete .*-last and .*-before to start afresh"
+    ) as told:
+        load(tmp_path)
+    assert told.value.exit_code == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-before", "checkpoint-last"]
+
+
+def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
+    if shutil.which("sha256sum") is None:
+        pytest.skip("there is no sha256sum here")
+    save(tmp_path, example())
+    command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    subprocess.run(command, cwd=tmp_path / "checkpoint-last", check=True, capture_output=True)
+
+
+def test_a_training_that_goes_back_ends_in_the_same_bits(tmp_path: Path) -> None:
+    run(tmp_path / "whole", ToyPolicy(), save_every=1)
+
+    def stop(step: int) -> None:
+        if step == 5:
+            raise RuntimeError("power cut")
+
+    policy = ToyPolicy()
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(policy, ToyWork(policy, during=stop), settings(save_every=1), tmp_path / "cut", "toy")
+    damage(tmp_path / "cut/checkpoint-last/tensors.safetensors", "flipped")
+    again = ToyPolicy()
+    work = ToyWork(again)
+    train(again, work, settings(save_every=1), tmp_path / "cut", "toy")
+    assert work.steps == [4, 5, 6], "the last was of step 4, the one before of step 3"
+    found, whole = result_of(tmp_path / "cut"), result_of(tmp_path / "whole")
+    assert set(found.pop("left over")) - set(whole.pop("left over")) == {"checkpoint-damaged"}
+    assert found == whole
+
+
 def test_a_checkpoint_of_a_later_format_is_refused(tmp_path: Path) -> None:
     save(tmp_path, example())
     path = tmp_path / "checkpoint-last/state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    (path.parent / "SHA256SUMS").unlink()
     with pytest.raises(UserError, match="format 99"):
         load(tmp_path)
 
@@ -285,7 +368,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
 
 
 def test_death_at_any_operation_on_the_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    how = {"steps": 2, "save_every": 1}
+    how = {"steps": 3, "save_every": 1}
     run(tmp_path / "whole", ToyPolicy(), **how)
     whole = result_of(tmp_path / "whole")
     for moment in range(1000):
@@ -299,4 +382,4 @@ def test_death_at_any_operation_on_the_disk_loses_nothing(tmp_path: Path, monkey
                 break
         run(tmp_path / str(moment), ToyPolicy(), **how)
         assert result_of(tmp_path / str(moment)) == whole, moment
-    assert moment > 30
+    assert moment > 50

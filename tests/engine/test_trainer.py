@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, on_main_process
 from pydantic import ValidationError
-from toy import ToyPolicy, ToyWork, result_of, rows_of, settings
+from toy import Packed, ToyPolicy, ToyWork, result_of, rows_of, settings
 
 from rise_vlm.engine import trainer
 from rise_vlm.engine.metrics import start_trackers
@@ -42,7 +42,8 @@ def test_it_learns_and_leaves_metrics_checkpoint_and_model(tmp_path: Path) -> No
     assert [row["step"] for row in rows] == list(range(1, 61))
     assert sum(row["loss"] for row in rows[-10:]) < 0.3 * sum(row["loss"] for row in rows[:10])
     assert rows[0].keys() == {"step", "reward", "rows", "loss", "grad_norm", "learning_rate"}
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint-last", "metrics.jsonl", "model"]
+    left = ["checkpoint-before", "checkpoint-last", "metrics.jsonl", "model"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == left
     assert (tmp_path / "run/model/model.safetensors").is_file()
 
 
@@ -331,6 +332,54 @@ def test_three_such_steps_in_a_row_end_the_training_with_the_last_good_weights(t
     again = ToyPolicy()
     with pytest.raises(UserError, match="not finite in step 5"):  # the count goes on where it was
         run(tmp_path, again, ToyWork(again, spoil=lambda step: float("nan")))
+
+
+@pytest.mark.parametrize("kind", ["loss", "gradient"])
+def test_the_records_of_a_step_that_is_not_finite_are_named(tmp_path: Path, kind: str) -> None:
+    """The gradient of a square root at 0 is not finite, although its value is."""
+
+    class Spoilt(Packed):
+        def loss(self, micro: Any) -> Any:
+            loss = super().loss(micro)
+            if not any(group.prompt.record in ("r4", "r9") for group in micro.groups):
+                return loss
+            root = (0 * next(self.policy.model.parameters()).sum()).sqrt()
+            return loss + (root if kind == "gradient" else float("nan"))
+
+    policy = ToyPolicy()
+    with pytest.raises(UserError, match=r"not finite in step 3 .*hold the records r4, r5, r8, r9\. ") as caught:
+        run(tmp_path, policy, Spoilt(policy, budget=20))
+    assert caught.value.exit_code == 1
+    assert [row["refused_records"] for row in rows_of(tmp_path)] == [["r4", "r5", "r8", "r9"]] * 3
+    assert rows_of(tmp_path)[0]["loss"] is None or kind == "gradient"
+
+
+def test_finite_steps_name_no_records_and_compute_nothing_twice(tmp_path: Path) -> None:
+    computed: list[int] = []
+    policy = ToyPolicy()
+    run(tmp_path, policy, Packed(policy, budget=20, disturb=lambda micro: computed.append(1)))
+    assert len(computed) == 6 * 6
+    assert not any("refused_records" in row for row in rows_of(tmp_path))
+
+
+# --- a step that cannot be computed
+
+
+def test_what_was_learned_before_a_reward_failed_is_kept(tmp_path: Path) -> None:
+    run(tmp_path / "whole", save_every=4)
+
+    def fail(step: int) -> None:
+        if step == 4:
+            raise UserError("reward 'mine' failed on record 'r7'", exit_code=1)
+
+    policy = ToyPolicy()
+    with pytest.raises(UserError, match="reward 'mine' failed on record 'r7'"):
+        run(tmp_path / "cut", policy, ToyWork(policy, during=fail), save_every=4)
+    again = ToyPolicy()
+    work = ToyWork(again)
+    run(tmp_path / "cut", again, work, save_every=4)
+    assert work.steps == [4, 5, 6]
+    assert result_of(tmp_path / "cut") == result_of(tmp_path / "whole")
 
 
 # --- metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rise_vlm.engine.metrics import METRICS
+from rise_vlm.engine.score import Group, pack_by_tokens
 from rise_vlm.engine.trainer import MODEL, Prepared, TrainSettings
+from rise_vlm.policy.prompt import Prompt
+from rise_vlm.policy.room import Room
 
 
 class ToyPolicy:
@@ -26,6 +30,7 @@ class ToyPolicy:
             first = nn.Linear(4, width).requires_grad_(False)
             self.model = nn.Sequential(first, *list(self.model)[1:])
         self.model.to(dtype)
+        self.room = Room()
 
     def save(self, folder: Path) -> None:
         save_file(dict(self.model.state_dict()), folder / "model.safetensors")
@@ -46,7 +51,7 @@ class ToyWork:
         self.policy, self.during, self.spoil = policy, during, spoil
         self.steps: list[int] = []
         self.seen = torch.zeros(4)
-        self.rows = 0
+        self.rows = self.last = 0
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared:
         assert not self.policy.model.training
@@ -54,12 +59,15 @@ class ToyWork:
         self.during(step)
         self.steps.append(step)
         rows = torch.randn(12, 4, generator=generator)
-        self.seen += rows.sum(0)
-        self.rows += len(rows)
-        weight = self.spoil(step)
-        return Prepared(
-            [(rows[:5], weight), (rows[5:], weight)], {"reward": float(rows.mean()), "rows": float(self.rows)}
-        )
+        if step > self.last:  # a step may be prepared twice
+            self.seen += rows.sum(0)
+            self.rows += len(rows)
+            self.last = step
+        metrics = {"reward": float(rows.mean()), "rows": float(self.rows)}
+        return Prepared(self.micro(rows, self.spoil(step)), metrics)
+
+    def micro(self, rows: Tensor, weight: float) -> list[Any]:
+        return [(rows[:5], weight), (rows[5:], weight)]
 
     def loss(self, micro: tuple[Tensor, float]) -> Tensor:
         assert self.policy.model.training
@@ -69,10 +77,52 @@ class ToyWork:
         return weight * ((self.policy.model(rows.to(dtype)).float() - wanted) ** 2).sum() / 12
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "seen": self.seen}
+        return {"rows": self.rows, "seen": self.seen, "last": self.last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows, self.seen = state["rows"], state["seen"].clone()
+        self.rows, self.seen, self.last = state["rows"], state["seen"].clone(), state["last"]
+
+
+@dataclass
+class Groups:
+    """A micro-batch of groups, one for each of its rows."""
+
+    groups: list[Group]
+    rows: Tensor
+
+
+class Packed(ToyWork):
+    """The same, with rows as groups of ten tokens that are packed into micro-batches; each stands for a record.
+
+    ``disturb`` is called with each micro-batch before its loss, and ``spoil_row`` multiplies the loss of each record.
+    """
+
+    def __init__(
+        self,
+        policy: ToyPolicy,
+        budget: int = 200,
+        disturb: Callable[[Groups], None] = lambda micro: None,
+        spoil_row: Callable[[str], float] = lambda record: 1.0,
+        **how: Any,
+    ) -> None:
+        super().__init__(policy, **how)
+        self.budget, self.disturb, self.spoil_row = budget, disturb, spoil_row
+
+    def micro(self, rows: Tensor, weight: float) -> list[Any]:
+        groups = [Group(_prompt(f"r{i}"), [torch.zeros(5, dtype=torch.long)]) for i in range(len(rows))]
+        parts = pack_by_tokens(groups, self.policy.room.of("token_budget", self.budget))
+        return [Groups(part, cut) for part, cut in zip(parts, rows.split([len(part) for part in parts]), strict=True)]
+
+    def loss(self, micro: Groups) -> Tensor:
+        self.disturb(micro)
+        weights = torch.tensor([self.spoil_row(group.prompt.record) for group in micro.groups])
+        wanted = torch.stack([micro.rows.sum(1), micro.rows.amax(1)], dim=1)
+        errors = ((self.policy.model(micro.rows) - wanted) ** 2).sum(1)
+        return (weights * errors).sum() / 12
+
+
+def _prompt(record: str) -> Prompt:
+    return Prompt(torch.zeros(6, dtype=torch.long), torch.zeros(1, 6, dtype=torch.long), 6, (), "", record=record)
 
 
 def settings(**changes: Any) -> TrainSettings:
@@ -86,7 +136,9 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def result_of(folder: Path) -> dict[str, Any]:
-    """All a training leaves, to be compared bit for bit: files of the checkpoint and the model, rows of metrics."""
-    files = [path for part in ("checkpoint-last", MODEL) for path in sorted((folder / part).rglob("*"))]
+    """All a training leaves, to be compared bit for bit: files of the checkpoints and the model, rows of metrics."""
+    files = [
+        path for part in ("checkpoint-last", "checkpoint-before", MODEL) for path in sorted((folder / part).rglob("*"))
+    ]
     found: dict[str, Any] = {str(p.relative_to(folder)): p.read_bytes() for p in files if p.is_file()}
     return found | {"metrics": rows_of(folder), "left over": sorted(p.name for p in folder.iterdir())}

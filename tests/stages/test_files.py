@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rise_vlm.errors import DataError
+from rise_vlm.stages import files
 from rise_vlm.stages.files import (
     RolloutLog,
     append_rows,
@@ -108,3 +109,18 @@ def test_a_log_drops_the_steps_that_are_repeated(tmp_path: Path) -> None:
 def test_a_log_without_rows_leaves_no_table(tmp_path: Path) -> None:
     RolloutLog(tmp_path).finish()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_is_on_the_disk_before_the_rows_that_it_was_made_of_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, flushed = RolloutLog(tmp_path), []
+
+    def sync(path: Path) -> None:
+        assert log.path.exists() and pyarrow.parquet.read_table(path).num_rows == 1
+        flushed.append(path)
+
+    monkeypatch.setattr(files, "sync", sync)
+    log.write(1, [{"id": "a"}])
+    log.finish()
+    assert len(flushed) == 1 and log.final.exists() and not log.path.exists()

@@ -105,8 +105,10 @@ def test_a_finished_training_that_is_made_longer_is_kept_aside(classes: Path, mo
     """Its checkpoint is gone, so it cannot go on."""
     step = step_of("closed_loop", tmp_path, classes, model)
     started(step, tmp_path)
+    for name in ("checkpoint-before", "checkpoint-damaged", "checkpoint-last-new"):
+        (step.folder / name).mkdir()
     finish(step, {"model": "model"}, {})
-    assert not (step.folder / "checkpoint-last").exists()
+    assert not list(step.folder.glob("checkpoint-*"))
     again = step_of("closed_loop", tmp_path, classes, model, "closed_loop.steps=9")
     assert again.done is None
     begin(again, tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from stage_kit import small_recipe
 from rise_vlm.data import Record
 from rise_vlm.errors import UserError
 from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.material import visits
 from rise_vlm.stages.rewards import SHIPPED, Sampled, load_rewards, rewards_digest
 from rise_vlm.stages.run import prepare, run_recipe
 
@@ -143,6 +146,7 @@ def test_a_reward_that_fails_names_itself_and_the_record(here: Path, name: str, 
         rewarded(f"rewards_of_mine.py:{name}")
     message = str(caught.value)
     assert says in message and f"rewards_of_mine.py:{name}" in message and "'r1'" in message
+    assert caught.value.exit_code == 1, "the work failed, the command was right"
     assert "\n" not in message
 
 
@@ -152,6 +156,57 @@ def test_other_code_is_another_reward(here: Path) -> None:
     assert list(before) == [name] and rewards_digest({name: 2.0}) == before
     (here / "rewards_of_mine.py").write_text(CODE + "\n# changed\n", encoding="utf-8")
     assert rewards_digest({name: 1.0}) != before
+
+
+FAILS = """
+def mine(record, completion):
+    if record.id == {bad!r}:
+        raise ValueError("no such colour")
+    return float(len(completion))
+
+def another(record, completion):
+    return 1.0
+"""
+
+
+def test_a_reward_that_fails_loses_nothing_and_mended_it_goes_on(
+    here: Path, classes: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record is one that comes up first in a later step, so that steps lie behind it."""
+    first = [index for step in (1, 2) for index in visits(4, 2, step, 0)]
+    bad = f"train-{first[2]}"
+    (here / "failing_rewards.py").write_text(FAILS.format(bad=bad), encoding="utf-8")
+    options = (
+        "grpo.rewards={failing_rewards.py:mine: 1, failing_rewards.py:another: 1}",
+        "stages=[grpo]",
+        "grpo.steps=3",
+        "grpo.save_every=10",
+        "grpo.refill=0",
+    )
+
+    def run() -> None:
+        for name in [name for name in sys.modules if name.startswith("rise_vlm_reward_")]:
+            del sys.modules[name]  # another process would read the file anew
+        run_recipe(small_recipe("visual_rft", classes, model, *options), here / "run", report=False)
+
+    says = f"reward 'failing_rewards.py:mine' failed on record '{bad}': ValueError: no such colour"
+    for _ in range(2):
+        with pytest.raises(UserError) as caught:
+            run()
+        assert says in str(caught.value) and "failing_rewards.py, line 4" in str(caught.value)
+        assert caught.value.exit_code == 1
+    stage = here / "run" / "stages" / "01-grpo"
+    assert json.loads((stage / "checkpoint-last" / "state.json").read_text(encoding="utf-8"))["step"] == 1
+    (here / "failing_rewards.py").write_text(FAILS.format(bad=None), encoding="utf-8")
+    capsys.readouterr()
+    run()
+    said = capsys.readouterr().err
+    assert "'failing_rewards.py:mine' is not what it was when it failed" in said and "continuing after step 1" in said
+    assert [row["step"] for row in read_rows(stage / "metrics.jsonl")] == [1, 2, 3]
+    assert not (here / "run" / "former").exists()
+    (here / "failing_rewards.py").write_text(FAILS.format(bad="other"), encoding="utf-8")
+    run()
+    assert (here / "run" / "former" / "01-grpo.1").is_dir(), "one that did not fail and is changed is another reward"
 
 
 def test_a_run_is_rewarded_by_it_and_one_that_fails_stops_in_one_line(here: Path, classes: Path, model: Path) -> None:

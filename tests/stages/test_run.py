@@ -29,6 +29,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory, classes: Path, model: Pat
     return out
 
 
+def test_what_a_kill_at_the_very_end_has_left_goes(finished: Path, classes: Path, model: Path, tmp_path: Path) -> None:
+    """Killed after the stage was done and before its checkpoints were deleted, or amid a file."""
+    out = tmp_path / "rise"
+    shutil.copytree(finished, out)
+    stage = out / "stages" / "02-closed_loop"
+    for name in ("checkpoint-last", "checkpoint-before"):
+        (stage / name).mkdir()
+    (stage / ".rollouts.parquet.4711").write_bytes(b"PAR1")
+    run_recipe(small_recipe("rise", classes, model), out, report=False)
+    assert sorted(path.name for path in stage.iterdir()) == sorted(
+        path.name for path in (finished / "stages" / "02-closed_loop").iterdir()
+    )
+
+
 def test_a_run_leaves_what_the_contract_promises(finished: Path) -> None:
     results = json.loads((finished / "results.json").read_text(encoding="utf-8"))
     (arm,) = results["arms"]

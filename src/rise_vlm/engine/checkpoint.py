@@ -1,13 +1,15 @@
 """Checkpoints of a training: written whole or not at all, and read back with a reason when they do not fit.
 
-A checkpoint is the folder ``checkpoint-last`` with three files and no pickle:
+A checkpoint is the folder ``checkpoint-last`` with four files and no pickle:
 
 - ``state.json``: the step, the settings, the shapes of the model, what the stage's work wants to remember;
 - ``weights.safetensors``: the trained parameters (float32 masters of half-precision ones); frozen ones are not stored;
-- ``tensors.safetensors``: the optimizer's state and the tensors of ``state.json``.
+- ``tensors.safetensors``: the optimizer's state and the tensors of ``state.json``;
+- ``SHA256SUMS``: the checksums of these, as ``sha256sum -c`` reads them.
 
-It is written beside the old one, flushed to the disk, and renamed into place. At any moment one whole one exists: a
-process killed between the two renames leaves it under ``checkpoint-last-old``, from where `load` takes it back.
+It is written beside the last one, flushed to the disk, and renamed into place; what was the last becomes
+``checkpoint-before``, to go back to where the last turns out damaged. At any moment one whole one exists: a process
+killed between the two renames leaves it as ``checkpoint-before``, from where `load` takes it back.
 
 No state of a random number generator is stored: the trainer seeds every step from the seed and the step's number.
 """
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,12 +30,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rise_vlm.atomic import write_text
+from rise_vlm.atomic import sync, write_text
+from rise_vlm.console import say
 from rise_vlm.errors import UserError
 
 FORMAT = 1
-LAST = "checkpoint-last"
+LAST, BEFORE, DAMAGED = "checkpoint-last", "checkpoint-before", "checkpoint-damaged"
 STATE, WEIGHTS, TENSORS = "state.json", "weights.safetensors", "tensors.safetensors"
+SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Checkpoint:
 
     ``settings`` are the settings that decide the result (a resumed run must have the same). ``model`` is `fingerprint`
     of the model. ``work`` is the stage's own state: JSON values and tensors, by name. ``refused`` counts the steps in a
-    row, up to this one, that were refused because they were not finite.
+    row, up to this one, that were refused because they were not finite. ``room`` holds the limits found where memory
+    ran out (`rise_vlm.policy.room`), and as ``asked`` the token budget that they began from.
     """
 
     step: int
@@ -53,46 +57,98 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
     work: dict[str, Any] = field(default_factory=dict[str, Any])
     refused: int = 0
+    room: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write ``folder/checkpoint-last``, replacing the one before only once the new one is safe on the disk.
+    """Write ``folder/checkpoint-last`` and keep the one that was last as ``checkpoint-before``.
 
-    A full disk or a folder that cannot be written raises UserError and leaves the checkpoint before as it was.
+    The one before that is deleted first, so that there are never more than two. A full disk or a folder that cannot be
+    written raises UserError and leaves the last checkpoint as it was.
     """
     with (
         told(f"cannot write the checkpoint of step {checkpoint.step} in {folder}", folder),
-        replacing(folder / LAST) as new,
+        replacing(folder / LAST, folder / BEFORE) as new,
     ):
         _write(new, checkpoint)
 
 
 def load(folder: Path) -> Checkpoint | None:
-    """The checkpoint in ``folder``, or None where there is none. One that cannot be read raises UserError."""
-    last = folder / LAST
+    """The last checkpoint in ``folder``, or None where there is none.
+
+    Where it is damaged, the one before takes its place, and that is said. Raises UserError where that is damaged too.
+    """
+    last, before = folder / LAST, folder / BEFORE
     with told(f"cannot use the folder {folder}", folder):
-        recover(last)
+        recover(last, before)
         if not last.is_dir():
             return None
     try:
-        state = json.loads((last / STATE).read_text(encoding="utf-8"))
+        return _read(last)
+    except _Damaged as damage:
+        try:
+            found = _read(before)
+        except _Damaged:
+            raise UserError(f"{damage}: {_afresh(folder)}", exit_code=1) from damage
+        _go_back(folder)
+        say(
+            f"{damage}: going back to the checkpoint before it, of step {found.step}. The damaged one is now "
+            f"{folder / DAMAGED}"
+        )
+        return found
+
+
+class _Damaged(Exception):
+    """A checkpoint that is not as it was written; the message names the folder and says why."""
+
+
+def _read(folder: Path) -> Checkpoint:
+    try:
+        _verify(folder)
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         if state["format"] != FORMAT:
             raise UserError(
-                f"{last / STATE} has format {state['format']}, this version reads {FORMAT}: {_afresh(last)}"
+                f"{folder / STATE} has format {state['format']}, this version reads {FORMAT}: {_afresh(folder.parent)}"
             )
-        tensors = load_file(last / TENSORS)
+        tensors = load_file(folder / TENSORS)
         work: dict[str, Any] = state["work"] | _under("work.", tensors)
         return Checkpoint(
             step=state["step"],
             settings=state["settings"],
             model=state["model"],
-            weights=load_file(last / WEIGHTS),
+            weights=load_file(folder / WEIGHTS),
             optimizer=_under("optimizer.", tensors),
             work=work,
             refused=state["refused"],
+            room=state.get("room", {}),
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"{last} is damaged ({error}): {_afresh(last)}", exit_code=1) from error
+        raise _Damaged(f"{folder} is damaged ({error})") from error
+
+
+def _verify(folder: Path) -> None:
+    """Raise ValueError, KeyError or OSError for a file that is not as its checksum says. Older versions wrote none."""
+    if not (folder / SUMS).exists():
+        return
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in (STATE, WEIGHTS, TENSORS):
+        if _sum(folder / name) != sums[name]:
+            raise ValueError(f"{name} is not as it was written")
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _go_back(folder: Path) -> None:
+    """Put the damaged last checkpoint aside and the one before in its place."""
+    with told(f"cannot go back to {folder / BEFORE}", folder):
+        if (folder / DAMAGED).exists():
+            shutil.rmtree(folder / DAMAGED)
+        (folder / LAST).rename(folder / DAMAGED)
+        (folder / BEFORE).rename(folder / LAST)
 
 
 def check(folder: Path, checkpoint: Checkpoint, settings: Mapping[str, Any], model: Mapping[str, str]) -> None:
@@ -103,13 +159,13 @@ def check(folder: Path, checkpoint: Checkpoint, settings: Mapping[str, Any], mod
         if there != here:
             raise UserError(
                 f"{last} is of another model: '{name}' is {there} in the checkpoint and {here} in the model: "
-                f"give the model it was written for, or {_afresh(last)}"
+                f"give the model it was written for, or {_afresh(folder)}"
             )
     for name in sorted({*checkpoint.settings, *settings}):
         there, here = checkpoint.settings.get(name), settings.get(name)
         if there != here:
             raise UserError(
-                f"{last} was written with {name}={there}, now it is {here}: put it back, or {_afresh(last)}"
+                f"{last} was written with {name}={there}, now it is {here}: put it back, or {_afresh(folder)}"
             )
 
 
@@ -134,31 +190,37 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Write a folder anew: yields an empty one beside it, which takes the place of ``target`` if the block succeeds."""
-    new, old = _beside(target)
-    recover(target)
+def replacing(target: Path, before: Path | None = None) -> Iterator[Path]:
+    """Write a folder anew: yields an empty one beside it, which takes the place of ``target`` if the block succeeds.
+
+    What was there is kept as ``before``, where that is given, in place of what that was.
+    """
+    new, old = _beside(target, before)
+    recover(target, before)
     try:
+        if old.exists():
+            shutil.rmtree(old)
         new.mkdir(parents=True)
         yield new
         for path in (*new.rglob("*"), new):
-            _sync(path)
+            sync(path)
         if target.exists():
             target.rename(old)
         new.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except BaseException:
-        recover(target)
+        recover(target, before)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if before is None:
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def recover(target: Path) -> None:
+def recover(target: Path, before: Path | None = None) -> None:
     """Tidy up after a process that was killed in `replacing`: the old folder comes back, a half-written one goes."""
-    new, old = _beside(target)
+    new, old = _beside(target, before)
     if old.exists() and not target.exists():
         old.rename(target)
-    for leftover in (new, old):
+    for leftover in (new, *([old] if before is None else [])):
         if leftover.exists():
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -182,6 +244,7 @@ def _write(new: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "step": checkpoint.step,
         "refused": checkpoint.refused,
+        "room": checkpoint.room,
         "settings": checkpoint.settings,
         "work": plain,
         "versions": {"torch": torch.__version__},
@@ -190,26 +253,22 @@ def _write(new: Path, checkpoint: Checkpoint) -> None:
     for path, content in ((new / WEIGHTS, checkpoint.weights), (new / TENSORS, tensors)):
         save_file({name: tensor.detach().contiguous() for name, tensor in content.items()}, path)
     write_text(new / STATE, json.dumps(state, indent=1, ensure_ascii=False))
+    write_text(new / SUMS, "".join(f"{_sum(new / name)}  {name}\n" for name in (STATE, WEIGHTS, TENSORS)))
 
 
-def _beside(target: Path) -> tuple[Path, Path]:
-    return target.with_name(f"{target.name}-new"), target.with_name(f"{target.name}-old")
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or the renames in a folder, to the disk, against power cuts. Windows sees to it itself."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _beside(target: Path, before: Path | None) -> tuple[Path, Path]:
+    """Where the new folder is written, and where the old one goes."""
+    return target.with_name(f"{target.name}-new"), before or target.with_name(f"{target.name}-old")
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _afresh(last: Path) -> str:
-    return f"delete {last} to start afresh"
+def _afresh(folder: Path) -> str:
+    """What to delete: alone, the last checkpoint would be replaced by the one before."""
+    return f"delete {' and '.join(str(one) for one in _there(folder))} to start afresh"
+
+
+def _there(folder: Path) -> list[Path]:
+    return [one for one in (folder / LAST, folder / BEFORE) if one.is_dir()]

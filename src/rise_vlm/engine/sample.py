@@ -19,6 +19,7 @@ from rise_vlm.engine.prefill import Prefilled, Stem, prefill, stems
 from rise_vlm.errors import UserError
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
+from rise_vlm.policy.room import SAMPLED, out_of_memory
 
 BLOCK = 64
 """Tokens of the vocabulary that are drawn from as one before one of them is."""
@@ -98,12 +99,14 @@ def sample(
 ) -> list[list[Rollout]]:
     """``n`` rollouts of each prompt, in the prompts' order.
 
-    At most ``max_rows`` sequences and about ``batch_tokens`` cached tokens are decoded at once; the same generator
-    state gives the same rollouts whatever these bounds. Temperature 0 is greedy. There is no
-    top-p and no top-k: the distribution that is sampled from is the one that is scored.
+    At most ``max_rows`` sequences and about ``batch_tokens`` cached tokens are decoded at once, and fewer once memory
+    has run out (``policy.room``); the same generator state gives the same rollouts whatever these bounds.
+    Temperature 0 is greedy. There is no top-p and no top-k: the distribution that is sampled from is the one that is
+    scored.
 
     Raises:
-        UserError: a prompt and its completion would not fit the model's context, or a setting is out of range.
+        UserError: a prompt and its completion would not fit the model's context, or alone not the memory; a setting is
+            out of range.
     """
     how = Sampling(temperature)
     _check(policy, prompts, n, max_new_tokens)
@@ -115,9 +118,27 @@ def sample(
         with torch.no_grad():
             shape = len(prompts) * n, max_new_tokens
             uniforms = torch.rand(*shape, dtype=torch.float64, generator=generator, device=generator.device)
-            return _Decoder(policy, how, prompts, n, uniforms.to(policy.device), max_rows, batch_tokens).run()
+            uniforms = uniforms.to(policy.device)
+
+            def decoder(rows: int) -> _Decoder:
+                return _Decoder(policy, how, prompts, n, uniforms, rows, batch_tokens)
+
+            used = decoder(max_rows).cache.own.slots
+            return policy.room.fit(SAMPLED, max_rows, used, least=1, attempt=lambda rows: decoder(rows).run())
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError(_too_large(max(prompts, key=len), max_new_tokens), exit_code=1) from error
     finally:
         policy.model.train(was_training)
+
+
+def _too_large(prompt: Prompt, max_new_tokens: int) -> str:
+    whose = f"of record '{prompt.record}'" if prompt.record else f"'{prompt.text[:60]}...'"
+    return (
+        f"out of memory with one completion at a time: the prompt {whose} has {len(prompt)} tokens, and up to "
+        f"{max_new_tokens} follow. Lower max_pixels or max_new_tokens, or take a smaller model."
+    )
 
 
 def _check(policy: Policy, prompts: Sequence[Prompt], n: int, max_new_tokens: int) -> None:

@@ -21,6 +21,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.attention import PaddedRows, SharedPrompts
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
+from rise_vlm.policy.room import SCORED
 
 LOGITS_PER_CHUNK = 1 << 22
 """Logits held at once by the output layer: 16 MB in float32."""
@@ -56,7 +57,8 @@ def completion_logprobs(
 
     ``temperature`` divides the logits as it did in sampling. ``plain`` repeats the prompt for each completion: for
     families that cannot share it, and as the oracle of the shared path. Without ``grad`` at most ``budget`` tokens go
-    through the model at once; with it, the caller bounds the memory (``pack_by_tokens``).
+    through the model at once, and fewer once memory has run out (``policy.room``); with it, the caller
+    bounds the memory (``pack_by_tokens``).
 
     Raises:
         UserError: the temperature is not above 0, or a prompt and a completion do not fit the model's context.
@@ -76,11 +78,26 @@ def completion_logprobs(
             for part in ([[c] for c in g.completions] if plain else [g.completions])
         ]
         rows = [row for row in rows if row.completions]
-        found: dict[int, list[Tensor]] = {}
-        for batch in [list(range(len(rows)))] if grad else _batches(rows, budget):
-            chosen = [rows[i] for i in batch]
-            made = _score_rows(policy, chosen, features, temperature, plain) if chosen else []
-            found.update(zip(batch, made, strict=True))
+
+        def scored(batches: list[list[int]]) -> dict[int, list[Tensor]]:
+            found: dict[int, list[Tensor]] = {}
+            for batch in batches:
+                chosen = [rows[i] for i in batch]
+                made = _score_rows(policy, chosen, features, temperature, plain) if chosen else []
+                found.update(zip(batch, made, strict=True))
+            return found
+
+        if grad:
+            found = scored([list(range(len(rows)))])
+        else:
+            longest = max((row.tokens for row in rows), default=0)
+            found = policy.room.fit(
+                SCORED,
+                asked=budget,
+                used=longest * len(rows),
+                least=longest,
+                attempt=lambda limit: scored(_batches(rows, limit)),
+            )
     flat = iter([logprobs for i in range(len(rows)) for logprobs in found[i]])
     return [_padded([next(flat) for _ in group.completions], policy.device) for group in groups]
 

@@ -5,6 +5,8 @@ and turns each into a loss. The loop does the rest: gradients, clipping, updates
 
 Everything random in a step comes from the settings' seed and the step's number alone, so a run that is killed at any
 moment and started again ends in the same bits as one that was not (on the same machine with the same versions).
+Where memory runs out, micro-batches become smaller and the step is computed again; where a step cannot be computed for
+a reason that the user can mend, what was learned before it is saved.
 
 Left out: weights sharded over devices, and several processes: `accelerate launch` with more than one is refused.
 """
@@ -16,8 +18,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -34,18 +36,23 @@ from rise_vlm.engine.checkpoint import Checkpoint, told
 from rise_vlm.engine.metrics import Metrics, start_trackers
 from rise_vlm.engine.objective import Loss, merge_metrics
 from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
+from rise_vlm.engine.score import Group
 from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import Interrupted, UserError
+from rise_vlm.policy.room import TRAINED, Room, free, out_of_memory
 
 __all__ = ["MODEL", "Prepared", "Remembers", "TrainSettings", "Trainable", "Work", "seed_of", "train"]
 
 MODEL = "model"
 REFUSED_IN_A_ROW = 3
 """So many steps in a row without a finite loss and gradient end the training: the weights are beyond saving."""
+LESS = "lower token_budget or max_pixels"
+NAMED = 8
+"""So many records are named in a message; the row of metrics has all."""
 
 
 class Trainable(Protocol):
-    """What the loop needs of a `Policy`."""
+    """What the loop needs of a `Policy`. Its ``room``, where it has one, says how large a micro-batch may be."""
 
     @property
     def model(self) -> nn.Module: ...
@@ -68,13 +75,23 @@ class Work(Protocol):
     """What a stage supplies. Steps are numbered from 1 to ``settings.steps`` everywhere.
 
     ``prepare`` runs without gradient and in evaluation mode. Its generator (CPU) is seeded from the seed and the step:
-    draw all randomness from it. ``loss`` runs in training mode; the losses of a step's micro-batches add up to the
+    draw all randomness from it. It may be called again for the same step, so what it changes (`Remembers`) it must not
+    change twice. ``loss`` runs in training mode; the losses of a step's micro-batches add up to the
     step's loss, and their metrics (`objective.Loss`) are merged into its row.
     """
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared: ...
 
     def loss(self, micro: Any) -> Loss | Tensor: ...
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A micro-batch of groups, as ``pack_by_tokens`` makes them of ``policy.room``: it can be made smaller where memory
+    runs out, and its records are named where it is not finite."""
+
+    @property
+    def groups(self) -> Sequence[Group]: ...
 
 
 @runtime_checkable
@@ -91,8 +108,9 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
 
     Leaves in ``folder``: ``metrics.jsonl`` (one row per step), ``checkpoint-last/`` and, at the end, ``model/``.
     ``describe`` names the training in progress and messages, e.g. "closed loop".
-    Errors: UserError for a checkpoint that does not fit, a folder that cannot be written, or losses that stay
-    non-finite; `Interrupted` for Ctrl-C (once: after the running step; twice: at once).
+    Errors: UserError for a checkpoint that does not fit, a folder that cannot be written, a step that does not fit the
+    memory, losses that stay non-finite, or what the work raises; `Interrupted` for Ctrl-C (once: after the running
+    step; twice: at once).
     """
     training = _Training(policy, work, settings, folder, describe)
     try:
@@ -107,26 +125,29 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
                 if finished or stop.asked or training.failed or training.done % settings.save_every == 0:
                     training.save()
                 if training.failed:
-                    raise UserError(_not_finite(describe, row), exit_code=1)
+                    raise UserError(_not_finite(describe, row, list(training.offending)), exit_code=1)
                 if stop.asked and not finished:
                     done = f"stopped after step {training.done} of {settings.steps}"
                     raise Interrupted(f"{describe}: {done}. {_again(folder)}")
             training.save_model()
         if stop.asked:
             raise Interrupted(f"{describe}: finished, and stopped there. Run the same command again to go on")
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"{describe}: out of memory in step {training.done + 1}: lower token_budget", 1) from error
     finally:
         training.metrics.close()
 
 
 class _Training:
-    """A training between two steps: ``done`` steps lie behind it, the last ``refused`` of them without an update."""
+    """A training between two steps: ``done`` steps lie behind it, the last ``refused`` of them without an update.
+
+    ``saved`` is the step of the checkpoint, ``offending`` names the records of the refused steps, as far as known.
+    """
 
     def __init__(self, policy: Trainable, work: Work, settings: TrainSettings, folder: Path, describe: str) -> None:
         self.policy, self.work, self.settings = policy, work, settings
         self.folder, self.describe = folder, describe
-        self.done = self.refused = 0
+        self.room: Room = getattr(policy, "room", None) or Room()
+        self.done = self.refused = self.saved = 0
+        self.offending: dict[str, None] = {}
         self.accelerator = _accelerator(settings, folder, describe)
         self.metrics = Metrics(folder, self.accelerator)
         trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
@@ -141,20 +162,54 @@ class _Training:
         """One step; returns its row of metrics."""
         started = time.perf_counter()
         step = self.done + 1
-        prepared = self._prepare(step)
-        metrics = self._gradient(prepared)
+        with self._nothing_lost():
+            prepared, metrics = self._computed(step)
         norm, rate = self.optimizer.gradient_norm(), self._rate(step)
         finite = math.isfinite(metrics["loss"]) and math.isfinite(norm)
         if finite and prepared.micro:
             self.optimizer.step(rate, norm=norm, max_norm=self.settings.max_grad_norm)
+        records = [] if finite else self._offenders(prepared)
         self.optimizer.clear()
 
         self.done, self.refused = step, 0 if finite else self.refused + 1
+        self.offending = {} if finite else self.offending | dict.fromkeys(records)
         row = {"step": step, **prepared.metrics, **metrics, "grad_norm": norm, "learning_rate": rate}
+        row |= self.room.limits
         row |= {} if finite else {"refused": 1}
+        row |= {"refused_records": records} if records else {}
         row |= {"seconds": round(time.perf_counter() - started, 4)}
         self.metrics.add(row)
         return row
+
+    def _computed(self, step: int) -> tuple[Prepared, dict[str, float]]:
+        """A step's micro-batches, its metrics, and in the optimizer its gradient.
+
+        Where memory runs out the step is computed again, from the same seed, with less at once. That choice is saved
+        first: from here on a training that is killed cuts its steps as one that is not.
+        """
+        while True:
+            before = dict(self.room.limits)
+            try:
+                prepared = self._prepare(step)
+                metrics = self._gradient(prepared.micro) if self.room.limits == before else None
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                raise UserError(f"{self.describe}: out of memory in step {step}: {LESS}", exit_code=1) from error
+            if metrics is not None:
+                return prepared, metrics
+            self.save()
+
+    @contextmanager
+    def _nothing_lost(self) -> Iterator[None]:
+        """Save the steps made so far where the next cannot be computed: a reward raises, a picture does not open."""
+        try:
+            yield
+        except UserError:
+            if self.done > self.saved:
+                with suppress(UserError):  # the first error says more
+                    self.save()
+            raise
 
     def _prepare(self, step: int) -> Prepared:
         seed = seed_of(self.settings.seed, step)
@@ -163,19 +218,64 @@ class _Training:
         with torch.no_grad():
             return self.work.prepare(step, torch.Generator().manual_seed(seed))
 
-    def _gradient(self, prepared: Prepared) -> dict[str, float]:
-        """Sum the gradients of the micro-batches; returns the loss of the step and its metrics."""
+    def _gradient(self, micros: Sequence[Any]) -> dict[str, float] | None:
+        """Sum the gradients of the micro-batches; returns their loss and metrics.
+
+        None where memory ran out: the token budget is lower then.
+        """
         self.policy.model.train()
         self.optimizer.clear()
         losses: list[Loss] = []
-        for micro in prepared.micro:
+        for micro in micros:
+            if (loss := self._backward(micro)) is None:
+                break
+            losses.append(loss)
+        self.policy.model.eval()
+        if len(losses) < len(micros):
+            return None
+        return {"loss": sum(float(loss.value) for loss in losses), **merge_metrics(losses)}
+
+    def _backward(self, micro: Any) -> Loss | None:
+        try:
             loss = self.work.loss(micro)
             loss = loss if isinstance(loss, Loss) else Loss(loss)
             self.accelerator.backward(loss.value)
             self.optimizer.collect()
-            losses.append(Loss(loss.value.detach(), loss.metrics, loss.weight))
-        self.policy.model.eval()
-        return {"loss": sum(float(loss.value) for loss in losses), **merge_metrics(losses)}
+            return Loss(loss.value.detach(), loss.metrics, loss.weight)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        self.optimizer.clear()
+        free()  # not above: there the error still holds what was computed
+        self._cut(micro)
+        return None
+
+    def _cut(self, micro: Any) -> None:
+        """Lower the token budget until it cuts this micro-batch. Raises UserError where that cannot be."""
+        where = f"{self.describe}: out of memory in step {self.done + 1}"
+        groups = micro.groups if isinstance(micro, Grouped) else []
+        if not groups:
+            raise UserError(f"{where}: {LESS}", exit_code=1)
+        if len(groups) == 1:
+            (group,) = groups
+            raise UserError(
+                f"{where} in a micro-batch of one group, which token_budget cannot cut: record '{group.prompt.record}' "
+                f"with {len(group.completions)} completions, {group.tokens} tokens in all. Lower max_pixels, the "
+                "rollouts of a group or max_new_tokens, or train with LoRA (policy.lora)",
+                exit_code=1,
+            )
+        limit = self.room.of(TRAINED, self.settings.token_budget)
+        self.room.halve(TRAINED, limit, sum(group.tokens for group in groups))
+
+    def _offenders(self, prepared: Prepared) -> list[str]:
+        """The records of the micro-batches that are not finite, found by computing each once more by itself."""
+        found: dict[str, None] = {}
+        for micro in prepared.micro:
+            metrics = self._gradient([micro]) if isinstance(micro, Grouped) else None
+            if metrics is None or (math.isfinite(metrics["loss"]) and math.isfinite(self.optimizer.gradient_norm())):
+                continue
+            found |= dict.fromkeys(group.prompt.record for group in micro.groups)
+        return [record for record in found if record]
 
     def _rate(self, step: int) -> float:
         how = self.settings
@@ -196,9 +296,10 @@ class _Training:
             self.optimizer.load_state(found.weights, found.optimizer)
             if isinstance(self.work, Remembers):
                 self.work.load_state_dict(found.work)
-            self.done, self.refused = found.step, found.refused
-            if self.done < self.settings.steps:
+            self.done, self.refused, self.saved = found.step, found.refused, found.step
+            if 0 < self.done < self.settings.steps:
                 say(f"{self.describe}: continuing after step {self.done} of {self.settings.steps}")
+        self.room.limits = _limits(found, self.settings)
         self.metrics.start(self.done)
 
     def save(self) -> None:
@@ -211,13 +312,22 @@ class _Training:
             weights=dict(self.optimizer.masters),
             optimizer=self.optimizer.state(),
             work=self.work.state_dict() if isinstance(self.work, Remembers) else {},
+            room={"asked": self.settings.token_budget, **self.room.limits} if self.room.limits else {},
         )
         checkpoints.save(self.folder, checkpoint)
+        self.saved = self.done
 
     def save_model(self) -> None:
         target = self.folder / MODEL
         with told(f"cannot write the model in {target}", self.folder), checkpoints.replacing(target) as new:
             self.policy.save(new)
+
+
+def _limits(found: Checkpoint | None, settings: TrainSettings) -> dict[str, int]:
+    """The limits that the checkpoint remembers. Another ``token_budget`` begins without."""
+    if found is None or found.room.get("asked") != settings.token_budget:
+        return {}
+    return {name: limit for name, limit in found.room.items() if name != "asked"}
 
 
 def seed_of(seed: int, step: int) -> int:
@@ -274,9 +384,11 @@ def _again(folder: Path) -> str:
     return "Run the same command again to start over: there was no checkpoint yet"
 
 
-def _not_finite(describe: str, row: Mapping[str, Any]) -> str:
+def _not_finite(describe: str, row: Mapping[str, Any], records: Sequence[str]) -> str:
+    more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
+    named = f" The micro-batches at fault hold the records {', '.join(records[:NAMED])}{more}." if records else ""
     return (
         f"{describe}: the loss or its gradient was not finite in step {row['step']} and the {REFUSED_IN_A_ROW - 1} "
-        f"before (loss {row['loss']}, gradient norm {row['grad_norm']}). These steps did not touch the weights. "
+        f"before (loss {row['loss']}, gradient norm {row['grad_norm']}). These steps did not touch the weights.{named} "
         "Try a lower learning_rate or precision=float32"
     )

@@ -34,6 +34,7 @@ from rise_vlm.policy.lora import (
 )
 from rise_vlm.policy.probe import probe
 from rise_vlm.policy.prompt import ImageInput, Prompt, special_tokens, user_turn
+from rise_vlm.policy.room import Room
 
 
 class Policy:
@@ -41,7 +42,7 @@ class Policy:
 
     ``stop_ids`` end a completion; ``banned_ids`` (image, video, padding and unused ids) have probability zero in
     sampling and scoring alike; ``packs`` says whether completions can share one row with their prompt; ``frame`` is
-    how the model writes boxes.
+    how the model writes boxes; ``room`` bounds how much is computed at once, where memory has run out.
     """
 
     def __init__(self, model: Any, tokenizer: Any, family: Family, *, device: torch.device, name: str) -> None:
@@ -52,6 +53,7 @@ class Policy:
         self.frame = family.frame
         self.stop_ids = _stop_ids(self.base, tokenizer)
         self.feature_cache = SHARED_CACHE
+        self.room = Room()
         self._special = special_tokens(tokenizer)
         self.banned_ids = self._banned_ids().to(device)
         self._fingerprints: dict[int, TowerFingerprint] = {}

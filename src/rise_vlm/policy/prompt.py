@@ -61,7 +61,7 @@ class Prompt:
     ``next_position`` is the position of the first completion token on every axis; ``text`` is the user's turn.
     ``blocks`` (P,) int64 numbers the picture each token belongs to, -1 for text, where the tokens of a picture see each
     other both ways; None where every token sees those before it. The last token of a picture is before
-    ``pictures_end``.
+    ``pictures_end``. ``record`` is the id of the record it is made of, for messages; empty for none.
     """
 
     input_ids: Tensor
@@ -71,6 +71,7 @@ class Prompt:
     text: str
     blocks: Tensor | None = None
     pictures_end: int = 0
+    record: str = ""
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -32,6 +32,9 @@ from rise_vlm.stages.prompter import Prompter
 RECONSTRUCTOR = "reconstructor"
 """Folder of the moving average that reconstructs, beside ``model``; only with ``reconstruct.reconstructor=ema``."""
 
+FOLLOWED = "followed"
+"""Beside the weights of the average in the checkpoint: the last step in which it was moved."""
+
 
 def run(context: Context) -> Summary:
     """Leaves ``model/``, ``metrics.jsonl``, ``rollouts.parquet``; the summary holds the controls at the end."""
@@ -83,11 +86,12 @@ class ClosedLoopWork:
         self.records = context.material.train
         self.probes = Probes(loop, context.material, context.recipe.seed)
         self.log = RolloutLog(context.folder)
+        self._followed = 0
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared:
         """Rationales, reconstructions, rewards and advantages of one step."""
         settings, rollouts = self.settings, self.settings.rollouts
-        self._follow()
+        self._follow(step)
         probed = self._probe(step)
         chosen = visits(len(self.records), settings.records_per_step, step, self.context.recipe.seed)
         records = [self.records[i] for i in chosen]
@@ -124,22 +128,25 @@ class ClosedLoopWork:
         return micro_loss(self.policy, micro, self.settings.objective)
 
     def state_dict(self) -> dict[str, Any]:
-        """The moving average of the reconstructor, where there is one."""
+        """The moving average of the reconstructor, where there is one, and the step it has followed to."""
         if self.loop.shadow is None or self.settings.reconstruct.reconstructor != "ema":
             return {}
-        return dict(self.loop.shadow.weights)
+        return {**self.loop.shadow.weights, FOLLOWED: self._followed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put the moving average back."""
+        self._followed = state.get(FOLLOWED, 0)
         if self.loop.shadow is not None:
             for name, tensor in self.loop.shadow.weights.items():
                 if name in state:
                     tensor.copy_(state[name])
 
-    def _follow(self) -> None:
+    def _follow(self, step: int) -> None:
+        """Move the average once in each step, also where the step is prepared again."""
         how = self.settings.reconstruct
-        if self.loop.shadow is not None and how.reconstructor == "ema":
+        if self.loop.shadow is not None and how.reconstructor == "ema" and step > self._followed:
             self.loop.shadow.follow(how.ema_decay)
+            self._followed = step
 
     def _probe(self, step: int) -> dict[str, float]:
         """The controls, before the first step and after every ``every`` steps; wrong annotations before the first."""

@@ -6,7 +6,7 @@ import gc
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from rise_vlm.engine.trainer import TrainSettings
 from rise_vlm.policy import Policy
 from rise_vlm.policy.lora import adapter_base
+from rise_vlm.policy.room import Room
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
@@ -36,7 +37,8 @@ class Models:
 
 @dataclass(frozen=True)
 class Context:
-    """A stage's surroundings. ``folders`` are those of the stages before it, by name."""
+    """A stage's surroundings. ``folders`` are those of the stages before it, by name; ``room`` is that of all its
+    policies, which share a memory."""
 
     recipe: Recipe
     material: Material
@@ -45,6 +47,7 @@ class Context:
     folder: Path
     folders: dict[str, Path]
     meter: Meter
+    room: Room = field(default_factory=Room)
 
     @property
     def train(self) -> TrainSettings:
@@ -68,6 +71,7 @@ class Context:
                 max_pixels=how.max_pixels,
                 keep_reference=reference,
             )
+        policy.room = self.room
         if not trains:
             policy.model.requires_grad_(False)
         try:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rise_vlm.atomic import write_text
+from rise_vlm.atomic import draft_of, sync, write_text
 from rise_vlm.errors import DataError
 
 Row = dict[str, Any]
@@ -148,8 +148,9 @@ class RolloutLog:
 
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = pyarrow.table({name: [_plain(row.get(name)) for row in rows] for name in names})
-        draft = self.final.with_name(f".{self.final.name}.{os.getpid()}")
+        draft = draft_of(self.final)
         pyarrow.parquet.write_table(table, draft)
+        sync(draft)  # before the rows that it was made of are deleted
         draft.replace(self.final)
         self.path.unlink()
 

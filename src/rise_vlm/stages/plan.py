@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ SEEDS = ("harvest", "records_per_batch")
 """The one that does decide, by its key: the harvest draws its random numbers batch by batch."""
 
 DONE, INPUTS = "done.json", "inputs.json"
-CHECKPOINTS = ("checkpoint-last", "checkpoint-last-old", "checkpoint-last-new")
+LAST, CHECKPOINTS = "checkpoint-last", "checkpoint-*"
+"""The checkpoint a training goes on from, and all that it may leave."""
 
 SETTINGS: dict[StageName, tuple[str, ...]] = {
     "warm_up": ("warm_up", "closed_loop.reconstruct.sees_image"),
@@ -53,7 +54,8 @@ class Step:
     """One stage of a run: its folder, its fingerprint, and what it left if it is done.
 
     ``work`` is the fingerprint of what it has begun: that goes on as long as it is the same. It lacks what only matters
-    in the end: how many steps a training at a constant rate takes, and how often an evaluation is resampled.
+    in the end: how many steps a training at a constant rate takes, and how often an evaluation is resampled. The code
+    of a user's own rewards is apart, in ``rewards``: a hash of each by name.
     """
 
     stage: StageName
@@ -62,6 +64,7 @@ class Step:
     work: str
     steps: int | None
     done: dict[str, Any] | None
+    rewards: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
@@ -83,16 +86,16 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
             "data": tests if stage == "evaluate" else training,
             "upstream": [prints[before] for before in upstream(stage, recipe)],
         }
-        if stage == "grpo" and recipe.grpo.rewards:
-            facts["rewards"] = rewards_digest(recipe.grpo.rewards)
+        rewards = rewards_digest(recipe.grpo.rewards) if stage == "grpo" else {}
         settings = [_setting(recipe, key) for key in SETTINGS[stage]]
         # The intervals of an evaluation depend on the resamples, its predictions do not.
         ends = recipe.evaluate.resamples if stage == "evaluate" else None
-        prints[stage] = _hash({**facts, "settings": settings, "ends": ends})
+        named = {"rewards": rewards} if stage == "grpo" and recipe.grpo.rewards else {}
+        prints[stage] = _hash({**facts, **named, "settings": settings, "ends": ends})
         work = _hash({**facts, "settings": [_without_steps(one) for one in settings]})
         folder = out / "stages" / f"{number:02d}-{stage}"
         steps = recipe.training(stage).steps if stage in ("warm_up", "closed_loop", "sft", "grpo") else None
-        plan.append(Step(stage, folder, prints[stage], work, steps, _done(folder, prints[stage])))
+        plan.append(Step(stage, folder, prints[stage], work, steps, _done(folder, prints[stage]), rewards))
     return plan
 
 
@@ -131,34 +134,63 @@ def state_of(step: Step) -> str:
 def begin(step: Step, out: Path) -> None:
     """Make the folder of a stage that is to run; what was begun or done there with other inputs goes aside."""
     done = (step.folder / DONE).exists()
+    mended = _mended(step)
     if state_of(step) == "anew":
         aside = put_aside(step.folder, out)
         what = "the former result" if done else "what it had begun"
         say(f"{step.stage}: its settings or inputs have changed, so it starts anew; {what} is in former/{aside.name}.")
+    elif mended:
+        say(f"{step.stage}: reward '{mended}' is not what it was when it failed; what was trained before then stays.")
     step.folder.mkdir(parents=True, exist_ok=True)
     (step.folder / DONE).unlink(missing_ok=True)
-    write_json(step.folder / INPUTS, {"fingerprint": step.fingerprint, "work": step.work})
+    inputs = {"fingerprint": step.fingerprint, "work": step.work, "rewards": step.rewards}
+    write_json(step.folder / INPUTS, inputs)
+
+
+def fail(step: Step, reward: str) -> None:
+    """Remember that ``reward`` failed: mended, it is other code, with which the stage is to go on all the same."""
+    write_json(step.folder / INPUTS, _inputs(step) | {"failed": reward})
+
+
+def tidy(step: Step) -> None:
+    """Delete the checkpoints of a stage that is done; each is several times the model's size."""
+    for folder in step.folder.glob(CHECKPOINTS):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _inputs(step: Step) -> dict[str, Any]:
+    inputs = read_json(step.folder / INPUTS)
+    return inputs if isinstance(inputs, dict) else {}
+
+
+def _mended(step: Step) -> str | None:
+    """The reward that failed, if its file has been changed since and no other reward's has."""
+    inputs = _inputs(step)
+    before: dict[str, str] = inputs.get("rewards", {})
+    failed = inputs.get("failed")
+    other = {before.get(name) for name in {**before, **step.rewards} if before.get(name) != step.rewards.get(name)}
+    return failed if failed in before and other == {before[failed]} else None
 
 
 def _goes_on(step: Step, done: bool) -> bool:
     """Whether what lies in the stage's folder is a part of what the stage is now asked for."""
-    inputs = read_json(step.folder / INPUTS)
-    inputs = inputs if isinstance(inputs, dict) else {}
+    inputs = _inputs(step)
     if done:  # a training has no checkpoint left; an evaluation has its predictions
         return step.stage == "evaluate" and inputs.get("work") == step.work
     if inputs.get("fingerprint") == step.fingerprint:
         return True
-    state = read_json(step.folder / CHECKPOINTS[0] / "state.json")
+    if inputs.get("rewards", {}) != step.rewards and not _mended(step):
+        return False
+    state = read_json(step.folder / LAST / "state.json")
     reached = state.get("step", 0) if isinstance(state, dict) else 0
     return inputs.get("work") == step.work and (step.steps is None or reached <= step.steps)
 
 
 def finish(step: Step, summary: Mapping[str, Any], cost: Mapping[str, float]) -> dict[str, Any]:
-    """Write ``done.json`` last of all; the checkpoint, several times the model's size, has served."""
+    """Write ``done.json`` last of all; the checkpoints have served."""
     done = {"fingerprint": step.fingerprint, "cost": dict(cost), "summary": dict(summary)}
     write_json(step.folder / DONE, done)
-    for name in CHECKPOINTS:
-        shutil.rmtree(step.folder / name, ignore_errors=True)
+    tidy(step)
     return done
 
 

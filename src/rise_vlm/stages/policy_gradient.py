@@ -18,6 +18,7 @@ from rise_vlm.engine.objective import Loss, Totals, policy_loss
 from rise_vlm.engine.sample import Rollout
 from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens
 from rise_vlm.policy import Policy, Prompt
+from rise_vlm.policy.room import TRAINED
 from rise_vlm.recipes.schema import Objective
 
 
@@ -63,6 +64,7 @@ def micro_batches(
 ) -> list[Micro]:
     """The micro-batches of a step, none where no group has reward spread (and no reference pulls).
 
+    They hold at most ``token_budget`` tokens, or what ``policy.room`` has found to fit.
     ``reports`` False keeps their metrics out of the step's row, for a second batch beside the main one.
     """
     lengths = [len(rollout.ids) for one in scored for rollout in one.rollouts]
@@ -71,7 +73,7 @@ def micro_batches(
     live = [one for one in scored if objective.beta > 0 or bool((one.advantages != 0).any())]
     micros: list[Micro] = []
     done = 0
-    for part in pack_by_tokens([_group(one) for one in live], token_budget):
+    for part in pack_by_tokens([_group(one) for one in live], policy.room.of(TRAINED, token_budget)):
         members = live[done : done + len(part)]
         done += len(part)
         micros.append(_micro(policy, part, members, objective, temperature, totals, reports))

@@ -6,6 +6,7 @@ Left out: the wording, which is the task's, and the features, which are the poli
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from PIL import Image
 
@@ -37,11 +38,11 @@ class Prompter:
     def prompt(self, role: Role, record: Record, rationale: str | None = None, *, sees_image: bool = True) -> Prompt:
         """The prompt of ``role``; ``sees_image=False`` leaves the pictures out."""
         text = self.material.task.prompt(role, record, self.policy.frame, rationale)
-        return self.policy.encode(text, self.pictures(record) if sees_image else ())
+        return replace(self.policy.encode(text, self.pictures(record) if sees_image else ()), record=record.id)
 
     def describe(self, record: Record) -> Prompt:
         """The label-free describing prompt of a record's pictures."""
-        return self.policy.encode(DESCRIBE, self.pictures(record))
+        return replace(self.policy.encode(DESCRIBE, self.pictures(record)), record=record.id)
 
     def pictures(self, record: Record) -> tuple[ImageInput, ...]:
         """The record's pictures, preprocessed."""

@@ -43,6 +43,14 @@ class Sampled:
         return [score > 0.5 for score in self.scores]
 
 
+class RewardError(UserError):
+    """A reward that failed in the midst of a training: its code or what it returned. ``reward`` is its name."""
+
+    def __init__(self, reward: str, message: str) -> None:
+        super().__init__(message, exit_code=1)
+        self.reward = reward
+
+
 GroupReward = Callable[[Sampled], list[float]]
 
 SHIPPED: dict[str, GroupReward] = {
@@ -200,10 +208,10 @@ class _TrlReward:
         except Exception as error:
             raise _failed(self.name, group.record, error) from error
         if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(group.completions):
-            raise UserError(
+            raise RewardError(
+                self.name,
                 f"reward '{self.name}' must return a list of {len(group.completions)} numbers, one for each "
                 f"completion, for record '{group.record.id}'; it returned {repr(values)[:60]}.",
-                exit_code=1,
             )
         return [0.0 if value is None else _number(self.name, group.record, value) for value in values]
 
@@ -211,9 +219,10 @@ class _TrlReward:
         given = columns(group, plain=self.plain)
         for name in self.needed:
             if name not in given:
-                raise UserError(
+                raise RewardError(
+                    self.name,
                     f"reward '{self.name}' asks for '{name}', which record '{group.record.id}' does not have; there "
-                    f"are {', '.join(given)}.{nearest(name, given)}"
+                    f"are {', '.join(given)}.{nearest(name, given)}",
                 )
         first, self.called = not self.called, True
         try:
@@ -259,20 +268,20 @@ def _number(name: str, record: Record, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(
+        raise RewardError(
+            name,
             f"reward '{name}' must return a finite number for record '{record.id}'; it returned {repr(value)[:60]}.",
-            exit_code=1,
         )
     return number
 
 
-def _failed(name: str, record: Record, error: Exception) -> UserError:
+def _failed(name: str, record: Record, error: Exception) -> RewardError:
     trace, line = error.__traceback__, ""
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is not None:
         line = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
-    return UserError(f"reward '{name}' failed on record '{record.id}': {_told(error)}{line}.", exit_code=1)
+    return RewardError(name, f"reward '{name}' failed on record '{record.id}': {_told(error)}{line}.")
 
 
 def _told(error: Exception) -> str:

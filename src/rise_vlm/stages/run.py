@@ -18,16 +18,17 @@ from typing import Any
 
 import yaml
 
-from rise_vlm.atomic import write_text
+from rise_vlm.atomic import clear_drafts, write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import write_json
-from rise_vlm.stages.plan import Step, begin, clear_strangers, finish, make_plan
+from rise_vlm.stages.plan import Step, begin, clear_strangers, fail, finish, make_plan, tidy
 from rise_vlm.stages.preflight import Prepared, alone, prepare
 from rise_vlm.stages.results import build_results
+from rise_vlm.stages.rewards import RewardError
 from rise_vlm.stages.shares import for_stage
 
 
@@ -57,6 +58,7 @@ def _run(
         say(f"note: {note}.")
     if not all(step.done for step in run.plan):
         (out / "results.json").unlink(missing_ok=True)  # those of other settings would pass for this recipe's
+    clear_drafts(out)
     write_recipe(recipe, out)
     clear_strangers(run.plan, out)
     models = Models(recipe.model, recipe.model, recipe.model, recipe.model)
@@ -65,6 +67,7 @@ def _run(
         label = f"[{recipe.name}] stage {number} of {len(run.plan)}, {step.stage}"
         if step.done:
             say(f"{label}: done before.")
+            tidy(step)  # a process killed just after it was done has left its checkpoints
         done[step.stage] = step.done or _run_stage(run, step, models, label)
         models = _advance(recipe, models, step, done[step.stage]["summary"])
     folders = {step.stage: step.folder for step in run.plan}
@@ -104,7 +107,11 @@ def _run_stage(run: Prepared, step: Step, models: Models, label: str) -> dict[st
         material = for_stage(run.material, run.recipe, step.stage)
         context = Context(run.recipe, material, models, step.stage, step.folder, folders, meter)
         # Imported by name: a stage is a module whose ``run`` takes a context and returns a summary.
-        summary = importlib.import_module(f"rise_vlm.stages.{step.stage}").run(context)
+        try:
+            summary = importlib.import_module(f"rise_vlm.stages.{step.stage}").run(context)
+        except RewardError as error:
+            fail(step, error.reward)
+            raise
         cost = meter.save()
     say(f"{label}: done in {duration(time.monotonic() - began)}.")
     return finish(step, summary, cost)

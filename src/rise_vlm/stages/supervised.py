@@ -17,6 +17,7 @@ from rise_vlm.engine.objective import ANSWER, RATIONALE, Loss, SftKind, sft_loss
 from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens
 from rise_vlm.engine.trainer import Prepared, TrainSettings
 from rise_vlm.policy import Policy, Prompt
+from rise_vlm.policy.room import TRAINED
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import rows
@@ -94,7 +95,7 @@ class Supervised:
         total = sum(sft_total(part, self.kind) for part in segments)
         micro: list[Micro] = []
         done = 0
-        for part in pack_by_tokens(groups, self.train.token_budget):
+        for part in pack_by_tokens(groups, self.policy.room.of(TRAINED, self.train.token_budget)):
             micro.append(Micro(part, rows(segments[done : done + len(part)]), total))
             done += len(part)
         tokens = sum(int((part != 0).sum()) for part in segments)

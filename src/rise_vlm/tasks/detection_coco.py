@@ -7,6 +7,7 @@ of the boxes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 FIGURES = (
@@ -29,14 +30,13 @@ def coco_figures(pairs: Sequence[tuple[Boxes, Boxes | None]], classes: Sequence[
     numbers = {name: number for number, name in enumerate(classes, 1)}
     if not truth or not found:
         return _without_detections(truth)
-    from faster_coco_eval import COCO, COCOeval_faster
-
+    package: Any = import_module("faster_coco_eval")
     images = [{"id": number} for number in range(1, len(pairs) + 1)]
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
     rows = [{**_row(image, one, numbers), "id": i, "iscrowd": 0} for i, (image, one) in enumerate(truth, 1)]
-    known = COCO({"images": images, "annotations": rows, "categories": categories}, print_function=_silent)
+    known = package.COCO({"images": images, "annotations": rows, "categories": categories}, print_function=_silent)
     scored = [{**_row(image, one, numbers), "score": float(one.get("score", 1.0))} for image, one in found]
-    run = COCOeval_faster(known, known.loadRes(scored), "bbox", print_function=_silent)
+    run = package.COCOeval_faster(known, known.loadRes(scored), "bbox", print_function=_silent)
     run.evaluate()
     run.accumulate()
     run.summarize()
