@@ -48,7 +48,7 @@ def main(
 
     print_results(results)
     if size.note:
-        typer.echo(f"{size.note}.")
+        typer.echo(f"{size.note[0].upper()}{size.note[1:]}.")
     typer.echo(f"Report: {(out / 'report.html').resolve()}")
 
 

@@ -95,5 +95,5 @@ QUICK = Size(
             "grpo.records_per_step=4",
         ),
     },
-    note="--quick shows that all parts run; a few steps train nothing, so its scores say nothing",
+    note="a --quick demo shows that all parts run; a few steps train nothing, so its scores say nothing",
 )
