@@ -253,6 +253,6 @@ def test_what_the_loop_changed_and_what_a_wrong_annotation_is_compared_with_are_
     (run / "results.json").write_text(json.dumps(results))
     words = page_of(run).words
     assert "0.60 before the loop, which changed it by +0.11 [-0.02, +0.24]" in words
-    assert "rebuilt from a rationale that argues for it; 0.44 before the loop. A rationale" in words
-    assert "A rationale for the true one gives 0.31 to the wrong, 0.72 to the true one." in words
-    assert "Arguing changes the wrong one's score by +0.20 [+0.10, +0.30]" in words
+    assert "rebuilt from a rationale that argues for it; 0.44 before the loop. From" in words
+    assert "From a rationale for the truth the wrong one scores 0.31, the truth 0.72." in words
+    assert "Arguing changes the wrong one's by +0.20 [+0.10, +0.30]" in words

@@ -186,9 +186,9 @@ def _argued(loop: Mapping[str, Any]) -> str:
     note += f"; {number(before, 2)} before the loop" if isinstance(before, int | float) else ""
     wrong, true = detail.get("honest_false_score"), detail.get("honest_true_score")
     if isinstance(wrong, int | float) and isinstance(true, int | float):
-        note += f". A rationale for the true one gives {number(wrong, 2)} to the wrong, {number(true, 2)} to the true one"
+        note += f". From a rationale for the truth the wrong one scores {number(wrong, 2)}, the truth {number(true, 2)}"
     argued = _difference(detail.get("argued"))
-    return note + (f". Arguing changes the wrong one's score by {argued}" if argued else "")
+    return note + (f". Arguing changes the wrong one's by {argued}" if argued else "")
 
 
 def _selection(harvest: Mapping[str, Any]) -> str:
