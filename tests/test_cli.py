@@ -7,8 +7,9 @@ import pkgutil
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -42,6 +43,21 @@ def test_every_command_of_the_table_has_its_module() -> None:
     for name in cli.COMMANDS:
         module = importlib.import_module(f"rise_vlm.commands.{name}")
         assert hasattr(module, "main") or isinstance(module.app, typer.Typer)
+
+
+def test_every_command_that_ends_by_itself_prints_json() -> None:
+    def without(group: Any, path: str) -> Iterator[str]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from without(command, f"{path}{name} ")
+            elif not any("--json" in option.opts for option in command.params):
+                yield f"{path}{name}"
+
+    found = [line for name in cli.COMMANDS for line in without(typer.main.get_command(cli.build(name)), "")
+             if line.split()[0] == name]  # fmt: skip
+    assert sorted(found) == ["review", "serve"]
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "any command but `rise review` and\n`rise serve`" in readme
 
 
 def test_every_module_with_a_command_is_in_the_table() -> None:

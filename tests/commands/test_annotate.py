@@ -58,9 +58,11 @@ def test_a_run_for_another_task_and_the_built_in_model_are_told(model: Path, fol
     (stage / "done.json").write_text('{"summary": {"model": "model"}}', encoding="utf-8")
     Path("r/recipe.yaml").write_text("stages: [sft, evaluate]\nmodel: tiny\n", encoding="utf-8")
     Path("r/results.json").write_text('{"data": {"task": "detection"}}', encoding="utf-8")
-    arguments = (str(folder / "inner"), "--task", "task.yaml", "--out", "a.jsonl")
+    arguments = (str(folder / "inner"), "--task", "task.yaml", "--out", "a.jsonl", "--report", "page.html")
     assert annotate(Path("r"), *arguments) == 0
     told = capsys.readouterr().err
+    top = Path("page.html").read_text(encoding="utf-8").partition("<main>")[0]
+    assert "trained on detection, not on classification" in top and "the built-in model knows drawn scenes" in top
     assert told.count("note: ") == 2
     assert "trained on detection, not on classification" in told and "the built-in model knows drawn scenes" in told
 

@@ -50,6 +50,8 @@ def test_four_arms_are_judged_side_by_side(world: str, model: Path, tmp_path: Pa
     assert found == {(arm, split) for arm in (*sizes.ARMS, "zero_shot_answer") for split in ("test", "ood")}
     assert {"ceiling"} <= {floor["name"] for floor in results["floors"]}
     assert results["loop"]["facts"] is not None
+    assert results["notes"][0].startswith("demo: a --quick demo shows") and "say nothing" in results["notes"][0]
+    assert "say nothing" in (out / "report.html").read_text(encoding="utf-8").partition("<main>")[0]
     assert {path.stem for path in (out / "predictions").iterdir()} == {f"{arm}-{split}" for arm, split in found}
     assert (out / "report.html").is_file() and json.loads((out / "results.json").read_text(encoding="utf-8")) == results
 

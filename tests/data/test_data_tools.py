@@ -104,6 +104,17 @@ def test_stats_counts_and_plots(capsys: pytest.CaptureFixture[str], dataset: Pat
     assert json.loads(out)["splits"]["test"]["boxes"]["total"] == 3
 
 
+def test_stats_print_up_to_thirty_classes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    names = [f"kind{number}" for number in range(31)]
+    for used in (30, 31):
+        folder = tmp_path / str(used)
+        with DatasetWriter(folder, Card(name="x", task="classification", classes=names)) as writer:
+            for name in names[:used]:
+                writer.add("train", id=name, image=Image.linear_gradient("L").convert("RGB"), annotation=name)
+        _, out, _ = rise(capsys, "stats", folder)
+        assert out.count("kind") == 30 and (", and 1 more" in out) is (used > 30)
+
+
 def test_stats_of_no_records(capsys: pytest.CaptureFixture[str], dataset: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         (dataset / f"{split}.jsonl").write_text("")

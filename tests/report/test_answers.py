@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +85,37 @@ def test_a_rationale_that_gives_the_answer_away_is_marked(tmp_path: Path) -> Non
     rows = [row(tmp_path / "a.png", "classification", "cat", leaks=["names class 'cat'"])]
     text, _, _ = page_of(tmp_path, write_rows(tmp_path / "a.jsonl", rows), "classification")
     assert "the rationale gives it away" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "leaks", "told"),
+    [
+        ("classification", "cat", ["names class 'dog' ('dogs')"], ["the rationale names the class &#39;dog&#39;"]),
+        ("classification", "cat", ["names class 'cat' ('cats')"], ["the rationale gives it away"]),
+        ("classification", "cat", ["names class 'cat' ('cat')", "names class 'dog' ('dog')"],
+         ["the rationale gives it away", "the rationale names the class &#39;dog&#39;"]),
+        ("distribution", {"cat": 0.25, "dog": 0.75}, ["names class 'dog' ('dog')"], ["the rationale gives it away"]),
+        ("distribution", {"cat": 0.25, "dog": 0.75}, ["holds a decimal"], ["the rationale holds a decimal"]),
+        ("detection", [{"label": "dog", "box": [0.0, 0.0, 8.0, 8.0]}], ["names class 'cat' ('cat')"],
+         ["the rationale names the class &#39;cat&#39;"]),
+        ("counting", 3, ["names the number ('three')"], ["the rationale gives it away"]),
+        ("grounding", [1.0, 2.0, 20.0, 21.5], ["holds a true coordinate in pixels ('20')"],
+         ["the rationale gives it away"]),
+    ],
+)  # fmt: skip
+def test_what_a_rationale_holds_is_said_and_that_it_gives_the_answer_away_only_of_the_answer_itself(
+    tmp_path: Path, name: str, answer: Any, leaks: list[str], told: list[str]
+) -> None:
+    rows = [row(tmp_path / "a.png", name, answer, leaks=leaks)]
+    text, _, _ = page_of(tmp_path, write_rows(tmp_path / "a.jsonl", rows), name)
+    assert re.findall('<li class="aside">(.*?)</li>', text) == told
+
+
+def test_why_the_answers_may_be_worth_little_stands_at_the_top(tmp_path: Path) -> None:
+    out = answers(tmp_path, "counting")
+    write_page(out, tmp_path / "page.html", task_called("counting"), 0.5, cautions=["it knows <scenes> only"])
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<p class="lead caution">it knows &lt;scenes&gt; only.</p>' in text.partition("<main>")[0]
 
 
 def test_greedy_answers_have_no_charts(tmp_path: Path) -> None:

@@ -221,6 +221,18 @@ def test_a_harvest_where_none_passed_says_so(make_run: MakeRun) -> None:
     assert words.count("hardly any gained") == 2 and words.count("data: other") == 1  # beside the loop, and with all
 
 
+def test_a_demo_whose_scores_say_nothing_is_told_in_the_place_of_its_headline(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "too close to call" in page_of(run).words or "is ahead of" in page_of(run).words
+    results = json.loads((run / "results.json").read_text())
+    results["notes"] = ["demo: its scores say nothing", "data: other"]
+    (run / "results.json").write_text(json.dumps(results))
+    text = write_report(run).read_text(encoding="utf-8")
+    top = text.partition("<main>")[0]
+    assert '<p class="lead caution">its scores say nothing.</p>' in top and "data: other" not in top
+    assert "too close to call" not in top and "is ahead of" not in top and "demo: its scores" in text
+
+
 def test_the_controls_are_shown_with_their_number_and_interval(make_run: MakeRun) -> None:
     run = make_run()
     results = json.loads((run / "results.json").read_text())
@@ -241,5 +253,6 @@ def test_what_the_loop_changed_and_what_a_wrong_annotation_is_compared_with_are_
     (run / "results.json").write_text(json.dumps(results))
     words = page_of(run).words
     assert "0.60 before the loop, which changed it by +0.11 [-0.02, +0.24]" in words
-    assert "0.31 the same one's from a rationale for the truth; 0.72 the truth's own from that" in words
-    assert "0.44 before the loop; argued for by +0.20 [+0.10, +0.30]" in words
+    assert "rebuilt from a rationale that argues for it; 0.44 before the loop. From" in words
+    assert "From a rationale for the truth the wrong one scores 0.31, the truth 0.72." in words
+    assert "Arguing changes the wrong one's by +0.20 [+0.10, +0.30]" in words

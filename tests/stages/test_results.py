@@ -42,13 +42,16 @@ def material(classes: Path) -> Material:
         ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "does not read the rationale"),
         ((0.02, -0.03, 0.06), (0.01, -0.02, 0.05), "does not read the rationale"),
         ((0.02, -0.03, 0.06), (0.6, 0.5, 0.7), "say nothing about their own records"),
+        ((0.02, -0.03, 0.06), (-0.2, -0.3, -0.1), "say nothing about their own records"),
+        ((-0.135, -0.351, -0.005), (0.0, -0.1, 0.1), "worse from its own rationale than from another record's: real"),
         ((0.2, 0.1, 0.3), (0.0, -0.1, 0.1), None),
     ],
 )
 def test_a_reconstructor_that_does_not_read_is_told(shuffled, empty, told) -> None:
     notes = unread(probes(shuffled, empty))
     assert len(notes) == (told is not None)
-    assert all(told in note and "32 records" in note for note in notes)
+    assert all(told in note and "32 records" in note and "warm up or train" in note for note in notes)
+    assert all(("within noise" in note) is (shuffled[2] >= 0) for note in notes)  # not beside an interval without 0
 
 
 @pytest.mark.parametrize(

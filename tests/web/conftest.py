@@ -1,8 +1,7 @@
-"""A running review page, and a browser for it."""
+"""A running review page."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,6 @@ from rise_vlm.web.items import load
 from rise_vlm.web.review import MAX_BODY, make_app
 from rise_vlm.web.server import listen
 from rise_vlm.web.session import Session
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 
 
 @pytest.fixture
@@ -41,14 +36,3 @@ def reviewing(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for stop in stops:
         stop()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: the page is not tested in a browser")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()

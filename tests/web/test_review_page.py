@@ -242,7 +242,26 @@ def test_nothing_is_edited_while_a_decision_is_on_its_way(opened: Open, tmp_path
     page.wait_for_timeout(500)
     assert running.session.state(0) == "accepted" and len(journal(running.session)) == 1
     assert page.input_value("#rationale") == "What can be seen, number 1."
-    assert page.evaluate("document.activeElement.id") == "rationale"
+
+
+@pytest.mark.parametrize("part", ["#rationale", "input[type=number] >> nth=0", "input[type=range] >> nth=1"])
+def test_after_a_decision_keys_are_shortcuts_wherever_it_was_taken(opened: Open, tmp_path: Path, part: str) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "distribution"))
+    page.focus(part)
+    press_until(page, "Enter" if "range" in part else "Control+Enter", 1)
+    assert page.evaluate("document.activeElement === document.body")
+    press_until(page, "x", 2)
+    assert running.session.state(1) == "rejected"
+    assert page.input_value("#rationale") == "What can be seen, number 2."
+    assert not [row for row in journal(running.session) if row["decision"] == "draft"]
+
+
+def test_a_decision_that_is_refused_leaves_one_where_it_was_typed(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "counting"))
+    page.fill(".json", "[4")
+    page.press(".json", "Control+Enter")
+    page.wait_for_selector("#problem:not([hidden])")
+    until(page, lambda: page.evaluate("document.activeElement.className") == "json")
 
 
 def test_a_server_that_is_gone_is_told_and_the_page_stays(opened: Open, tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def main(
         check_writable(path.parent, option)
     names, found = find_images(images), find_model(model)
     require_model(found.model)
-    for doubt in doubts(found, job):
+    doubted = doubts(found, job)
+    for doubt in doubted:
         say(f"note: {doubt}.")
     say(f"annotate: loading {found.model} for {len(names)} images.")
     # Paths first: what follows takes seconds to import.
@@ -112,7 +113,7 @@ def main(
         annotate(_load(found, pixels), job, source, waiting, out, how, outcome)
     wrote = [_export(output, out, job, source.question, made) for output in outputs if out.exists()]
     if report and out.exists():
-        wrote.append(_page(out, report, job, how.threshold(job), items, made))
+        wrote.append(_page(out, report, job, how.threshold(job), items, made, doubted))
     _tell(out, outcome, wrote, as_json)
 
 
@@ -154,13 +155,15 @@ def _export(output: Output, out: Path, task: Task, question: str, made: Made) ->
     return {"format": output.name, "path": str(output.path), "answers": written.answers, "lost": lost}
 
 
-def _page(out: Path, report: Path, task: Task, below: float, items: int, made: Made) -> dict[str, Any]:
+def _page(
+    out: Path, report: Path, task: Task, below: float, items: int, made: Made, doubted: list[str]
+) -> dict[str, Any]:
     """Make the page; its row of the summary."""
     from rise_vlm.report.answers import write_page
     from rise_vlm.stages.outputs import check_free
 
     check_free("--report", report, made)  # hours may have gone by
-    shown = write_page(out, report, task, below, items)
+    shown = write_page(out, report, task, below, items, doubted)
     made.add(report)
     say(f"{report}: a page of {shown} answers, the least certain first.")
     return {"format": "report", "path": str(report), "answers": shown, "lost": {}}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Problems that ``check`` prints; ``--json``, ``--report`` and ``quarantine.jsonl`` have more."""
 
+CLASSES = 30
+"""Classes that ``stats`` prints of each split, the most frequent; ``--json`` and the page have all."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Folder = Annotated[Path, typer.Argument(help="The dataset's folder.")]
 
@@ -217,8 +220,8 @@ def _details(numbers: dict[str, Any]) -> list[str]:
         lines.append(f"  boxes: {boxes['total']:,}, {_range(boxes)} in a record; {areas}")
     if "classes" in numbers:
         common = list(numbers["classes"].items())
-        shown = ", ".join(f"{name} {number:,g}" for name, number in common[:8])
-        lines.append(f"  classes: {shown}" + (f", and {len(common) - 8} more" if len(common) > 8 else ""))
+        shown = ", ".join(f"{name} {number:,g}" for name, number in common[:CLASSES])
+        lines.append(f"  classes: {shown}" + (f", and {len(common) - CLASSES} more" if len(common) > CLASSES else ""))
     texts = [name for name in ("questions", "rationales") if name in numbers]
     lines += [f"  {name}: {numbers[name]['records']:,}, {_range(numbers[name]['words'])} words" for name in texts]
     return lines

@@ -39,15 +39,16 @@ def main(
     """
     from rise_vlm.recipes.demo import QUICK, full
 
-    results = run_demo(world, QUICK if quick else full(world), out, seed=seed, train=train, model=model, force=force)
+    size = QUICK if quick else full(world)
+    results = run_demo(world, size, out, seed=seed, train=train, model=model, force=force)
     if as_json:
         typer.echo(json.dumps(results, allow_nan=False))
         return
     from rise_vlm.commands.tables import print_results
 
     print_results(results)
-    if quick:
-        typer.echo("--quick shows that all parts run; a few steps train nothing, so its scores say nothing.")
+    if size.note:
+        typer.echo(f"{size.note[0].upper()}{size.note[1:]}.")
     typer.echo(f"Report: {(out / 'report.html').resolve()}")
 
 
@@ -83,6 +84,7 @@ def run_demo(
         parts.append(run_recipe(recipe, out / "arms" / recipe.name, command=command, report=False))
         results = merge_results(parts, floors)
         results["data"]["folder"] = "data"
+        results["notes"] = [*([f"demo: {size.note}"] if size.note else []), *results["notes"]]
         write_json(out / "results.json", results)
         shutil.copytree(out / "arms" / recipe.name / "predictions", out / "predictions", dirs_exist_ok=True)
     write_report(out)

@@ -1,4 +1,5 @@
-"""The result table on a terminal: one row per arm, its score and 95 % interval on each split; floors below.
+"""The result table on a terminal: one row per arm, its score and 95 % interval on each split, and the share of answers
+that could be read, on the split where it is lowest; floors below.
 
 Left out: all other metrics, which are in ``results.json`` and in the report.
 """
@@ -18,14 +19,14 @@ def print_results(results: Mapping[str, Any]) -> None:
     table.add_column("arm", no_wrap=True)
     for split in splits:
         table.add_column(f"{split} (n={_size(results, split)})")  # where it is narrow the interval goes below
-    table.add_column("parsed", justify="right", no_wrap=True)
+    table.add_column("parsed" if len(splits) == 1 else "least parsed", justify="right", no_wrap=True)
     table.add_column("trained in", justify="right", no_wrap=True)
     for name in dict.fromkeys(entry["arm"] for entry in results["arms"]):
         entries = {entry["split"]: entry for entry in results["arms"] if entry["arm"] == name}
-        first = next(iter(entries.values()))
-        seconds = first["cost"]["seconds"]
+        seconds = next(iter(entries.values()))["cost"]["seconds"]
+        parsed = min(entry["metrics"]["parsed"] for entry in entries.values())
         scores = [_score(entries[split]) if split in entries else "" for split in splits]
-        table.add_row(name, *scores, f"{first['metrics']['parsed']:.2f}", duration(seconds) if seconds else "-")
+        table.add_row(name, *scores, f"{parsed:.2f}", duration(seconds) if seconds else "-")
     floors: dict[str, dict[str, float]] = {}
     for floor in results["floors"]:
         floors.setdefault(floor["name"], {})[floor["split"]] = floor["metrics"]["score"]

@@ -13,13 +13,15 @@ ARMS = ("zero_shot", "ans_sft", "visual_rft", "rise")
 
 @dataclass(frozen=True)
 class Size:
-    """Records of each split, overrides by arm, and about how many minutes it takes on two cores."""
+    """Records of each split, overrides by arm, about how many minutes it takes on two cores, and what a reader of the
+    results has to know."""
 
     train: int
     val: int
     test: int
     minutes: float
     overrides: dict[str, tuple[str, ...]]
+    note: str = ""
 
 
 LONG_SFT = ("sft.steps=230", "sft.learning_rate=1e-3", "sft.train.optimizer=muon")
@@ -93,4 +95,5 @@ QUICK = Size(
             "grpo.records_per_step=4",
         ),
     },
+    note="a --quick demo shows that all parts run; a few steps train nothing, so its scores say nothing",
 )

@@ -7,8 +7,9 @@ compare with, which these pictures do not have.
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ from rise_vlm.stages.files import read_rows
 from rise_vlm.tasks.base import Task
 
 BINS = 20
+MOST_LEAKS = 3
+
+TELLING = ("names the number", "holds a true coordinate", "holds two numbers near a true coordinate")
+"""How the reasons of a leak begin that are the answer itself, whatever it is."""
+_CLASS = re.compile(r"^names class '(.*)' \('.*'\)$", re.DOTALL)
 
 FIGURES = {
     "confidence": "How far the sampled answers agree.",
@@ -44,8 +50,8 @@ class Mark:
 
 @dataclass
 class Shown:
-    """One row of the page. ``problem`` says why there is no thumbnail, ``doubts`` why a person should look;
-    ``leaks`` that the rationale gives the answer away, so that its reconstruction says little.
+    """One row of the page. ``problem`` says why there is no thumbnail, ``doubts`` why a person should look,
+    ``leaks`` what the rationale holds that makes its reconstruction say little.
     """
 
     id: str
@@ -56,7 +62,7 @@ class Shown:
     completion: str
     figures: list[tuple[str, float]]
     doubts: list[str]
-    leaks: bool
+    leaks: list[str]
     marks: list[Mark] = field(default_factory=list)
     bars: list[tuple[str, float]] = field(default_factory=list)
     thumbnail: Thumbnail | None = None
@@ -89,8 +95,11 @@ class Tally:
             yield row
 
 
-def write_page(answers: Path, page: Path, task: Task, below: float, items: int = 60) -> int:
+def write_page(
+    answers: Path, page: Path, task: Task, below: float, items: int = 60, cautions: Sequence[str] = ()
+) -> int:
     """Write the page of the rows in ``answers`` with at most ``items`` pictures, and return how many it shows.
+    ``cautions`` say why all of them may be worth little.
 
     Raises UserError, exit code 1, where the page cannot be written.
     """
@@ -107,17 +116,20 @@ def write_page(answers: Path, page: Path, task: Task, below: float, items: int =
         if left < 0:
             break
         shown.append(one)
-    write_whole(page, _render(tally, shown, task, below, colours))
+    write_whole(page, _render(tally, shown, task, below, colours, cautions))
     return len(shown)
 
 
-def _render(tally: Tally, shown: list[Shown], task: Task, below: float, colours: Mapping[str, str]) -> str:
+def _render(
+    tally: Tally, shown: list[Shown], task: Task, below: float, colours: Mapping[str, str], cautions: Sequence[str]
+) -> str:
     used = {mark.label for one in shown for mark in one.marks}
     return fill(
         "answers.html.j2",
         {"number": number},
         tally=tally,
         facts=_facts(tally),
+        cautions=cautions,
         charts=list(_charts(tally, below)),
         items=shown,
         question=next(iter(tally.questions), "") if len(tally.questions) == 1 else "",
@@ -161,7 +173,7 @@ def _shown(row: Mapping[str, Any], task: Task, below: float, colours: Mapping[st
         completion=clip(row.get("completion")) if annotation is None else "",
         figures=figures,
         doubts=list(_doubts(row, below)),
-        leaks=bool(row.get("leaks")),
+        leaks=list(_leaks(row.get("leaks") or (), annotation, task)),
         marks=list(_marks(annotation, row.get("scores"), task, colours)),
         bars=_bars(annotation, task),
     )
@@ -191,6 +203,29 @@ def _doubts(row: Mapping[str, Any], below: float) -> Iterator[str]:
             yield told
     if (row.get("source") or {}).get("check") and row.get("reconstruction") is None:
         yield "no rationale to check"
+
+
+def _leaks(reasons: Sequence[str], annotation: Any, task: Task) -> Iterator[str]:
+    """What a rationale holds; only of the answer itself that it gives that away.
+
+    In training naming any class is a leak; here "wears no hat" says nothing of the answer 'dress'.
+    """
+    named = [f"names class '{name}'" for name in _names(annotation, task)]
+    others = [reason for reason in reasons if not reason.startswith((*named, *TELLING))]
+    if len(others) < len(reasons):
+        yield "the rationale gives it away"
+    if others:
+        told = "; ".join(_CLASS.sub(r"names the class '\1'", reason) for reason in others[:MOST_LEAKS])
+        yield clip(f"the rationale {told}") + (" and more" if len(others) > MOST_LEAKS else "")
+
+
+def _names(annotation: Any, task: Task) -> list[str]:
+    """The classes that the answer is made of; of a distribution the most probable."""
+    if task.name == "distribution" and annotation:
+        return [name for name, share in annotation.items() if share == max(annotation.values())]
+    if task.name == "detection":
+        return [str(thing["label"]) for thing in annotation or ()]
+    return [annotation] if isinstance(annotation, str) else []
 
 
 def _marks(annotation: Any, scores: Any, task: Task, colours: Mapping[str, str]) -> Iterator[Mark]:

@@ -17,6 +17,8 @@ WIDTH, HEIGHT = 360, 190
 LEFT, TOP, BOTTOM = 38, 10, 24
 LETTER = 6.2
 """Width of a letter of a line's name, generously."""
+FEW_POINTS = 12
+"""Lines of at most so many points show each as a dot."""
 MAX_POINTS = 240
 """Points drawn per line; more are averaged in bins, which the eye could not tell apart anyway."""
 
@@ -120,10 +122,10 @@ def line_chart(lines: Sequence[Line], *, share: bool = False, label: str = "", a
         if not sparse:
             parts.append(_path(plot, thin(line.points), f"raw {line.colour}"))
         parts.append(_path(plot, mean, f"line {line.colour}"))
-        x, y = plot.place(*mean[-1])
-        if len(mean) == 1:
-            parts.append(Markup('<circle class="dot {}" cx="{}" cy="{}" r="3"/>').format(line.colour, x, y))
-        ends.append((y, line, mean[-1][1]))
+        places = [plot.place(*point) for point in mean]
+        if len(places) <= FEW_POINTS:
+            parts += [_dot(place, line.colour) for place in places]
+        ends.append((places[-1][1], line, mean[-1][1]))
     return svg([*parts, *_names(plot, ends)], label)
 
 
@@ -194,6 +196,10 @@ def _steps(plot: Plot, across: str) -> Markup:
 def _path(plot: Plot, points: Sequence[Point], css: str) -> Markup:
     places = [plot.place(*point) for point in points]
     return Markup('<path class="{}" d="M{}"/>').format(css, "L".join(f"{x} {y}" for x, y in places))
+
+
+def _dot(place: Point, css: str) -> Markup:
+    return Markup('<circle class="dot {}" cx="{}" cy="{}" r="3"/>').format(css, *place)
 
 
 def _short(name: str) -> str:

@@ -36,12 +36,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Measure:
-    """A chart to be: its title and note, its columns with their names and colours, and whether they are shares."""
+    """A chart to be: its title and note, its columns with their names and colours, whether they are shares, and whether
+    they are of the loop's controls, not of its training."""
 
     title: str
     note: str
     columns: tuple[tuple[str, str, str], ...]
     share: bool = False
+    controls: bool = False
 
 
 LOOP = (
@@ -49,8 +51,9 @@ LOOP = (
     Measure(
         "Reconstruction",
         "Score of the annotation rebuilt from the rationale, from none, and from another picture's.",
-        (("probe_real", "real", "accent"), ("probe_shuffled", "shuffled", "second"), ("probe_empty", "empty", "muted")),
+        (("real", "real", "accent"), ("shuffled", "shuffled", "second"), ("empty", "empty", "muted")),
         share=True,
+        controls=True,
     ),
     Measure(
         "Reconstruction in training",
@@ -93,7 +96,8 @@ def loop_charts(run: Run) -> list[Group]:
     for stage in loops:
         charts = []
         for measure in LOOP:
-            lines = [Line(name, stage.series(key), colour) for key, name, colour in measure.columns]
+            points = stage.controls if measure.controls else stage.series
+            lines = [Line(name, points(key), colour) for key, name, colour in measure.columns]
             _add(charts, measure, lines)
         groups.append(Group(_owner(stage, run) if len(loops) > 1 else "", charts))
     return [group for group in groups if group.charts]
@@ -116,7 +120,7 @@ def training_charts(run: Run, colour: Colour) -> list[Group]:
 
 
 def _is_loop(stage: Stage) -> bool:
-    return bool(stage.series("reconstruction") or stage.series("probe_real"))
+    return bool(stage.series("reconstruction") or stage.controls("real"))
 
 
 def _owner(stage: Stage, run: Run) -> str:

@@ -24,6 +24,9 @@ from rise_vlm.tasks import higher_is_better
 ITEMS = 60
 """Pictures shown by default."""
 
+CAUTION = "demo: "
+"""Begins the notes that stand in the place of the headline: they are of all scores of a page."""
+
 KNOWN_ARMS = ("zero_shot", "ans_sft", "visual_rft", "rise")
 WAYS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 COLOURS = 8
@@ -63,9 +66,11 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
     items = gallery(run.predictions, arms, judged, limit=limit, roots=run.data_roots, classes=_classes(run))
     splits: list[str] = list(dict.fromkeys([*(table.splits if table else []), *_splits(run)]))
     questions = {item.question for item in items}
+    cautions = [note.removeprefix(CAUTION) for note in results.notes if note.startswith(CAUTION)]
     return {
         "title": _title(run),
-        "lead": headline(table) if table else [],
+        "cautions": cautions,
+        "lead": headline(table) if table and not cautions else [],
         "facts": _facts(run, table),
         "command": results.environment.get("command"),
         "table": table,
@@ -176,16 +181,14 @@ def _rebuilt(loop: Mapping[str, Any]) -> str:
 
 def _argued(loop: Mapping[str, Any]) -> str:
     """What the score of a wrong annotation argued for is to be compared with."""
-    detail = loop.get("wrong_annotation_detail") or {}
-    others = (
-        (detail.get("honest_false_score"), "the same one's from a rationale for the truth"),
-        (detail.get("honest_true_score"), "the truth's own from that"),
-        (loop.get("wrong_annotation_before"), "before the loop"),
-    )
-    listed = [f"{number(value, 2)} {name}" for value, name in others if isinstance(value, int | float)]
+    detail, before = loop.get("wrong_annotation_detail") or {}, loop.get("wrong_annotation_before")
+    note = "score of a wrong annotation, rebuilt from a rationale that argues for it"
+    note += f"; {number(before, 2)} before the loop" if isinstance(before, int | float) else ""
+    wrong, true = detail.get("honest_false_score"), detail.get("honest_true_score")
+    if isinstance(wrong, int | float) and isinstance(true, int | float):
+        note += f". From a rationale for the truth the wrong one scores {number(wrong, 2)}, the truth {number(true, 2)}"
     argued = _difference(detail.get("argued"))
-    note = "score of a wrong annotation rebuilt from a rationale written for it"
-    return "; ".join([note, *listed]) + (f"; argued for by {argued}" if argued else "")
+    return note + (f". Arguing changes the wrong one's by {argued}" if argued else "")
 
 
 def _selection(harvest: Mapping[str, Any]) -> str:

@@ -95,16 +95,34 @@ class Results(_Piece):
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage's folder: the arm it belongs to ('' outside a demo), its name, and its metrics row by row."""
+    """One stage's folder: the arm it belongs to ('' outside a demo), its name, and its metrics row by row; of a closed
+    loop also what its controls found, a row per measurement."""
 
     arm: str
     name: str
     rows: list[dict[str, Any]]
+    probes: list[dict[str, Any]] = field(default_factory=list)
 
     def series(self, key: str) -> list[tuple[float, float]]:
         """(step, value) of every row that has a finite number under ``key``."""
         points = [(_number(row.get("step", index)), _number(row.get(key))) for index, row in enumerate(self.rows)]
         return [(step, value) for step, value in points if step is not None and value is not None]
+
+    def controls(self, key: str) -> list[tuple[float, float]]:
+        """(steps done, mean over the records) of every measurement that has ``key``, the one at the loop's end too.
+
+        Runs of a version that kept no ``probes.jsonl`` have what their metrics say, measured before each row's step.
+        """
+        if not self.probes:
+            return [(step - 1, value) for step, value in self.series(f"probe_{key}")]
+        found: list[tuple[float, float]] = []
+        for row in self.probes:
+            after, records = _number(row.get("after")), row.get("records")
+            scores = [_number(one.get(key)) for one in records or () if isinstance(one, dict)]
+            known = [score for score in scores if score is not None]
+            if after is not None and known:
+                found.append((after, sum(known) / len(known)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -184,9 +202,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_stage(run: Run, arm: str, folder: Path) -> None:
-    metrics, histogram = folder / "metrics.jsonl", folder / "histogram.json"
+    metrics, probes, histogram = (folder / name for name in ("metrics.jsonl", "probes.jsonl", "histogram.json"))
     if metrics.is_file():
-        run.stages.append(Stage(arm, re.sub(r"^\d+-", "", folder.name), read_rows(metrics)))
+        controls = read_rows(probes) if probes.is_file() else []
+        run.stages.append(Stage(arm, re.sub(r"^\d+-", "", folder.name), read_rows(metrics), controls))
     if histogram.is_file() and run.histogram is None:
         run.histogram = _read_histogram(histogram)
 

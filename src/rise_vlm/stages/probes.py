@@ -249,7 +249,8 @@ def unchanged(gain: Mapping[str, Any] | None) -> list[str]:
 
 
 def unread(figures: Mapping[str, float]) -> list[str]:
-    """A note where a rationale is rebuilt no better than another record's: then the loop has said nothing."""
+    """A note where the annotation is rebuilt no better from its own rationale than from another record's: then the loop
+    has said nothing."""
     low, high = figures.get("real_shuffled_low"), figures.get("real_shuffled_high")
     if low is None or high is None or low > 0:
         return []
@@ -258,7 +259,9 @@ def unread(figures: Mapping[str, float]) -> list[str]:
     measured = (
         f"real - shuffled {figures['real_shuffled']:+.3f} [{low:+.3f}, {high:+.3f}] on {figures['n']:.0f} records"
     )
-    if figures.get("real_empty_low", 0.0) <= 0:
+    if high < 0:
+        finding = f"the annotation is rebuilt worse from its own rationale than from another record's: {scores}"
+    elif figures.get("real_empty_low", 0.0) <= 0 <= figures.get("real_empty_high", 0.0):
         finding = f"the reconstructor does not read the rationale: {scores} agree within noise"
     else:
         finding = f"the rationales say nothing about their own records: {scores}, real and shuffled agree within noise"

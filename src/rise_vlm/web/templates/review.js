@@ -68,6 +68,11 @@ function hold(held) { // nothing can be edited while what is shown may change
   }
 }
 
+function leavePanel() { // so that the next key is a shortcut, and no edit of the next item
+  hold.focused?.blur();
+  hold.focused = null;
+}
+
 function counted({ item: now, counts }) {
   session.counts = counts;
   if (now && item && now.index === item.index) showState(now);
@@ -87,6 +92,7 @@ async function decide(action) {
     const answer = await ask(`api/items/${index}`, body);
     counted(answer);
     unsaved = false;
+    if (action !== "undo") leavePanel();
     if (action === "undo") show(answer.item);
     else if (!(await go(1, undefined, false))) show(answer.item);
   } catch (error) {
