@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+import typer.main
 from PIL import Image
 
 import rise_vlm
@@ -87,6 +88,26 @@ def test_the_help_of_each_command_comes_without_torch(name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert f"rise {name}" in done.stdout and done.stdout.strip().endswith("False")
+
+
+def below(command: Any, *words: str) -> Iterator[tuple[list[str], Any]]:
+    """A command and those in its group, each with the words that call it."""
+    yield list(words), command
+    for name, one in getattr(command, "commands", {}).items():
+        yield from below(one, *words, name)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_no_word_of_a_help_text_is_lost_to_markdown(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    root = typer.main.get_command(cli.build(name))
+    for words, command in below(root.commands[name], name):  # type: ignore[attr-defined]
+        assert cli.run([*words, "--help"]) == 0
+        shown = capsys.readouterr().out
+        texts = [command.help or "", *(getattr(each, "help", None) or "" for each in command.params)]
+        assert not [word for text in texts for word in text.split() if word.strip("`") not in shown]
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,19 @@ def test_a_runs_model_is_evaluated_as_its_run_did(classes: Path, model: Path, ca
     assert used["evaluate"]["max_new_tokens"] == 9
 
 
+def test_a_model_of_another_task_is_doubted(classes: Path, places: Path, model: Path, capsys) -> None:
+    run_folder(Path("r"), model, RECIPE, *STAGES)
+    Path("r/results.json").write_text(json.dumps({"data": {"task": "classification"}}), encoding="utf-8")
+    assert run(["evaluate", "r", str(places), "--limit", "1", "--out", "e", "--json"]) == 0
+    captured = capsys.readouterr()
+    said = "this model was trained on classification, not on grounding"
+    assert captured.err.count(said) == 1
+    assert [note for note in json.loads(captured.out)["notes"] if said in note]
+    assert captured.err.count("the built-in model knows drawn scenes") == 1
+    assert run(["evaluate", "r", str(classes), "--limit", "1", "--out", "f", "--json"]) == 0
+    assert "was trained on" not in capsys.readouterr().err
+
+
 def test_a_stages_model_is_told_by_its_run_and_stage(model: Path) -> None:
     folder = run_folder(Path("r"), model, RECIPE, *STAGES)
     found = find_model(str(folder / "stages/04-sft/model"))

@@ -152,7 +152,10 @@ def test_voc_makes_one_record_of_each_class_that_has_one_box(tmp_path: Path) -> 
     (item,) = items(read)
     assert (item.id, item.group, item.annotation) == ("a.JPG#cat", "a.JPG", [1, 2, 3.5, 4])
     assert (item.question, item.stated_size) == ("Where is the cat?", (20, 10))
-    assert sorted(skips(read)) == ["2 boxes of the class", "an image without an XML file"]
+    assert sorted(skips(read)) == [
+        "a class with 2 boxes in one image: grounding takes one",
+        "an image without an XML file",
+    ]
 
 
 def test_voc_classification_takes_images_of_one_class(tmp_path: Path) -> None:
@@ -259,14 +262,14 @@ def test_coco_boxes_become_corners_and_categories_names(tmp_path: Path) -> None:
     (item,) = items(read)
     assert (item.image, item.id, item.annotation) == (tmp_path / "ä b.png", "ä b.png#dog", [1, 2, 4.5, 6])
     assert (item.question, item.stated_size, item.row) == ("Wo ist dog?", (20, 10), 1)
-    assert skips(read) == ["2 boxes of the class"]
+    assert skips(read) == ["a class with 2 boxes in one image: grounding takes one"]
 
 
 def test_coco_crowds_are_skipped_and_spoil_a_single_box_of_their_class(tmp_path: Path) -> None:
     crowd = {"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "iscrowd": 1}
     assert skips(found("coco", coco(tmp_path, [PHOTO], [crowd]))) == ["a crowd (iscrowd), not one thing"]
     read = found("coco", coco(tmp_path, [PHOTO], [crowd, crowd | {"iscrowd": 0}]))
-    assert not items(read) and skips(read) == ["2 boxes of the class"]
+    assert not items(read) and skips(read) == ["a class with 2 boxes in one image: grounding takes one"]
 
 
 def test_coco_faults_are_named(tmp_path: Path) -> None:

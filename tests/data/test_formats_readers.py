@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from format_kit import found, put, put_text, skips, things
 
+from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats.base import Classes, Item, Note
 from rise_vlm.data.formats.guessing import guess
 from rise_vlm.errors import UserError
@@ -217,6 +218,30 @@ def test_sources_that_fit_no_format_or_several_are_told(tmp_path: Path) -> None:
         guess(tmp_path)
     put_text(tmp_path / "dataset.yaml", "name: x")
     with pytest.raises(UserError, match="a dataset already"):
+        guess(tmp_path)
+
+
+NOTES = ("README.md", "cat/notes.md", "LICENSE", "Readme.dataset.txt", "credits.txt", "dog/a.html", "a.pdf", ".hidden")
+
+
+def test_notes_beside_folders_of_classes_do_not_defeat_the_guess(tmp_path: Path) -> None:
+    put(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    for name in NOTES:
+        put_text(tmp_path / name, "Pictures of\na summer\n")
+    assert guess(tmp_path)[0] == "folders"
+    put_text(tmp_path / "cat" / "LICENSE", "free")
+    assert not [each for each in found("folders", tmp_path, "classification") if isinstance(each, Problem)]
+
+
+@pytest.mark.parametrize(("name", "text"), [("list.txt", "cat/1.jpg 0\n"), ("labels/2.txt", ""), ("a.json", "{}")])
+def test_what_may_annotate_defeats_the_guess_of_folders_and_a_format_can_be_named(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    put(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    put_text(tmp_path / name, text)
+    with pytest.raises(
+        UserError, match=rf"no known format .* Name one: rise data import folders {tmp_path} --out \.\.\."
+    ):
         guess(tmp_path)
 
 

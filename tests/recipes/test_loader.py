@@ -85,11 +85,15 @@ def test_a_section_that_is_null_comes_to_be() -> None:
         (["seed"], "not of the form key=value"),
         (["seed=1", "seed=2"], "seed is given twice"),
         (["closed_loop.steps=1", "closed_loop.train.steps=2"], "closed_loop.train.steps is given twice"),
-        (["closed_loop.steps=many"], "'closed_loop.train.steps'"),
-        (["closed_loop.steps=0"], "'closed_loop.train.steps'"),
-        (["grounding.weight=.nan"], "'closed_loop.grounding.weight'"),
-        (["sft.loss=balansed"], "'sft.loss'"),
-        (["closed_loop.preset=oficial"], "'closed_loop.preset'"),
+        (["closed_loop.steps=many"], "closed_loop.steps=many: it should be a valid integer, "),
+        (["closed_loop.steps=0"], "closed_loop.steps=0: it should be greater than 0."),
+        (["grounding.weight=.nan"], "grounding.weight=.nan: it should be a finite number."),
+        (["sft.loss=balansed"], "sft.loss=balansed: it should be 'balanced' or 'token'."),
+        (["closed_loop.preset=oficial"], "closed_loop.preset=oficial: it should be 'ours' or 'official'."),
+        (["policy.lora={r: x}"], "policy.lora={r: x}: 'policy.lora.r' should be a valid integer"),
+        (["sft.records=1.5"], "sft.records=1.5: it is a number of records or a share below 1."),
+        (["sft.epochs=1", "sft.steps=4"], "sft.epochs=1 and sft.steps=4 both say how long SFT trains: give one"),
+        (["sft={epochs: 1, train: {steps: 4}}"], "sft.epochs and sft.train.steps both say how long SFT trains"),
         (["closed_loop.train.seed=4"], "set once, as 'seed'"),
         (["stages=[sft, harvest, evaluate]"], "the order must be"),
         (["stages=[sft, evaluate]"], "the stages have no harvest"),
@@ -101,8 +105,42 @@ def test_a_section_that_is_null_comes_to_be() -> None:
 def test_mistakes_in_overrides_are_told(overrides: list[str], says: str) -> None:
     with pytest.raises(UserError) as caught:
         load_recipe("rise", overrides)
-    assert says in str(caught.value)
+    assert says in str(caught.value) and ".yaml" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_what_the_file_has_wrong_is_told_as_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("stages: [sft, evaluate]\nsft: {train: {steps: two}}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml: 'sft\.train\.steps' should be a valid integer.*, not 'two'"):
+        load_recipe(path, ["seed=1"])
+    path.write_text("stages: [sft, evaluate]\nsft: {source: harvest}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml: sft\.source is 'harvest'"):
+        load_recipe(path, ["seed=1"])
+
+
+def test_a_section_that_an_override_makes_impossible_is_told_with_the_override() -> None:
+    with pytest.raises(UserError, match=r"^credit=answer: closed_loop: credit 'answer' needs sampled"):
+        load_recipe("rise", ["credit=answer", "seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "expected"),
+    [
+        ("epochs: 3", "sft.steps=4", (None, 4)),
+        ("epochs: 3", "sft={train: {steps: 4}}", (None, 4)),
+        ("train: {steps: 9}", "sft.epochs=2", (2, 9)),
+        ("epochs: 3, train: {steps: 9}", "seed=1", (3, 9)),
+        ("epochs: 3", "sft={epochs: null, train: {steps: 4}}", (None, 4)),
+    ],
+)
+def test_epochs_of_a_file_yield_to_steps_given_above_it(
+    tmp_path: Path, below: str, above: str, expected: tuple[float | None, int]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("stages: [sft, evaluate]\nsft: {" + below + "}\n", encoding="utf-8")
+    sft = load_recipe(path, [above]).sft
+    assert (sft.epochs, sft.train.steps) == expected
 
 
 def test_a_mistake_in_a_recipe_is_told_without_waiting_for_torch() -> None:

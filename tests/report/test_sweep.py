@@ -103,6 +103,25 @@ def test_a_part_of_a_sweep_does_not_replace_it_and_another_is_refused(tmp_path: 
             joined(whole, load_sweep(path, other), tmp_path)
 
 
+def test_arms_picked_without_the_one_compared_with_are_compared_with_their_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "mine.yaml", "data: {d: data}\nagainst: rise\narms: [ans_sft, cot_sft, rise]\n")
+    whole, part = load_sweep(path), load_sweep(path, ["arms=[cot_sft, ans_sft]"])
+    assert part.reference == "cot_sft" and load_sweep(path, ["arms=[ans_sft, rise]"]).reference == "rise"
+    said = "note: against: 'rise' is not among the arms picked, so tables compare with 'cot_sft'.\n"
+    assert capsys.readouterr().err == said
+    assert joined(part, whole, tmp_path).reference == joined(whole, part, tmp_path).reference == "rise"
+
+
+def test_an_arms_own_epochs_or_steps_outrank_the_others_of_all_arms(tmp_path: Path) -> None:
+    text = (
+        "data: {d: data}\nsettings: {sft.steps: 4}\narms: {a: {recipe: ans_sft, set: {sft.epochs: 2}}, ans_sft: null}"
+    )
+    found = {cell.arm: cell.recipe.sft for cell in cells(load_sweep(written(tmp_path / "m.yaml", text)), tmp_path)}
+    assert found["a"].epochs == 2 and (found["ans_sft"].epochs, found["ans_sft"].train.steps) == (None, 4)
+
+
 def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
     sweep = load_sweep("ablations", ["data=errand"])
     assert sweep.data == {"errand": load_sweep("ablations").data["errand"]}
@@ -172,6 +191,10 @@ def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) ->
         ("arms: [ans_sft]\ndata: [a/d, b/d]\n", [], "two data sets would be called 'd'"),
         ("arms: [ans_sft]\ndata: {x: {world: afect}}\n", [], "afect"),
         ("arms: [ans_sft]\nagainst: rise\ndata: d\n", [], "there is no arm 'rise'"),
+        ("arms: [ans_sft, rise]\nagainst: rize\ndata: d\n", ["arms=[ans_sft]"], "there is no arm 'rize'"),
+        ("arms: [ans_sft, rise]\nagainst: rise\ndata: d\n", ["arms=[ans_sft]", "against=rise"], "no arm 'rise'"),
+        ("arms: [ans_sft, rise]\nagainst: rise\ndata: d\n", ["arms=[]"], "'arms'"),
+        ("arms: [ans_sft]\ndata: d\n", ["armes=[ans_sft]"], "unknown key 'armes'. Did you mean 'arms'?"),
     ],
 )
 def test_a_mistake_is_one_line_before_any_work(

@@ -38,7 +38,7 @@ def context_of(tmp_path: Path, rationales: list[str | None], monkeypatch, *overr
     ("having", "of", "told"),
     [
         (2, 27, "only 2 of 27 training records"),
-        (15, 15, "only 15 of 15"),
+        (1, 27, "only 1 of 27 training records has a rationale"),
         (16, 16, None),
         (19, 100, "only 19 of 100"),
         (20, 100, None),
@@ -49,6 +49,14 @@ def test_a_source_that_covers_little_is_told_with_numbers_and_remedy(having, of,
         notes = sft._few(having, of, source)
         assert len(notes) == (told is not None)
         assert all(told in note and remedy in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("records", "told"), [(1, "there is only 1 training record to"), (15, "there are only 15 training records to")]
+)
+def test_few_records_that_all_have_a_rationale_are_told_as_few(records, told) -> None:
+    (note,) = sft._few(records, records, "harvest")
+    assert told in note and "add more" in note and "rationale" not in note
 
 
 def test_the_note_is_said_and_stays_in_the_summary(tmp_path, monkeypatch, capsys) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,14 @@ from rise_vlm.data.checking import Counts
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.worlds import WORLDS
 
+if TYPE_CHECKING:
+    from rise_vlm.data.formats import Format
+    from rise_vlm.data.importing import Outcome
+
 app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split and export datasets.")
+
+MOST_CLASSES = 30
+"""Classes that ``import`` lists; ``--json`` has them all."""
 
 Force = Annotated[bool, typer.Option("--force", help="Replace the dataset that is there.")]
 
@@ -70,7 +78,7 @@ def import_(
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - form.options:
         raise UserError(f"--{name} means nothing to the format '{format}'.")
-    task = task or form.tasks[0]
+    asked, task = task, task or form.tasks[0]
     if task not in form.tasks:
         raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
     if "columns" in given:
@@ -80,12 +88,15 @@ def import_(
     outcome = import_dataset(
         form, source, out, Options(task=task, **given), shares=_shares(val, test), force=force, strict=strict
     )
-    lines = [f"Taken for '{format}': {seen}. Task: {task}."] if seen else []
+    lines = [
+        (f"Taken for '{format}': {seen}. " if seen else "") + f"Task: {task}.{_other_task(form, task, asked, outcome)}"
+    ]
     lines += [f"{split}: {number} records" for split, number in outcome.splits.items()]
     if outcome.dealt:
         lines.append(f"Splits: {outcome.dealt}.")
     lines.append(_quarantined(outcome.quarantined))
     lines += [f"Skipped: {number} x {reason}" for reason, number in outcome.skipped.most_common()]
+    lines += _classes(outcome.classes)
     lines += [f"Note: {note}" for note in outcome.notes]
     result = {"dataset": str(out), "format": format, "seen": seen, "task": task} | outcome.to_dict()
     tell(result, as_json, f"Imported {source} into {out}.", *lines)
@@ -153,6 +164,28 @@ def _shares(val: float | None, test: float | None) -> dict[str, float]:
     if sum(shares.values()) >= 1:
         raise UserError("--val and --test together leave nothing to train on.")
     return shares
+
+
+def _other_task(form: Format, task: str, asked: str | None, outcome: Outcome) -> str:
+    """What else boxes can be imported for, where the user has named no task."""
+    other = {"grounding": "detection", "detection": "grounding"}.get(task)
+    if asked or not outcome.boxed or other not in form.tasks or "question" not in form.options:
+        return ""
+    what = "all boxes of an image in one record" if other == "detection" else "a record for each class with one box"
+    return f" For {other} ({what}) give --task {other}."
+
+
+def _classes(counts: Counter[str]) -> list[str]:
+    """The classes with their numbers, the rarest last; of many the first and the last."""
+    told = [f"{name} {_count(number)}" for name, number in counts.most_common()]
+    if len(told) > MOST_CLASSES:
+        half = MOST_CLASSES // 2
+        told[half:-half] = [f"... {len(told) - 2 * half} more ..."]
+    return [f"Classes ({len(counts)}): {', '.join(told)}"] if told else []
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
 
 
 def _quarantined(counts: Counts) -> str:

@@ -35,7 +35,7 @@ def main(
     from rise_vlm.data import Dataset
     from rise_vlm.recipes import as_overrides, load_recipe
     from rise_vlm.stages.preflight import prepare
-    from rise_vlm.stages.trained import find_model
+    from rise_vlm.stages.trained import UNSEEN, doubts, find_model
 
     if role not in (None, "think", "answer"):
         raise UserError(f"--role is think or answer, not '{role}'.")
@@ -52,6 +52,9 @@ def main(
     recipe = load_recipe("zero_shot", as_overrides(settings))
     folder = out or Path("runs") / f"evaluate-{name}-{dataset.resolve().name}-{split}-{chosen}"
     prepared = prepare(recipe, folder)
+    material = prepared.material
+    known = {*material.notes, *([UNSEEN] if material.world else [])}
+    material.notes.extend(doubt for doubt in doubts(found, material.task) if doubt not in known)
     # Paths first: what follows takes seconds to import.
     from rise_vlm.stages.run import run_prepared
 

@@ -36,7 +36,7 @@ def main(
     """Run every arm on every data set, training size and seed; skip what is done, go on after what fails.
 
     Repeating the command continues. Stages that two arms share are made once. Tables come from the results alone:
-    --table prints them, --into puts them between the marks '<!-- rise sweep NAME -->' of a page.
+    --table prints them, --into puts them between the marks `<!-- rise sweep NAME -->` of a page.
     """
     from rise_vlm.recipes.sweep import FILE, cells, load_sweep
 

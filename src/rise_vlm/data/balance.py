@@ -12,6 +12,8 @@ from typing import Any
 from rise_vlm.data.boxes import boxes_of
 from rise_vlm.data.card import Card
 from rise_vlm.data.findings import Finding
+from rise_vlm.data.record import Record
+from rise_vlm.data.typos import typos
 
 FEW = 10
 """Examples in train below which a class can hardly be learned."""
@@ -30,6 +32,14 @@ def class_weights(annotation: Any) -> dict[str, float]:
     return {label: float(number) for label, number in Counter(label for label, _ in boxes_of(annotation)).items()}
 
 
+def named_in(annotation: Any, meta: Mapping[str, Any]) -> dict[str, float]:
+    """Class -> how much of a record is of it; the class of a grounding box is in its ``meta``."""
+    if isinstance(annotation, list) and annotation and not isinstance(annotation[0], Mapping):
+        name = meta.get("class")
+        return {name: 1.0} if isinstance(name, str) else {}
+    return class_weights(annotation)
+
+
 class Balance:
     """Examples of each class in each split."""
 
@@ -37,14 +47,22 @@ class Balance:
         self.card = card
         self.splits: dict[str, dict[str, float]] = {split: defaultdict(float) for split in card.splits}
 
-    def add(self, split: str, annotation: Any) -> None:
+    def add(self, split: str, record: Record) -> None:
         """Count a record."""
-        if self.card.classes:
-            for name, weight in class_weights(annotation).items():
+        if self.card.classes or self.card.task == "grounding":
+            for name, weight in named_in(record.annotation, record.meta).items():
                 self.splits[split][name] += weight
 
     def findings(self) -> Iterator[Finding]:
-        """What is doubtful in the numbers; nothing where the dataset has no classes."""
+        """What is doubtful in the names and numbers; nothing where the dataset has no classes."""
+        total: Counter[str] = Counter()
+        for numbers in self.splits.values():
+            total.update(numbers)  # type: ignore[arg-type]  # a distribution counts in parts
+        for told in typos(total):
+            yield Finding("class-typo", told)
+        yield from self._filled()
+
+    def _filled(self) -> Iterator[Finding]:
         base = "train" if "train" in self.splits else next(iter(self.splits), "")
         if not self.card.classes or not base:
             return

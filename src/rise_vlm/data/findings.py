@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
         "classes of very different number", "collect more of the rare, or balance the training", of_rows=False
     ),
     "class-few": Kind("class with hardly any examples", "collect more, or merge it with another", of_rows=False),
+    "class-typo": Kind("class name that is nearly another's", "if it is a typo, correct it", of_rows=False),
     "class-not-in-train": Kind("class that is never in train", "deal anew with 'rise data split'", of_rows=False),
     "class-unused": Kind("class without any example", "remove it from dataset.yaml, or collect some", of_rows=False),
 }

@@ -16,11 +16,13 @@ from types import MappingProxyType
 from typing import Any
 
 from rise_vlm.console import progress
+from rise_vlm.data.balance import named_in
 from rise_vlm.data.card import Card
 from rise_vlm.data.checking import BadRow, Counts, Problem, need_file
 from rise_vlm.data.formats import Format
 from rise_vlm.data.formats.base import Classes, Found, Item, Note, Options, Skip
 from rise_vlm.data.images import ImageSize, read_size, turn_box
+from rise_vlm.data.typos import typos
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
 from rise_vlm.errors import DataError, UserError
 from rise_vlm.tasks import make_task
@@ -28,16 +30,21 @@ from rise_vlm.tasks import make_task
 DEFAULT_SHARES = {"val": 0.1, "test": 0.2}
 """Shares of the images where the source has no splits of its own."""
 
+CLASSED = ("classification", "detection", "distribution", "grounding")
+"""Tasks whose records name classes; those of others have letters and numbers."""
+
 
 @dataclass
 class Outcome:
-    """What an import made of its source."""
+    """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes."""
 
     splits: dict[str, int] = field(default_factory=dict)
     quarantined: Counts = field(default_factory=Counts)
     skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     dealt: str = ""
+    classes: Counter[str] = field(default_factory=Counter)
+    boxed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -48,6 +55,7 @@ class Outcome:
             "skipped": dict(self.skipped),
             "notes": self.notes,
             "dealt": self.dealt,
+            "classes": {name: round(number, 3) for name, number in self.classes.most_common()},
         }
 
 
@@ -105,6 +113,7 @@ def import_dataset(
         outcome.splits = {split: writer.counts[split].records for split in ordered(writer.counts)}
         if not outcome.splits:
             raise DataError(_nothing(source, outcome, form, options), exit_code=1)
+    outcome.notes += typos(outcome.classes)
     return outcome
 
 
@@ -120,6 +129,9 @@ def _take(
     if problem is not None:
         writer.quarantine(problem)
         outcome.quarantined.add(problem)
+    elif isinstance(found, Item):
+        outcome.boxed = outcome.boxed or found.is_box
+        outcome.classes.update(named_in(found.annotation, found.meta) if options.task in CLASSED else {})  # type: ignore[arg-type]
     return problem
 
 

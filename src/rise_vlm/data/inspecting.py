@@ -141,7 +141,7 @@ class _Check:
         file = self.dataset.card.splits[split]
         self.report.counts[split].records += 1
         self.rows.append(_compact(split, file, number, record))
-        self.balance.add(split, record.annotation)
+        self.balance.add(split, record)
         if self.boxed:
             place = {"file": file, "row": number, "id": record.id, "image": record.images[0]}
             size = record.width, record.height

@@ -26,6 +26,8 @@ EXTENDS = "extends"
 """The one key of a recipe file that is no setting: the recipe whose values it starts from."""
 KINDS = ("literal['auto']", "literal['run']", "bool", "int", "constrained-int", "constrained-float", "drawn", "folder")
 """What pydantic adds to the place of a fault where a value may be of several kinds."""
+RIVALS = {"sft.epochs": "sft.train.steps", "sft.train.steps": "sft.epochs"}
+"""Settings of which one makes the other mean nothing."""
 FREE = ("grpo.rewards",)
 """Settings whose keys are the user's own."""
 SHIPPED: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -46,16 +48,21 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     above: Values = {}
     for key, value in given.items():
         put(above, key, value)
+    typed = dict(zip(given, overrides, strict=True))
+    _check_rivals(above, typed)
     whole = Recipe(name="recipe").model_dump(mode="json")
     # A preset gives way to what is said beside it, and outranks what it is laid over.
     layers = [layer for values in files for layer in (preset_of(values), values)]
     own = {"name": files[-1].get("name", path.stem), "description": files[-1].get("description", "")}
-    for layer in (*layers, own, preset_of(above), above):
-        whole = merge(whole, layer)
+    for layer in (*layers, own):
+        whole = merge(whole, _alone(layer))
+    below = whole
+    for layer in (preset_of(above), above):
+        whole = merge(whole, _alone(layer))
     try:
         loaded = Recipe.model_validate(whole)
     except ValidationError as error:
-        raise UserError(f"{path}: {told(error)}") from None
+        raise UserError(_blamed(error, path, below, typed)) from None
     _check_sections(loaded, given, path)
     return loaded
 
@@ -141,19 +148,21 @@ def number(value: Any) -> Any:
     return value
 
 
-def expand(overrides: Values) -> Values:
-    """Short keys written out. Raises UserError for an unknown key (nearest named) or one that fits several."""
+def expand(overrides: Values, others: Sequence[str] = ()) -> Values:
+    """Short keys written out. Raises UserError for one that fits several or none: of the known ones and the ``others``
+    that would do in its place the nearest is named.
+    """
     known = leaves(Recipe)
     whole: Values = {}
     for key, value in overrides.items():
-        full = _full(key, known)
+        full = _full(key, known, others)
         if full in whole:
             raise UserError(f"{full} is given twice.")
         whole[full] = value
     return whole
 
 
-def _full(key: str, known: Sequence[str]) -> str:
+def _full(key: str, known: Sequence[str], others: Sequence[str]) -> str:
     if key in known:
         return key
     fits = [full for full in known if _is_short_for(key.split("."), full.split("."))]
@@ -162,7 +171,7 @@ def _full(key: str, known: Sequence[str]) -> str:
     if fits:
         raise UserError(f"the key '{key}' could be {', '.join(fits)}: write it out.")
     short = {".".join(p for p in full.split(".") if p != "train"): full for full in known}
-    hint = nearest(key, [*known, *short])
+    hint = nearest(key, [*known, *short, *others])
     raise UserError(f"unknown key '{key}'.{hint} 'rise run RECIPE --settings' lists them all.")
 
 
@@ -205,6 +214,24 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
     return merged
 
 
+def _alone(layer: Values) -> Values:
+    """A layer that gives the steps of SFT and no epochs puts aside those of a layer below, which would outrank it."""
+    sft = layer.get("sft")
+    train = sft.get("train") if isinstance(sft, Mapping) else None
+    if isinstance(sft, Mapping) and isinstance(train, Mapping) and "steps" in train and "epochs" not in sft:
+        return merge(layer, {"sft": {"epochs": None}})
+    return layer
+
+
+def _check_rivals(given: Values, typed: Mapping[str, str]) -> None:
+    """Epochs and steps of SFT given together: one of them would be ignored without a word."""
+    sft = given.get("sft")
+    train = sft.get("train") if isinstance(sft, Mapping) else None
+    if isinstance(sft, Mapping) and sft.get("epochs") is not None and isinstance(train, Mapping) and "steps" in train:
+        both = " and ".join(typed.get(key, key) for key in RIVALS)
+        raise UserError(f"{both} both say how long SFT trains: give one of them.")
+
+
 def preset_of(values: Mapping[str, Any]) -> Values:
     """What the preset named in ``values`` sets; an unknown one sets nothing and is refused later."""
     section = values.get("closed_loop")
@@ -235,11 +262,32 @@ def _check_sections(recipe: Recipe, overrides: Values, path: Path) -> None:
             raise UserError(f"{key}: recipe {path.stem} has no stage {stage} (its stages: {', '.join(recipe.stages)}).")
 
 
+def _blamed(error: ValidationError, path: Path, below: Values, typed: Mapping[str, str]) -> str:
+    """The first fault, told as what the user typed where that is at fault, else as the file's."""
+    key, message = _fault(error)
+    text = next((text for full, text in typed.items() if f"{key}.".startswith(f"{full}.")), None)
+    if text is not None:
+        said = f"it {message}" if message.startswith("should") else message
+        return f"{text}: {said}." if key in typed else f"{text}: {told(error)}"
+    try:
+        Recipe.model_validate(below)
+    except ValidationError:
+        return f"{path}: {told(error)}"
+    parts = [text for full, text in typed.items() if key and full.startswith(f"{key}.")]
+    return ": ".join([*([", ".join(parts)] if parts else []), told(error)])
+
+
+def _fault(error: ValidationError) -> tuple[str, str]:
+    """Key and message of the first fault."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part not in KINDS)
+    return key, first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+
+
 def told(error: ValidationError) -> str:
     """The first fault of a validation error as one sentence that names the key."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if part not in KINDS)
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    key, message = _fault(error)
     if first["type"] == "value_error":
         end = "" if message.endswith("?") else "."
         return f"{key}: {message}{end}" if key else f"{message}{end}"

@@ -203,7 +203,8 @@ class Sft(Settings):
     ``start``: the base model, or the ``warm_up``'s (without that stage the base), which knows how an annotation follows
     from a description.
     ``loss: balanced`` averages rationale and answer each over its own tokens; ``token`` is the usual mean over all.
-    ``epochs``, where given, overrides ``train.steps``. ``per_record``: rationales of one record in one step.
+    ``epochs``, where given, overrides ``train.steps``, unless those are given above the file that has the epochs.
+    ``per_record``: rationales of one record in one step.
     ``records``: it learns from so many of the training records, or, up to 1.0, from that share of them; of those with a
     rationale where it learns the dataset's own. A smaller part lies within a larger one.
     """

@@ -12,14 +12,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from rise_vlm.console import say
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.recipes.loader import Values, as_overrides, expand, load_recipe, parse_overrides, read_yaml, told
+from rise_vlm.recipes.loader import RIVALS, Values, as_overrides, expand, load_recipe, parse_overrides, read_yaml, told
 from rise_vlm.recipes.schema import STAGES, Count, Recipe, Settings
 from rise_vlm.worlds import WORLDS
 
 FOLDER = Path(__file__).parent / "sweeps"
 SWEEPS: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 """Names of the sweeps that come with the package."""
+
+OWN = ("data", "seeds", "records", "against", "arms")
+"""The keys of a sweep that may be given after its name; any other is a setting for all arms."""
 
 FILE = "sweep.yaml"
 """In a sweep's folder: the sweep, resolved."""
@@ -136,7 +140,8 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """
     path = find(sweep)
     values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)
-    for key, value in parse_overrides(overrides).items():
+    given = parse_overrides(overrides)
+    for key, value in given.items():
         if key == "data":
             own = values.get("data")
             try:
@@ -146,8 +151,12 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
         elif key in ("seeds", "records", "against"):
             values[key] = [value] if key in ("seeds", "records") and not isinstance(value, list) else value
         elif key == "arms":
-            values["arms"] = _chosen(values.get("arms"), value, path)
+            whole = values.get("arms")
+            values["arms"] = _chosen(whole, value, path)
+            if "against" not in given:
+                values["against"] = _among(values["arms"], values.get("against"), whole)
         else:
+            expand({key: value}, OWN)
             settings = values.get("settings") or {}
             if not isinstance(settings, Mapping):
                 raise UserError(f"{path}: 'settings' must hold keys and values, such as 'settings: {{model: tiny}}'.")
@@ -209,6 +218,16 @@ def _chosen(arms: Any, wanted: Any, path: Path) -> Any:
     return {name: arms[name] for name in names}
 
 
+def _among(picked: Any, against: Any, whole: Any) -> Any:
+    """The arm that the file compares with, or, where it is not among those ``picked`` of the whole, their first."""
+    names = [str(name) for name in whole] if isinstance(whole, Mapping | list) else []
+    if not picked or str(against) in picked or str(against) not in names:
+        return against
+    first = next(iter(picked))
+    say(f"note: against: '{against}' is not among the arms picked, so tables compare with '{first}'.")
+    return first
+
+
 def cells(sweep: Sweep, out: Path) -> list[Cell]:
     """Every run of ``sweep``, seed by seed, so that what is there after some time is balanced.
 
@@ -242,9 +261,14 @@ def arm_recipe(sweep: Sweep, arm: str, data: Path, records: int | None, seed: in
     for key in own.keys() & expand(how.set):
         raise UserError(f"arms.{arm}.set: '{key}' is the sweep's to set.")
     bare = _bare(sweep, arm)
-    shared = {key: value for key, value in expand(sweep.settings).items() if _has(bare, key)}
+    arms_own = expand(how.set)
+    shared = {
+        key: value
+        for key, value in expand(sweep.settings).items()
+        if _has(bare, key) and RIVALS.get(key) not in arms_own
+    }
     try:
-        return load_recipe(how.recipe or arm, as_overrides({**shared, **expand(how.set), **own}))
+        return load_recipe(how.recipe or arm, as_overrides({**shared, **arms_own, **own}))
     except UserError as error:
         raise UserError(f"arm '{arm}': {error}") from None
 
@@ -293,13 +317,14 @@ def joined(before: Sweep, now: Sweep, out: Path) -> Sweep:
                 raise UserError(f"{out / FILE}: {key}.{name} is another than asked for now: give another --out.")
     if before.settings != now.settings:
         raise UserError(f"{out / FILE}: its settings are others than asked for now: give another --out.")
+    whole = before.arms.keys() <= now.arms.keys()  # a part of a sweep does not say what the whole compares with
     return now.model_copy(
         update={
             "data": {name: (before.data | now.data)[name] for name in _both(before.data, now.data)},
             "arms": {name: (before.arms | now.arms)[name] for name in _both(before.arms, now.arms)},
             "seeds": _both(before.seeds, now.seeds),
             "records": _both(before.records, now.records),
-            "against": before.against or now.against,
+            "against": (now.against or before.against) if whole else (before.against or now.against),
         }
     )
 

@@ -63,17 +63,21 @@ def run(context: Context) -> Summary:
 
 
 def _few(records: int, train: int, source: str) -> list[str]:
-    """A note where ``source`` has rationales for too few of the ``train`` records."""
+    """A note where ``source`` has rationales for too few of the ``train`` records, or these are few themselves."""
     if records >= FEW_RECORDS and records >= FEW_SHARE * train:
         return []
+    if records == train:
+        there = "there is only 1 training record" if train == 1 else f"there are only {train} training records"
+        return [f"sft: {there} to learn from (fewer than {FEW_RECORDS}): add more"]
     remedy = "add a 'rationale' to more training rows, or take sft.source=annotations"
     if source == "harvest":
         remedy = (
             "lower harvest.threshold or harvest.gain, raise harvest.samples, set harvest.at_least=1, or warm up and "
             "train the loop longer"
         )
+    have = "has" if records == 1 else "have"
     return [
-        f"sft: only {records} of {train} training records have a rationale to learn from (fewer than {FEW_RECORDS} "
+        f"sft: only {records} of {train} training records {have} a rationale to learn from (fewer than {FEW_RECORDS} "
         f"records or {FEW_SHARE:.0%} of them), and the answers of the others are not learned: {remedy}"
     ]
 

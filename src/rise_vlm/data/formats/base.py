@@ -121,7 +121,7 @@ def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator
                 yield _grounding(template, box, f"{template.id}#{box.name}", question)
         for number in names.values():
             if number > 1:
-                yield Skip(f"{number} boxes of the class")
+                yield Skip(f"a class with {number} boxes in one image: grounding takes one")
 
 
 def _detection(template: Item, boxes: Sequence[Box]) -> Iterator[Found]:

@@ -7,24 +7,27 @@ from pathlib import Path
 
 from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats.base import Entry, Found, Item, Options, Skip, Target
-from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.guessing import Glimpse, is_note
 from rise_vlm.data.formats.places import files_below, folders_in, need_folder, split_level
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
-NO_IMAGES = frozenset(
-    {".txt", ".md", ".json", ".jsonl", ".csv", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".py"}
-)
-"""Suffixes that are no images for sure; a file with any other suffix, or none, is tried."""
+NO_IMAGES = frozenset({".txt", ".json", ".jsonl", ".csv", ".xml", ".yaml", ".yml"})
+"""Suffixes that are no images for sure; a file with any other suffix, or none, is tried unless it is a note."""
 
 IMAGES = "{split}/{class}/{name}"
 
 
 def sees(glimpse: Glimpse) -> str | None:
     """Folders with images and nothing that could be an annotation."""
-    if glimpse.folders and glimpse.images > 1 and not {path.suffix.casefold() for path in glimpse.files} & NO_IMAGES:
+    if glimpse.folders and glimpse.images > 1 and not any(_may_annotate(path, glimpse) for path in glimpse.files):
         return f"images in {len(glimpse.folders)} folders and no annotation files"
     return None
+
+
+def _may_annotate(path: Path, glimpse: Glimpse) -> bool:
+    suffix = path.suffix.casefold()
+    return glimpse.names_images(path) if suffix == ".txt" else suffix in NO_IMAGES
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
@@ -57,7 +60,7 @@ def _class_folder(source: Path, folder: Path, split: str | None) -> Iterator[Fou
     for path in files_below(folder):
         empty = False
         name = path.relative_to(source).as_posix()
-        if path.suffix.casefold() in NO_IMAGES:
+        if path.suffix.casefold() in NO_IMAGES or is_note(path):
             yield Skip("a file that is no image")
             continue
         try:

@@ -12,11 +12,15 @@ import re
 from collections import Counter
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rise_vlm.data.formats.places import IMAGE_SUFFIXES, files_below, folders_in
 from rise_vlm.errors import DataError, UserError
+
+NOTE_SUFFIXES = frozenset({".md", ".rst", ".html", ".htm", ".pdf", ".py", ".ini", ".db", ".log"})
+NOTE_NAMES = frozenset({"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation"})
+"""How files begin that, as text or without suffix, tell about a source and annotate nothing."""
 
 MOST_FILES = 5000
 HEAD = 1 << 16
@@ -25,7 +29,7 @@ WHOLE = 64 << 20
 
 
 class Glimpse:
-    """A quick look at a source, taken once and lazily. ``files`` are its first MOST_FILES files, images left out."""
+    """A quick look at the first MOST_FILES files of a source, taken once and lazily."""
 
     def __init__(self, source: Path) -> None:
         self.source = source
@@ -37,13 +41,19 @@ class Glimpse:
 
     @cached_property
     def files(self) -> list[Path]:
-        """The files that are no images."""
-        return [path for path in self._all if path.suffix.casefold() not in IMAGE_SUFFIXES]
+        """The files that may annotate: no images, and in a folder no notes."""
+        others = [path for path in self._all if path.suffix.casefold() not in IMAGE_SUFFIXES]
+        return [path for path in others if not is_note(path)] if self.is_folder else others
 
     @cached_property
     def images(self) -> int:
         """The number of images."""
-        return len(self._all) - len(self.files)
+        return sum(path.suffix.casefold() in IMAGE_SUFFIXES for path in self._all)
+
+    @cached_property
+    def stems(self) -> set[str]:
+        """The names of the images without suffix, case folded."""
+        return {path.stem.casefold() for path in self._all if path.suffix.casefold() in IMAGE_SUFFIXES}
 
     @cached_property
     def names(self) -> set[str]:
@@ -114,10 +124,26 @@ class Glimpse:
     def head(self, *suffixes: str) -> str:
         """The beginning of the first file with one of the suffixes."""
         path = self.first(*suffixes)
-        if path is None or not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            return file.read(HEAD).decode("utf-8-sig", "replace")
+        return "" if path is None else _head(path)
+
+    def names_images(self, path: Path) -> bool:
+        """Whether a text file is called like an image, or has a line that begins with an image's name."""
+        words = [path.name, *(line.split(maxsplit=1)[0] for line in _head(path).splitlines() if line.strip())]
+        return any(PurePosixPath(word).stem.casefold() in self.stems for word in words)
+
+
+def is_note(path: Path) -> bool:
+    """Whether a file is about a source rather than of it: a page, a licence, a read-me, what a system leaves behind."""
+    suffix = path.suffix.casefold()
+    named = suffix in ("", ".txt") and re.split(r"[^a-z]", path.name.casefold())[0] in NOTE_NAMES
+    return named or suffix in NOTE_SUFFIXES
+
+
+def _head(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return file.read(HEAD).decode("utf-8-sig", "replace")
 
 
 def guess(source: Path) -> tuple[str, str]:
@@ -139,7 +165,11 @@ def guess(source: Path) -> tuple[str, str]:
         told = "; ".join(f"{name} ({why})" for name, why in seen.items())
         raise UserError(f"{source} may be of several formats: {told}. Name one: rise data import FORMAT {source}.")
     if not seen:
-        raise UserError(f"{source} is of no known format (seen: {_told(glimpse)}). Known: {', '.join(FORMATS)}.")
+        example = "folders" if glimpse.folders else "csv" if glimpse.header else "coco"
+        raise UserError(
+            f"{source} is of no known format (seen: {_told(glimpse)}). Known: {', '.join(FORMATS)}. "
+            f"Name one: rise data import {example} {source} --out ..."
+        )
     return next(iter(seen.items()))
 
 
