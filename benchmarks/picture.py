@@ -1,6 +1,6 @@
 """The picture of the README: ``python benchmarks/picture.py RUN docs/picture.png --cards ID ID ID``.
 
-Takes the named cards (record ids) of a report's gallery, with its key, as a reader of the page sees them. Needs playwright (extra
+Takes the named cards (record ids) of a report's gallery, with its key, as a reader sees them. Needs playwright (extra
 ``dev``) and a Chromium.
 """
 
