@@ -103,7 +103,7 @@ def test_the_settings_are_a_recipe_and_need_no_dataset(capsys) -> None:
         (["rise"], "add data=FOLDER"),
         (["rise", "data=nowhere"], "There is no folder nowhere"),
         (["rise", "data={data}", "closed_loop.stpes=1"], "Did you mean 'closed_loop.steps'"),
-        (["rise", "data={data}", "closed_loop.steps=few"], "closed_loop.train.steps"),
+        (["rise", "data={data}", "closed_loop.steps=few"], "rise: closed_loop.steps=few: it should be a valid integer"),
         (["rise", "data={data}", "model=nowhere"], "no such folder"),
         (["rise", "data={data}", "--out", "{data}/dataset.yaml"], "is a file"),
         (["ans_sft", "data={data}", "evaluate.splits=[]", "sft.records_per_step=0"], "sft.records_per_step"),

@@ -49,11 +49,11 @@ def test_unknown_targets_are_told_before_the_run(classes: Path, model: Path, tmp
     ("overrides", "says"),
     [
         (("lora.r=2", "policy.freeze_tower=false"), "freeze_tower true"),
-        (("policy.max_pixels=5",), "'policy.max_pixels'"),
-        (("evaluate.splits=[]",), "'evaluate.splits'"),
+        (("policy.max_pixels=5",), "policy.max_pixels=5: it should be"),
+        (("evaluate.splits=[]",), "evaluate.splits=[]: "),
     ],
 )
-def test_settings_that_cannot_work_are_told_with_the_recipe(overrides: tuple[str, ...], says: str) -> None:
+def test_settings_that_cannot_work_are_told_as_typed(overrides: tuple[str, ...], says: str) -> None:
     with pytest.raises(UserError) as caught:
         load_recipe("rise", overrides)
     assert says in str(caught.value)
