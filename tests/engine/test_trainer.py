@@ -443,17 +443,18 @@ def ctrl_c(times: int) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_once_finishes_the_step_saves_and_says_how_to_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     run(tmp_path / "whole")
-    policy, before = ToyPolicy(), signal.getsignal(signal.SIGINT)
-    work = ToyWork(policy, during=lambda step: ctrl_c(1) if step == 3 else None)
+    policy, before = ToyPolicy(), signal.getsignal(number)
+    work = ToyWork(policy, during=lambda step: signal.raise_signal(number) if step == 3 else None)
     with pytest.raises(Interrupted, match=r"toy: stopped after step 3 of 6.*same command.*checkpoint-last") as caught:
         run(tmp_path / "cut", policy, work)
     assert caught.value.exit_code == 130
     assert "press Ctrl-C again" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     assert len(rows_of(tmp_path / "cut")) == 3
     again = ToyPolicy()
     work = ToyWork(again)

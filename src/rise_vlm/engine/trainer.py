@@ -357,7 +357,8 @@ class _Stop:
 
 @contextmanager
 def _ctrl_c(describe: str, folder: Path) -> Iterator[_Stop]:
-    """Ctrl-C once: finish the step, save, stop. Twice: stop at once. Only the main thread gets it."""
+    """Ctrl-C, or a scheduler's SIGTERM, once: finish the step, save, stop. Twice: stop at once. Only the main thread
+    gets them."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -369,13 +370,14 @@ def _ctrl_c(describe: str, folder: Path) -> Iterator[_Stop]:
         stop.asked = True
         say(f"{describe}: stopping after this step; press Ctrl-C again to stop at once")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     except KeyboardInterrupt:
         raise Interrupted(f"{describe}: stopped at once. {_again(folder)}") from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _again(folder: Path) -> str:
