@@ -1,7 +1,7 @@
 """How large the demo is: sizes of the data and the settings of each arm that differ from the shipped recipes.
 
 Chosen so that the whole fits ten minutes on two cores (``quick``: two), with the built-in model: all arms train on the
-same records, ANS-SFT, which is cheap, for all of its recipe's steps, the others for 0.4 to 0.8 of theirs.
+same records, ANS-SFT, which is cheap, for all of its recipe's steps, the others for 0.4 of theirs or more.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ AFFECT = Size(
         "ans_sft": (),  # cheap, and with fewer steps it falls far below what it can do
         "visual_rft": ("grpo.steps=36",),
         "rise": (
-            "warm_up.steps=250",
-            "closed_loop.steps=40",
-            "sft.steps=80",
-            "grpo.steps=24",
+            "closed_loop.steps=45",
+            "sft.steps=100",
+            "grpo.steps=30",
         ),
     },
 )
