@@ -234,7 +234,7 @@ def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
         pytest.skip("there is no sha256sum here")
     save(tmp_path, example())
     command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
-    subprocess.run(command, cwd=tmp_path / "checkpoint-last", check=True, capture_output=True)
+    assert subprocess.run(command, cwd=tmp_path / "checkpoint-last", check=False, capture_output=True).returncode == 0
 
 
 def test_a_training_that_goes_back_ends_in_the_same_bits(tmp_path: Path) -> None:

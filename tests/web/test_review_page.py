@@ -262,6 +262,7 @@ def test_a_decision_that_is_refused_leaves_one_where_it_was_typed(opened: Open, 
     page.press(".json", "Control+Enter")
     page.wait_for_selector("#problem:not([hidden])")
     until(page, lambda: page.evaluate("document.activeElement.className") == "json")
+    assert page.input_value(".json") == "[4"
 
 
 def test_a_server_that_is_gone_is_told_and_the_page_stays(opened: Open, tmp_path: Path) -> None:
