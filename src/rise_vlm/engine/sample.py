@@ -123,8 +123,13 @@ def sample(
             def decoder(rows: int) -> _Decoder:
                 return _Decoder(policy, how, prompts, n, uniforms, rows, batch_tokens)
 
-            used = decoder(max_rows).cache.own.slots
-            return policy.room.fit(SAMPLED, max_rows, used, least=1, attempt=lambda rows: decoder(rows).run())
+            return policy.room.fit(
+                SAMPLED,
+                asked=max_rows,
+                used=lambda: decoder(max_rows).cache.own.slots,
+                least=1,
+                attempt=lambda rows: decoder(rows).run(),
+            )
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

@@ -94,7 +94,7 @@ def completion_logprobs(
             found = policy.room.fit(
                 SCORED,
                 asked=budget,
-                used=longest * len(rows),
+                used=lambda: longest * len(rows),
                 least=longest,
                 attempt=lambda limit: scored(_batches(rows, limit)),
             )

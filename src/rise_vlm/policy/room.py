@@ -39,20 +39,21 @@ class Room:
         self.limits[name] = max(lower, 1)
         say(f"out of memory: {name} is {self.limits[name]} from here on, it was {limit}.")
 
-    def fit(self, name: str, asked: int, used: int, least: int, attempt: Callable[[int], T]) -> T:
+    def fit(self, name: str, asked: int, used: Callable[[], int], least: int, attempt: Callable[[int], T]) -> T:
         """``attempt(limit)``, again with less each time that memory runs out.
 
-        ``used`` is how much the whole work is, ``least`` what cannot be cut: there the error goes on.
+        ``used`` tells how much the whole work is, asked only then; ``least`` is what cannot be cut: there the error
+        goes on.
         """
         while True:
             limit = self.of(name, asked)
             try:
                 return attempt(limit)
             except (MemoryError, RuntimeError) as error:
-                if not out_of_memory(error) or min(limit, used) <= least:
+                if not out_of_memory(error) or min(limit, used()) <= least:
                     raise
             free()  # not above: there the error still holds what was computed
-            self.halve(name, limit, used)
+            self.halve(name, limit, used())
 
 
 def out_of_memory(error: BaseException) -> bool:
