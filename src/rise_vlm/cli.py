@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from rise_vlm import __version__
+from rise_vlm import __version__, ranks
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
 
@@ -94,10 +94,13 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted(wanted)
     except UserError as error:
-        say(f"rise: {error}")
+        if not isinstance(error, ranks.Echo | ranks.Lost) or ranks.is_main():
+            say(f"rise: {error}", everywhere=True)
         return error.exit_code
     except Exception as error:
         return _failed(error)
+    finally:
+        ranks.stop()
     return 0
 
 

@@ -20,15 +20,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rise_vlm.ranks import is_main, rank
+
 PLAIN_INTERVAL = 10.0
 """Seconds between two progress lines where there is no terminal."""
 
 _active: list[Live] = []
 
 
-def say(text: str) -> None:
-    """Print one message on stderr, above the bar when one is shown."""
-    if _active:
+def say(text: str, *, everywhere: bool = False) -> None:
+    """Print one message on stderr, above the bar when one is shown. Of several processes the main one alone speaks, or
+    with ``everywhere`` this one too, and says which it is."""
+    if not is_main():
+        if everywhere:
+            print(f"process {rank()}: {text}", file=sys.stderr, flush=True)
+    elif _active:
         _active[-1].console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
         print(text, file=sys.stderr, flush=True)
@@ -154,7 +160,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Progress]:
     """Show progress on stderr while the block runs; yields the ``Progress`` to ``update``."""
     console = Console(stderr=True)
     # One bar at a time: an inner step inside an outer bar falls back to plain lines above it.
-    if not console.is_terminal or _active:
+    if not console.is_terminal or _active or not is_main():
         yield Progress(description, total)
         return
     bar = _Bar(description, total)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rise_vlm.ranks import after_main, is_main
+
 if TYPE_CHECKING:
     from rise_vlm.recipes import Recipe
     from rise_vlm.stages.preflight import Prepared
@@ -48,7 +50,7 @@ def main(
     from rise_vlm.stages.preflight import prepare
 
     folder = out or default_folder(loaded)
-    prepared = prepare(loaded, folder)
+    prepared = after_main(prepare, loaded, folder)
     if dry_run:
         _show_plan(prepared, as_json)
         return
@@ -57,6 +59,8 @@ def main(
 
     command = shlex.join(["rise", "run", recipe, *(settings or []), "--out", str(folder)])
     results = run_prepared(prepared, command=command)
+    if not is_main():
+        return
     if as_json:
         typer.echo(json.dumps(results, allow_nan=False))
         return

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from rise_vlm.atomic import write_text
 from rise_vlm.engine.checkpoint import told
 from rise_vlm.errors import UserError
+from rise_vlm.ranks import main_only
 
 METRICS = "metrics.jsonl"
 
@@ -28,6 +29,7 @@ class Metrics:
     def __init__(self, folder: Path, accelerator: Accelerator) -> None:
         self.folder, self.path, self._accelerator = folder, folder / METRICS, accelerator
 
+    @main_only
     def start(self, step: int) -> None:
         """Keep the rows up to ``step``; later ones, and a torn last one, are about to be written again."""
         with told(f"cannot write {self.path}", self.folder):
@@ -36,6 +38,7 @@ class Metrics:
             kept = [line for line in text.splitlines() if 0 < _step_of(line) <= step]
             write_text(self.path, "".join(f"{line}\n" for line in kept))
 
+    @main_only
     def add(self, row: Mapping[str, Any]) -> None:
         """One more row, there for others to read at once. NaN and infinity, which JSON has not, become null."""
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
@@ -43,6 +46,7 @@ class Metrics:
             file.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
         self._accelerator.log({k: v for k, v in plain.items() if isinstance(v, int | float)}, step=int(row["step"]))
 
+    @main_only
     def sync(self) -> None:
         """Flush the rows to the disk: no checkpoint is without the rows before it, even after a power cut."""
         with told(f"cannot write {self.path}", self.folder), self.path.open("a", encoding="utf-8") as file:

@@ -4,7 +4,11 @@ A bfloat16 weight has 8 bits of mantissa: an update of a thousandth of its size 
 parameter gets a float32 *master* that is updated and rounded into it; gradients of the micro-batches are summed in
 float32 too. A float32 parameter is its own master and costs nothing more.
 
-Left out: 8-bit states, sharding over devices, parameter groups with rates of their own.
+Of several processes each owns some of the parameters: it alone has their masters and the optimizer's state, gets the
+sum of their gradients, updates them and sends them to the others. That moves as many bytes as summing the gradients
+everywhere, and what takes the most memory is there once. (ZeRO stage 2, arXiv 1910.02054, of whole tensors.)
+
+Left out: 8-bit states, parameter groups with rates of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from rise_vlm import ranks
 from rise_vlm.engine.settings import OptimizerKind
 from rise_vlm.errors import UserError
 
@@ -46,8 +51,8 @@ class MasterOptimizer:
 
     Muon's updates are scaled to the root mean square of AdamW's, so that one rate serves both; weight decay spares
     vectors (norms, biases), as is usual.
-    In a step: ``collect()`` after each backward pass, then ``gradient_norm()``, ``step(rate, ...)``, ``clear()``.
-    ``masters`` maps each name to the float32 weights that are the truth.
+    In a step: ``collect()`` after each backward pass, then ``reduce()``, ``gradient_norm()``, ``step(rate, ...)``,
+    ``clear()``. ``masters`` maps each name that this process owns to the float32 weights that are the truth.
     """
 
     def __init__(
@@ -56,10 +61,13 @@ class MasterOptimizer:
         if not parameters:
             raise UserError("the policy has no parameter to train: everything is frozen")
         self.parameters = dict(parameters)
+        self.owners = _owners(self.parameters, ranks.size())
         self.masters = {
             name: nn.Parameter(parameter.detach().float()) if parameter.dtype in HALF else parameter
             for name, parameter in parameters.items()
+            if self.owners[name] == ranks.rank()
         }
+        self._sums: dict[str, Tensor] = {}
         self._fused = all(master.device.type in ("cpu", "cuda") for master in self.masters.values())
         self._optimizers: list[torch.optim.Optimizer] = []
         hidden = [master for name, master in self.masters.items() if kind == "muon" and _is_hidden(name, master)]
@@ -76,22 +84,47 @@ class MasterOptimizer:
             self._optimizers.append(torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPS, fused=self._fused))
 
     def collect(self) -> None:
-        """Move the gradients of half-precision parameters into their masters, where they add up in float32."""
+        """Take the gradients from half-precision parameters and add them up in float32."""
         for name, parameter in self.parameters.items():
-            master = self.masters[name]
-            if parameter is master or parameter.grad is None:
+            if parameter.dtype not in HALF or parameter.grad is None:
                 continue
             gradient = parameter.grad.float()
-            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+            self._sums[name] = self._sums[name].add_(gradient) if name in self._sums else gradient
             parameter.grad = None
 
-    def gradient_norm(self) -> float:
-        """The 2-norm of the whole gradient; NaN or infinite if any part is; 0.0 without any gradient."""
+    def reduce(self) -> None:
+        """Sum the gradients of all processes where the parameters are owned; elsewhere they are let go.
+
+        A process that has none of a parameter that others have adds nothing to it.
+        """
+        if ranks.size() == 1:
+            return
+        held = {name for part in ranks.gather([list(self._gradients())]) for name in part}
         gradients = self._gradients()
+        for owner in range(ranks.size()):
+            owned = [name for name in self.parameters if name in held and self.owners[name] == owner]
+            summed = [
+                gradients[name] if name in gradients else torch.zeros_like(self.parameters[name], dtype=torch.float32)
+                for name in owned
+            ]
+            ranks.add(summed, owner)
+            for name, gradient in zip(owned, summed, strict=True):
+                self._keep(name, gradient if owner == ranks.rank() else None)
+
+    def gradient_norm(self) -> float:
+        """The 2-norm of the gradient that this process holds; NaN or infinite if any part is; 0.0 without any."""
+        gradients = list(self._gradients().values())
         return float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+    def whole_norm(self) -> float:
+        """The same over all processes, after ``reduce``."""
+        norms = ranks.gather([self.gradient_norm()])
+        return norms[0] if len(norms) == 1 else math.sqrt(sum(norm * norm for norm in norms))
 
     def step(self, learning_rate: float, *, norm: float, max_norm: float | None) -> None:
         """One update, with the gradient shortened to ``max_norm`` where its ``norm`` exceeds it."""
+        for name, gradient in self._gradients().items():
+            self.masters[name].grad = gradient
         if max_norm is not None and norm > max_norm:
             nn.utils.clip_grads_with_norm_(self.masters.values(), max_norm, torch.tensor(norm))
         for optimizer in self._optimizers:
@@ -99,17 +132,21 @@ class MasterOptimizer:
                 group["lr"] = learning_rate
             optimizer.step()
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                if parameter is not self.masters[name]:
-                    parameter.copy_(self.masters[name])
+            for name, master in self.masters.items():
+                if self.parameters[name] is not master:
+                    self.parameters[name].copy_(master)
+        for owner in range(ranks.size()):
+            ranks.spread([self.parameters[name] for name in self.parameters if self.owners[name] == owner], owner)
 
     def clear(self) -> None:
         """Forget all gradients."""
+        self._sums.clear()
         for tensor in (*self.parameters.values(), *self.masters.values()):
             tensor.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """What the optimizer remembers of each parameter updated so far, by ``KEY.NAME``, such as ``exp_avg.NAME``."""
+        """What the optimizer remembers of each parameter that is owned and was updated, by ``KEY.NAME``, such as
+        ``exp_avg.NAME``."""
         return {
             f"{key}.{name}": value
             for name, master in self.masters.items()
@@ -117,13 +154,30 @@ class MasterOptimizer:
             for key, value in optimizer.state.get(master, {}).items()
         }
 
+    def whole(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """``masters`` and ``state()`` of all processes, put together in the main one; nothing in the others."""
+        if ranks.size() == 1:
+            return dict(self.masters), self.state()
+        weights: dict[str, Tensor] = {}
+        state: dict[str, Tensor] = {}
+        own = self.state()
+        for name, owner in self.owners.items():  # one by one: the whole is several times the model's size
+            part = None
+            if owner == ranks.rank():
+                kept = {key: value.cpu() for key, value in own.items() if key.split(".", 1)[1] == name}
+                part = self.masters[name].detach().cpu(), kept
+            if (found := ranks.to_main(part, owner)) is not None:
+                weights[name] = found[0]
+                state |= found[1]
+        return weights, state
+
     def load_state(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Put back what ``masters`` and `state` held: names and shapes must agree (the checkpoint has checked them)."""
+        """Put back what `whole` gave: names and shapes must agree (the checkpoint has checked them)."""
         with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
             for name, master in self.masters.items():
                 master.copy_(weights[name])
-                if self.parameters[name] is not master:
-                    self.parameters[name].copy_(master)
         kept: dict[str, dict[str, Tensor]] = {}
         for full, value in state.items():
             key, name = full.split(".", 1)
@@ -140,8 +194,28 @@ class MasterOptimizer:
         """A copy of a state's tensor where the optimizer wants it: AdamW's counter stays on the CPU unless fused."""
         return value.to(device="cpu" if key == "step" and not self._fused else master.device, copy=True)
 
-    def _gradients(self) -> list[Tensor]:
-        return [master.grad for master in self.masters.values() if master.grad is not None]
+    def _gradients(self) -> dict[str, Tensor]:
+        """The gradients held, in float32, by name."""
+        full = {name: p.grad for name, p in self.parameters.items() if p.dtype not in HALF and p.grad is not None}
+        return self._sums | full
+
+    def _keep(self, name: str, gradient: Tensor | None) -> None:
+        if self.parameters[name].dtype not in HALF:
+            self.parameters[name].grad = gradient
+        elif gradient is None:
+            self._sums.pop(name, None)
+        else:
+            self._sums[name] = gradient
+
+
+def _owners(parameters: Mapping[str, nn.Parameter], count: int) -> dict[str, int]:
+    """By name who owns it, of ``count`` processes: about as many numbers each."""
+    loads = [0] * count
+    owners: dict[str, int] = dict.fromkeys(parameters, 0)
+    for name in sorted(parameters, key=lambda name: -parameters[name].numel()):
+        owners[name] = loads.index(min(loads))
+        loads[owners[name]] += parameters[name].numel()
+    return owners
 
 
 def _is_hidden(name: str, weight: Tensor) -> bool:

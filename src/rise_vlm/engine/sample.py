@@ -1,7 +1,8 @@
 """Rollouts: prefill what prompts share once, decode their completions in a batch that shrinks and refills.
 
 All random numbers are drawn up front, one for each sequence and step, and turned into tokens by the inverse of the
-cumulative distribution. So the result does not depend on how the batch was cut, compacted or refilled.
+cumulative distribution. So the result does not depend on how the batch was cut, compacted or refilled, nor on how many
+processes shared it.
 The checkpoint's own generation settings are ignored. Left out: beam search, penalties, stop strings.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from rise_vlm import ranks
 from rise_vlm.engine.cache import DecodeCache, SlotCache
 from rise_vlm.engine.prefill import Prefilled, Stem, prefill, stems
 from rise_vlm.errors import UserError
@@ -97,7 +99,8 @@ def sample(
     max_rows: int = 256,
     batch_tokens: int = 1 << 17,
 ) -> list[list[Rollout]]:
-    """``n`` rollouts of each prompt, in the prompts' order.
+    """``n`` rollouts of each prompt, in the prompts' order. Of several processes each samples for some of the prompts,
+    and all get everything.
 
     At most ``max_rows`` sequences and about ``batch_tokens`` cached tokens are decoded at once, and fewer once memory
     has run out (``policy.room``); the same generator state gives the same rollouts whatever these bounds.
@@ -112,17 +115,25 @@ def sample(
     _check(policy, prompts, n, max_new_tokens)
     if not prompts or n == 0:
         return [[] for _ in prompts]
+    shape = len(prompts), n, max_new_tokens
+    uniforms = torch.rand(*shape, dtype=torch.float64, generator=generator, device=generator.device)
+    mine = ranks.share([n * (len(prompt) + max_new_tokens) for prompt in prompts])
+    own, uniforms = prompts[mine.start : mine.stop], uniforms[mine.start : mine.stop].flatten(0, 1)
+    return ranks.gather(_sample(policy, how, own, n, uniforms.to(policy.device), max_rows, batch_tokens) if own else [])
+
+
+def _sample(
+    policy: Policy, how: Sampling, prompts: Sequence[Prompt], n: int, uniforms: Tensor, max_rows: int, batch_tokens: int
+) -> list[list[Rollout]]:
+    """The rollouts of ``prompts`` in this process; ``uniforms`` (sequences, steps) are their random numbers."""
+
+    def decoder(rows: int) -> _Decoder:
+        return _Decoder(policy, how, prompts, n, uniforms, rows, batch_tokens)
+
     was_training = policy.model.training
     policy.model.eval()
     try:
         with torch.no_grad():
-            shape = len(prompts) * n, max_new_tokens
-            uniforms = torch.rand(*shape, dtype=torch.float64, generator=generator, device=generator.device)
-            uniforms = uniforms.to(policy.device)
-
-            def decoder(rows: int) -> _Decoder:
-                return _Decoder(policy, how, prompts, n, uniforms, rows, batch_tokens)
-
             return policy.room.fit(
                 SAMPLED,
                 asked=max_rows,
@@ -133,7 +144,7 @@ def sample(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise UserError(_too_large(max(prompts, key=len), max_new_tokens), exit_code=1) from error
+        raise UserError(_too_large(max(prompts, key=len), uniforms.shape[1]), exit_code=1) from error
     finally:
         policy.model.train(was_training)
 

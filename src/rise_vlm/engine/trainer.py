@@ -8,7 +8,8 @@ moment and started again ends in the same bits as one that was not (on the same 
 Where memory runs out, micro-batches become smaller and the step is computed again; where a step cannot be computed for
 a reason that the user can mend, what was learned before it is saved.
 
-Left out: weights sharded over devices, and several processes: `accelerate launch` with more than one is refused.
+Of several processes (`rise_vlm.ranks`) each computes the gradient of its own micro-batches. Losses are divided by the
+totals of the step, so the sum of these gradients is that of one process; all take the same update.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor, nn
 
+from rise_vlm import ranks
 from rise_vlm.console import progress, say
 from rise_vlm.engine import checkpoint as checkpoints
 from rise_vlm.engine.checkpoint import Checkpoint, told
@@ -47,6 +49,8 @@ MODEL = "model"
 REFUSED_IN_A_ROW = 3
 """So many steps in a row without a finite loss and gradient end the training: the weights are beyond saving."""
 LESS = "lower token_budget or max_pixels"
+ECHO = 5.0
+"""Seconds in which a second Ctrl-C counts as the first, where there are several processes."""
 NAMED = 8
 """So many records are named in a message; the row of metrics has all."""
 
@@ -64,7 +68,8 @@ class Trainable(Protocol):
 class Prepared:
     """A step's micro-batches, whatever the work's ``loss`` takes, and what to write into its row of metrics.
 
-    No micro-batch at all (no group had reward spread) is a step without an update.
+    Of several processes each has its own micro-batches and the same metrics. No micro-batch at all, in any of them (no
+    group had reward spread), is a step without an update.
     """
 
     micro: list[Any]
@@ -74,6 +79,7 @@ class Prepared:
 class Work(Protocol):
     """What a stage supplies. Steps are numbered from 1 to ``settings.steps`` everywhere.
 
+    Of several processes all do the same but for the share of the micro-batches that they hand over.
     ``prepare`` runs without gradient and in evaluation mode. Its generator (CPU) is seeded from the seed and the step:
     draw all randomness from it. It may be called again for the same step, so what it changes (`Remembers`) it must not
     change twice. ``loss`` runs in training mode; the losses of a step's micro-batches add up to the
@@ -122,15 +128,16 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
                 bar.update(1, **{name: float(row[name]) for name in ("reward", "loss") if name in row})
 
                 finished = training.done == settings.steps
-                if finished or stop.asked or training.failed or training.done % settings.save_every == 0:
+                stopping = ranks.anywhere(stop.asked)
+                if finished or stopping or training.failed or training.done % settings.save_every == 0:
                     training.save()
                 if training.failed:
                     raise UserError(_not_finite(describe, row, list(training.offending)), exit_code=1)
-                if stop.asked and not finished:
+                if stopping and not finished:
                     done = f"stopped after step {training.done} of {settings.steps}"
                     raise Interrupted(f"{describe}: {done}. {_again(folder)}")
             training.save_model()
-        if stop.asked:
+        if ranks.anywhere(stop.asked):
             raise Interrupted(f"{describe}: finished, and stopped there. Run the same command again to go on")
     finally:
         training.metrics.close()
@@ -164,9 +171,9 @@ class _Training:
         step = self.done + 1
         with self._nothing_lost():
             prepared, metrics = self._computed(step)
-        norm, rate = self.optimizer.gradient_norm(), self._rate(step)
+        norm, rate = self.optimizer.whole_norm(), self._rate(step)
         finite = math.isfinite(metrics["loss"]) and math.isfinite(norm)
-        if finite and prepared.micro:
+        if finite and ranks.anywhere(bool(prepared.micro)):
             self.optimizer.step(rate, norm=norm, max_norm=self.settings.max_grad_norm)
         records = [] if finite else self._offenders(prepared)
         self.optimizer.clear()
@@ -191,6 +198,7 @@ class _Training:
             before = dict(self.room.limits)
             try:
                 prepared = self._prepare(step)
+                self.room.limits = ranks.least(self.room.limits)
                 metrics = self._gradient(prepared.micro) if self.room.limits == before else None
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
@@ -202,11 +210,14 @@ class _Training:
 
     @contextmanager
     def _nothing_lost(self) -> Iterator[None]:
-        """Save the steps made so far where the next cannot be computed: a reward raises, a picture does not open."""
+        """Save the steps made so far where the next cannot be computed: a reward raises, a picture does not open.
+
+        Of several processes one may be alone with its error, and none has all that is to be saved.
+        """
         try:
             yield
         except UserError:
-            if self.done > self.saved:
+            if self.done > self.saved and ranks.size() == 1:
                 with suppress(UserError):  # the first error says more
                     self.save()
             raise
@@ -219,10 +230,20 @@ class _Training:
             return self.work.prepare(step, torch.Generator().manual_seed(seed))
 
     def _gradient(self, micros: Sequence[Any]) -> dict[str, float] | None:
-        """Sum the gradients of the micro-batches; returns their loss and metrics.
+        """Sum the gradients of the micro-batches of all processes; returns their loss and metrics.
 
-        None where memory ran out: the token budget is lower then.
+        None where memory ran out in any: the token budget is lower then.
         """
+        parts = ranks.gather([self._own_gradient(micros)])
+        self.room.limits = ranks.least(self.room.limits)
+        losses = [loss for part in parts for loss in part or ()]
+        if any(part is None for part in parts):
+            return None
+        self.optimizer.reduce()
+        return {"loss": sum(float(loss.value) for loss in losses), **merge_metrics(losses)}
+
+    def _own_gradient(self, micros: Sequence[Any]) -> list[Loss] | None:
+        """Sum the gradients of these micro-batches, which are this process's; None where memory ran out."""
         self.policy.model.train()
         self.optimizer.clear()
         losses: list[Loss] = []
@@ -231,9 +252,7 @@ class _Training:
                 break
             losses.append(loss)
         self.policy.model.eval()
-        if len(losses) < len(micros):
-            return None
-        return {"loss": sum(float(loss.value) for loss in losses), **merge_metrics(losses)}
+        return losses if len(losses) == len(micros) else None
 
     def _backward(self, micro: Any) -> Loss | None:
         try:
@@ -271,11 +290,11 @@ class _Training:
         """The records of the micro-batches that are not finite, found by computing each once more by itself."""
         found: dict[str, None] = {}
         for micro in prepared.micro:
-            metrics = self._gradient([micro]) if isinstance(micro, Grouped) else None
-            if metrics is None or (math.isfinite(metrics["loss"]) and math.isfinite(self.optimizer.gradient_norm())):
+            losses = self._own_gradient([micro]) if isinstance(micro, Grouped) else None
+            if not losses or (math.isfinite(losses[0].value) and math.isfinite(self.optimizer.gradient_norm())):
                 continue
             found |= dict.fromkeys(group.prompt.record for group in micro.groups)
-        return [record for record in found if record]
+        return [record for record in dict.fromkeys(ranks.gather(list(found))) if record]
 
     def _rate(self, step: int) -> float:
         how = self.settings
@@ -285,7 +304,7 @@ class _Training:
 
     def resume(self) -> None:
         """Go back to the checkpoint, if there is one, and to the metrics that belong to it."""
-        found = checkpoints.load(self.folder)
+        found = ranks.after_main(checkpoints.load, self.folder)
         if found is not None:
             checkpoints.check(self.folder, found, self.settings.deciding(), self.fingerprint)
             if found.step > self.settings.steps:
@@ -304,19 +323,22 @@ class _Training:
 
     def save(self) -> None:
         self.metrics.sync()
+        weights, optimizer = self.optimizer.whole()
         checkpoint = Checkpoint(
             step=self.done,
             refused=self.refused,
             settings=self.settings.deciding(),
             model=self.fingerprint,
-            weights=dict(self.optimizer.masters),
-            optimizer=self.optimizer.state(),
+            weights=weights,
+            optimizer=optimizer,
             work=self.work.state_dict() if isinstance(self.work, Remembers) else {},
             room={"asked": self.settings.token_budget, **self.room.limits} if self.room.limits else {},
         )
-        checkpoints.save(self.folder, checkpoint)
+        if ranks.is_main():
+            checkpoints.save(self.folder, checkpoint)
         self.saved = self.done
 
+    @ranks.main_only
     def save_model(self) -> None:
         target = self.folder / MODEL
         with told(f"cannot write the model in {target}", self.folder), checkpoints.replacing(target) as new:
@@ -343,16 +365,15 @@ def _accelerator(settings: TrainSettings, folder: Path, describe: str) -> Accele
         log_with=list(settings.track) or None,
         project_dir=folder,
     )
-    if accelerator.num_processes > 1:
-        raise UserError(f"{describe}: training runs in one process; start it with --num_processes 1")
     start_trackers(accelerator, settings.track, describe, settings.model_dump())
     return accelerator
 
 
 class _Stop:
-    """Whether the user asked to stop after the running step."""
+    """Whether the user asked to stop after the running step, and when."""
 
     asked = False
+    since = 0.0
 
 
 @contextmanager
@@ -366,8 +387,11 @@ def _ctrl_c(describe: str, folder: Path) -> Iterator[_Stop]:
 
     def ask(signum: int, frame: FrameType | None) -> None:
         if stop.asked:
+            # What starts several processes hands on the Ctrl-C that they have got from the terminal already.
+            if ranks.size() > 1 and time.monotonic() - stop.since < ECHO:
+                return
             raise KeyboardInterrupt
-        stop.asked = True
+        stop.asked, stop.since = True, time.monotonic()
         say(f"{describe}: stopping after this step; press Ctrl-C again to stop at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -19,6 +19,7 @@ from rise_vlm.engine.objective import Loss, advantages, has_spread
 from rise_vlm.engine.sample import sample
 from rise_vlm.engine.trainer import Prepared, train
 from rise_vlm.policy import Policy
+from rise_vlm.ranks import is_main, once
 from rise_vlm.recipes.schema import ClosedLoop
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog, read_rows
@@ -56,7 +57,7 @@ def run(context: Context) -> Summary:
         train(policy, work, context.train, context.folder, "closed loop")
         policy.model.eval()
         controls = work.final_controls()
-        if loop.shadow is not None and settings.reconstruct.reconstructor == "ema":
+        if loop.shadow is not None and settings.reconstruct.reconstructor == "ema" and is_main():
             with loop.shadow.worn():
                 policy.save(context.folder / RECONSTRUCTOR)  # the harvest judges with it, as the loop did
         context.meter.save()
@@ -64,7 +65,7 @@ def run(context: Context) -> Summary:
     notes = [*unread(controls["probes"]), *unchanged(controls["gain"])]
     for note in notes:
         say(f"note: {note}.")
-    return {"model": "model", **controls, "training": _means(context), "notes": notes}
+    return {"model": "model", **controls, "training": once(_means, context), "notes": notes}
 
 
 def make_reward(context: Context, policy: Policy, stack: ExitStack) -> LoopReward:
@@ -166,7 +167,7 @@ class ClosedLoopWork:
         found = self.probes.reconstruction(context.generator("probes at the end"))
         wrong = self.probes.wrong_annotation(context.generator("wrong annotations"), found.rebuilt)
         log_probes(context.folder, context.train.steps, found, wrong)
-        gain, wrong_before = change(context.folder, context.recipe.seed)
+        gain, wrong_before = once(change, context.folder, context.recipe.seed)
         return {
             "probes": found.figures,
             "wrong_annotation": wrong,

@@ -16,6 +16,7 @@ from rise_vlm.engine.trainer import TrainSettings
 from rise_vlm.policy import Policy
 from rise_vlm.policy.lora import adapter_base
 from rise_vlm.policy.room import Room
+from rise_vlm.ranks import after_main
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
@@ -63,7 +64,8 @@ class Context:
         # Fresh adapters begin at random: the same for the same recipe, whatever the process did before.
         with torch.random.fork_rng():
             torch.manual_seed(self.generator("adapter").initial_seed())
-            policy = Policy.load(
+            policy = after_main(
+                Policy.load,
                 name,
                 lora=how.lora if fresh else None,
                 freeze_tower=how.freeze_tower or not trains,

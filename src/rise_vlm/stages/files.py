@@ -1,7 +1,8 @@
 """Files that survive a kill: JSON written whole or not at all, JSONL that is only ever appended to.
 
 A process killed while appending leaves a torn last line, which reading drops. Any other line that is not a row was
-damaged or was never ours: that is told, never dropped. Left out: locking; one run, one process.
+damaged or was never ours: that is told, never dropped. Of several processes the main one alone writes.
+Left out: locking; one run at a time.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Any, BinaryIO
 
 from rise_vlm.atomic import draft_of, sync, write_text
 from rise_vlm.errors import DataError
+from rise_vlm.ranks import main_only, once
 
 Row = dict[str, Any]
 
 
+@main_only
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` atomically. NaN and infinity become null, so that any JSON reader can read it."""
     write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False) + "\n")
@@ -62,6 +65,7 @@ def _row(line: bytes) -> Row | None:
     return row if isinstance(row, dict) else None
 
 
+@main_only
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows and flush them to the disk."""
     text = "".join(json.dumps(finite(dict(row)), ensure_ascii=False) + "\n" for row in rows)
@@ -71,6 +75,7 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         os.fsync(file.fileno())
 
 
+@main_only
 def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Replace a JSONL file atomically."""
     write_text(path, "".join(json.dumps(finite(dict(row)), ensure_ascii=False) + "\n" for row in rows))
@@ -82,6 +87,10 @@ def mend_rows(path: Path) -> list[Row]:
     Raises:
         DataError: as ``read_rows``; the file is then left as it is.
     """
+    return once(_mend_rows, path)
+
+
+def _mend_rows(path: Path) -> list[Row]:
     rows = list(read_rows(path))
     cut_torn(path)
     return rows
@@ -131,6 +140,7 @@ class RolloutLog:
         self.path, self.final = folder / "rollouts.jsonl", folder / "rollouts.parquet"
         self._last = max((int(row.get("step", 0)) for row in mend_rows(self.path)), default=0)
 
+    @main_only
     def write(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add the rows of ``step``."""
         if step <= self._last:
@@ -138,6 +148,7 @@ class RolloutLog:
         append_rows(self.path, ({"step": step, **row} for row in rows))
         self._last = step
 
+    @main_only
     def finish(self) -> None:
         """Turn the JSONL into Parquet; nested values become JSON text."""
         rows = list(read_rows(self.path))

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rise_vlm import ranks
 from rise_vlm.data import Record
 from rise_vlm.engine.sample import Rollout
 from rise_vlm.engine.score import Group, completion_logprobs
@@ -55,15 +56,15 @@ class Grounder:
         return [[next(found) if len(ids) else 0.0 for ids in group] for group in bodies]
 
     def _compare(self, right: list[Group], wrong: list[Group]) -> list[float]:
-        if not right:
-            return []
+        mine = ranks.share([group.tokens for group in right])
+        right, wrong = right[mine.start : mine.stop], wrong[mine.start : mine.stop]
         # One call: both halves share a batch, and the pictures common to them their features.
-        scores = completion_logprobs(self.base, [*right, *wrong], grad=False)
+        scores = completion_logprobs(self.base, [*right, *wrong], grad=False) if right else []
         gains: list[float] = []
         for group, own, other in zip(right, scores[: len(right)], scores[len(right) :], strict=True):
             gain = (own - other).clamp(-self.settings.clip, self.settings.clip)
             gains += [float(gain[i, : len(ids)].mean()) for i, ids in enumerate(group.completions)]
-        return gains
+        return ranks.gather(gains)
 
     def _other(self, record: Record, rng: random.Random) -> Prompt:
         others = len(self.pool) - any(one.images == record.images for one in self.pool)

@@ -6,8 +6,8 @@ epoch take their place. Left out: any reward on what the rationale says, unless 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from rise_vlm.engine.objective import Loss, advantages, has_spread
 from rise_vlm.engine.sample import Rollout, sample
 from rise_vlm.engine.trainer import Prepared, train
 from rise_vlm.policy import Policy, Prompt
+from rise_vlm.ranks import once
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog
 from rise_vlm.stages.loop_reward import count
@@ -110,32 +111,36 @@ class GrpoWork:
             generator=generator,
         )
         count(self.context.meter, sampled)
-        return [self._judge(*one) for one in zip(records, prompts, sampled, strict=True)]
+        judged = [self._judge(*one) for one in zip(records, prompts, sampled, strict=True)]
+        return self._rewarded(judged) if self.rewards else judged
 
     def _judge(self, record: Record, prompt: Prompt, rollouts: list[Rollout]) -> Answered:
         read = [self.task.parse_completion(one.text, record, self.policy.frame, "think") for one in rollouts]
         scores = [self.task.score(record.annotation, one.parsed.value) for one in read]
         formed = [one.well_formed for one in read]
         words = [len((one.rationale or "").split()) for one in read]
-        named = self._named(record, prompt, rollouts, scores)
         settings = self.settings
         rewards = torch.tensor(
             [settings.score_weight * s + settings.format_weight * f for s, f in zip(scores, formed, strict=True)]
         )
-        for reward in self.rewards:
-            rewards += reward.weight * torch.tensor(named[reward.name])
-        return Answered(record, prompt, rollouts, scores, formed, words, rewards, named)
+        return Answered(record, prompt, rollouts, scores, formed, words, rewards)
 
-    def _named(
-        self, record: Record, prompt: Prompt, rollouts: list[Rollout], scores: list[float]
-    ) -> dict[str, list[float]]:
-        """The recipe's further rewards, by name. Raises UserError naming the reward and the record that it fails on."""
-        if not self.rewards:
-            return {}
-        answer = self.task.render(record.annotation, record, self.policy.frame)
-        texts, ids = [one.text for one in rollouts], [one.ids.tolist() for one in rollouts]
-        group = Sampled(record, prompt.text, answer, texts, ids, scores)
+    def _rewarded(self, judged: Sequence[Answered]) -> list[Answered]:
+        """With the recipe's further rewards. Raises UserError naming the reward and the record that it fails on.
+
+        Of several processes the main one alone asks for them: they may cost money, or say something else each time.
+        """
+        named = once(lambda: [self._named(one) for one in judged])
+        return [replace(one, named=own, rewards=self._sum(one, own)) for one, own in zip(judged, named, strict=True)]
+
+    def _named(self, one: Answered) -> dict[str, list[float]]:
+        answer = self.task.render(one.record.annotation, one.record, self.policy.frame)
+        texts, ids = [rollout.text for rollout in one.rollouts], [rollout.ids.tolist() for rollout in one.rollouts]
+        group = Sampled(one.record, one.prompt.text, answer, texts, ids, one.scores)
         return {reward.name: reward.function(group) for reward in self.rewards}
+
+    def _sum(self, one: Answered, named: Mapping[str, list[float]]) -> Tensor:
+        return sum((reward.weight * torch.tensor(named[reward.name]) for reward in self.rewards), one.rewards)
 
 
 def _teaches(one: Answered) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from rise_vlm import ranks
 from rise_vlm.engine.objective import Loss, Totals, policy_loss
 from rise_vlm.engine.sample import Rollout
 from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens
@@ -62,7 +63,8 @@ def micro_batches(
     token_budget: int,
     reports: bool = True,
 ) -> list[Micro]:
-    """The micro-batches of a step, none where no group has reward spread (and no reference pulls).
+    """The micro-batches of a step, none where no group has reward spread (and no reference pulls). Of several processes
+    each gets those of its own groups.
 
     They hold at most ``token_budget`` tokens, or what ``policy.room`` has found to fit.
     ``reports`` False keeps their metrics out of the step's row, for a second batch beside the main one.
@@ -71,6 +73,8 @@ def micro_batches(
     totals = Totals(len(lengths), sum(lengths), completion_limit)
     # With a reference even a group without spread has a gradient: that of the divergence.
     live = [one for one in scored if objective.beta > 0 or bool((one.advantages != 0).any())]
+    mine = ranks.share([_group(one).tokens for one in live])
+    live = live[mine.start : mine.stop]
     micros: list[Micro] = []
     done = 0
     for part in pack_by_tokens([_group(one) for one in live], policy.room.of(TRAINED, token_budget)):

@@ -18,6 +18,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
 from rise_vlm.policy.names import config_file, resolve
 from rise_vlm.policy.traits import FAMILIES
+from rise_vlm.ranks import is_main
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
@@ -144,11 +145,14 @@ def short_limits(recipe: Recipe) -> list[str]:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Keep a second process out of the run folder ``out``; the lock ends with the process, however that ends.
+    """Keep a second program out of the run folder ``out``; the lock ends with the process, however that ends.
 
     Raises:
         UserError: another one is at work there.
     """
+    if not is_main():
+        yield
+        return
     try:
         import fcntl
     except ImportError:  # Windows

@@ -24,6 +24,7 @@ import torch
 from rise_vlm.data import Record
 from rise_vlm.engine.sample import Rollout, sample
 from rise_vlm.policy import Prompt
+from rise_vlm.ranks import main_only
 from rise_vlm.stages.files import Row, read_rows, replace_rows
 from rise_vlm.stages.grounding import draw_rng
 from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, count
@@ -212,6 +213,7 @@ def _flat(name: str, difference: Mapping[str, Any]) -> dict[str, float]:
     return {name: difference["mean"], **dict(bounds)}
 
 
+@main_only
 def log_probes(folder: Path, after: int, found: Reconstructed, wrong: Mapping[str, Any] | None = None) -> None:
     """Keep what the controls found ``after`` so many steps; what an interrupted training found later is dropped."""
     rows = [row for row in read_rows(folder / PROBES) if row["after"] < after]

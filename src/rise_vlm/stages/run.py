@@ -1,7 +1,8 @@
 """A run: the stages of a recipe in their order, each in its own folder, then ``results.json`` and the report.
 
 A run can be stopped at any moment and started again: finished stages are skipped, the one that was under way goes on
-where it was. Left out: running stages in parallel or on other machines.
+where it was. Of several processes all run the stages and the main one keeps the files.
+Left out: stages side by side.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from rise_vlm import ranks
 from rise_vlm.atomic import clear_drafts, write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import UserError
@@ -40,12 +42,16 @@ def run_recipe(recipe: Recipe, out: Path, *, command: str = "rise run", report: 
 def run_prepared(
     run: Prepared, *, command: str, report: bool = True, spent: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """The same of a run that is checked already. ``spent`` is what training its model had cost before."""
+    """The same of a run that is checked already. ``spent`` is what training its model had cost before.
+
+    Of several processes the others get an empty mapping.
+    """
     started = time.time()
+    ranks.start()
     run.out.mkdir(parents=True, exist_ok=True)
     with alone(run.out):
-        # Once more, now that no other process can change what lies there.
-        plan = make_plan(run.recipe, run.material, run.out)
+        # Once more, now that no other program can change what lies there.
+        plan = ranks.once(make_plan, run.recipe, run.material, run.out)
         return _run(replace(run, plan=plan), command, started, report, spent)
 
 
@@ -56,20 +62,18 @@ def _run(
     _hush(recipe)
     for note in run.material.notes:
         say(f"note: {note}.")
-    if not all(step.done for step in run.plan):
-        (out / "results.json").unlink(missing_ok=True)  # those of other settings would pass for this recipe's
-    clear_drafts(out)
-    write_recipe(recipe, out)
-    clear_strangers(run.plan, out)
+    ranks.once(_settle, run)
     models = Models(recipe.model, recipe.model, recipe.model, recipe.model)
     done: dict[str, dict[str, Any]] = {}
     for number, step in enumerate(run.plan, start=1):
         label = f"[{recipe.name}] stage {number} of {len(run.plan)}, {step.stage}"
         if step.done:
             say(f"{label}: done before.")
-            tidy(step)  # a process killed just after it was done has left its checkpoints
+            ranks.once(tidy, step)  # a process killed just after it was done has left its checkpoints
         done[step.stage] = step.done or _run_stage(run, step, models, label)
         models = _advance(recipe, models, step, done[step.stage]["summary"])
+    if not ranks.is_main():
+        return {}
     folders = {step.stage: step.folder for step in run.plan}
     results = build_results(recipe, run.material, done, folders, command, started, spent)
     _publish_predictions(run)
@@ -79,6 +83,15 @@ def _run(
 
         write_report(out)
     return results
+
+
+def _settle(run: Prepared) -> None:
+    """Make the folder this run's: what a killed process or another recipe has left in it goes."""
+    if not all(step.done for step in run.plan):
+        (run.out / "results.json").unlink(missing_ok=True)  # those of other settings would pass for this recipe's
+    clear_drafts(run.out)
+    write_recipe(run.recipe, run.out)
+    clear_strangers(run.plan, run.out)
 
 
 def _hush(recipe: Recipe) -> None:
@@ -101,7 +114,7 @@ def _run_stage(run: Prepared, step: Step, models: Models, label: str) -> dict[st
     # What is imported by now stays: spared, freeing a model takes milliseconds instead of seconds. No model lives yet.
     gc.collect()
     gc.freeze()
-    begin(step, run.out)
+    ranks.once(begin, step, run.out)
     folders: dict[str, Path] = {one.stage: one.folder for one in run.plan}
     with Meter(step.folder) as meter:
         material = for_stage(run.material, run.recipe, step.stage)
@@ -110,11 +123,12 @@ def _run_stage(run: Prepared, step: Step, models: Models, label: str) -> dict[st
         try:
             summary = importlib.import_module(f"rise_vlm.stages.{step.stage}").run(context)
         except RewardError as error:
-            fail(step, error.reward)
+            if ranks.is_main():
+                fail(step, error.reward)
             raise
         cost = meter.save()
     say(f"{label}: done in {duration(time.monotonic() - began)}.")
-    return finish(step, summary, cost)
+    return ranks.once(finish, step, summary, cost)
 
 
 def _advance(recipe: Recipe, models: Models, step: Step, summary: dict[str, Any]) -> Models:

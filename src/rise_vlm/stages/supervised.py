@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from rise_vlm import ranks
 from rise_vlm.engine.objective import ANSWER, RATIONALE, Loss, SftKind, sft_loss, sft_total
 from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens
 from rise_vlm.engine.trainer import Prepared, TrainSettings
@@ -87,21 +88,24 @@ class Supervised:
         self.kind: SftKind = loss
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared:
-        """The micro-batches of ``step``."""
+        """The micro-batches of ``step``; of several processes each gets those of its own groups."""
         chosen = visits(self.count, self.records_per_step, step, self.train.seed)
         pairs = [pair for index in chosen for pair in self.unit(index, step)]
         groups = [Group(prompt, [one.ids for one in targets]) for prompt, targets in pairs]
         segments = [pad_sequence([one.segments for one in targets], batch_first=True) for _, targets in pairs]
         total = sum(sft_total(part, self.kind) for part in segments)
+        tokens = sum(int((part != 0).sum()) for part in segments)
+        completions = sum(len(part) for part in segments)
+        mine = ranks.share([group.tokens for group in groups])
+        groups, segments = groups[mine.start : mine.stop], segments[mine.start : mine.stop]
         micro: list[Micro] = []
         done = 0
         for part in pack_by_tokens(groups, self.policy.room.of(TRAINED, self.train.token_budget)):
             micro.append(Micro(part, rows(segments[done : done + len(part)]), total))
             done += len(part)
-        tokens = sum(int((part != 0).sum()) for part in segments)
         self.meter.add(tokens=tokens)
         self.meter.save()
-        return Prepared(micro, {"tokens": float(tokens), "completions": float(sum(len(p) for p in segments))})
+        return Prepared(micro, {"tokens": float(tokens), "completions": float(completions)})
 
     def loss(self, micro: Micro) -> Loss:
         """Negative log-likelihood of a micro-batch's targets, with gradient."""

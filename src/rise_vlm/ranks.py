@@ -1,0 +1,252 @@
+"""Several processes that run one program together, one per device, as ``accelerate launch`` starts them.
+
+Each goes through the same stages with the same records and random numbers, and so comes to the same decisions. What
+costs time is shared out (``share``) and put together again (``gather``, ``add``) inside the engine's calls: a stage
+does not know of it, and no process waits for one that took another turn. Files belong to the main process, rank 0: it
+alone writes (``main_only``), and what decides is read by it and told to the others (``once``).
+
+With one process nothing here costs anything, and torch is not imported.
+Left out: starting the processes (accelerate's business, or torchrun's), and weights in parts: each device holds a whole
+model, as sampling wants it; gradients and the optimizer's state are in parts (``engine.optimizer``).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from rise_vlm.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=6)
+"""How long a process waits for the others: as long as the main one may be busy alone. One that died is noticed at
+once."""
+
+BUCKET = 1 << 25
+"""So many numbers are added up in one message (128 MB)."""
+
+
+class Lost(UserError):
+    """Another process of the run is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process of this run has ended; above stands why, unless it was killed. What was saved is whole: "
+            "run the same command again to go on from there",
+            exit_code=1,
+        )
+
+
+class Echo(UserError):
+    """An error of the main process, which tells it."""
+
+
+def size() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def rank() -> int:
+    """Which one this is; 0 is the main process."""
+    return int(os.environ.get("RANK") or 0) if size() > 1 else 0
+
+
+def is_main() -> bool:
+    """Whether this process writes the files and talks to the user."""
+    return rank() == 0
+
+
+def main_only(function: Callable[P, None]) -> Callable[P, None]:
+    """A function that does nothing in the other processes, such as one that writes a file."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        if is_main():
+            function(*args, **kwargs)
+
+    return guarded
+
+
+def once(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What ``function`` returns in the main process, in all of them; so does a UserError that it raises."""
+    if size() == 1:
+        return function(*args, **kwargs)
+    told: list[Any] = [None, None]
+    raised: UserError | None = None
+    if is_main():
+        try:
+            told[0] = function(*args, **kwargs)
+        except UserError as error:
+            raised, told[1] = error, Echo(str(error), error.exit_code)
+    with _together() as (dist, group):
+        dist.broadcast_object_list(told, src=0, group=group)
+    found, echo = told
+    if raised is not None or echo is not None:
+        raise raised or echo
+    return found
+
+
+def after_main(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``function`` in all processes, in the main one first: what it downloads, mends or refuses is done once."""
+    if size() == 1:
+        return function(*args, **kwargs)
+    found: list[T] = []
+
+    def first() -> None:
+        found.append(function(*args, **kwargs))
+
+    once(first)
+    return found[0] if found else function(*args, **kwargs)
+
+
+def gather(part: Sequence[T]) -> list[T]:
+    """The parts of all processes as one list, in the processes' order."""
+    if size() == 1:
+        return list(part)
+    parts: list[Any] = [None] * size()
+    with _together() as (dist, group):
+        dist.all_gather_object(parts, list(part), group=group)
+    return [one for each in parts for one in each]
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether ``flag`` holds in any process."""
+    return any(gather([flag]))
+
+
+def least(values: Mapping[str, int]) -> dict[str, int]:
+    """By name the least of what the processes have."""
+    found: dict[str, int] = {}
+    for one in gather([dict(values)]):
+        for name, value in one.items():
+            found[name] = min(value, found.get(name, value))
+    return found
+
+
+def share(weights: Sequence[int]) -> range:
+    """Which of the items with these weights are this process's: neighbours, about as heavy as every other share."""
+    return shares(weights, size())[rank()]
+
+
+def shares(weights: Sequence[int], count: int) -> list[range]:
+    """``count`` ranges that cut the items into neighbours of about equal weight; some are empty where items are few."""
+    total, before = max(sum(weights), 1), 0
+    owners: list[int] = []
+    for weight in weights:
+        owners.append(min(count * (2 * before + weight) // (2 * total), count - 1))
+        before += weight
+    return [range(bisect_left(owners, number), bisect_left(owners, number + 1)) for number in range(count)]
+
+
+def add(tensors: Sequence[Tensor], owner: int) -> None:
+    """Replace each tensor, in the process ``owner``, by its sum over all of them; in the others it is spent.
+
+    Shapes and order must be the same in all.
+    """
+    with _together() as (dist, _):
+        for bucket in _buckets(tensors):
+            flat = _flat(bucket)
+            dist.reduce(flat, dst=owner)
+            if rank() == owner:
+                _fill(bucket, flat)
+
+
+def spread(tensors: Sequence[Tensor], owner: int) -> None:
+    """Give all processes the values that the tensors have in the process ``owner``."""
+    if size() == 1:
+        return
+    with _together() as (dist, _):
+        for bucket in _buckets(tensors):
+            flat = _flat(bucket)
+            dist.broadcast(flat, src=owner)
+            _fill(bucket, flat)
+
+
+def to_main(value: T | None, owner: int) -> T | None:
+    """In the main process what ``value`` is in the process ``owner``; None in the others."""
+    if owner == 0:
+        return value if is_main() else None
+    found: list[Any] = [None] * size()
+    with _together() as (dist, group):
+        dist.gather_object(value, found if is_main() else None, dst=0, group=group)
+    return found[owner]
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours of one type, together at most ``BUCKET`` numbers, or alone."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        full = sum(one.numel() for one in bucket) + tensor.numel() > BUCKET
+        if bucket and (full or bucket[0].dtype != tensor.dtype):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+def _flat(bucket: Sequence[Tensor]) -> Tensor:
+    import torch
+
+    return torch.cat([one.detach().reshape(-1) for one in bucket])
+
+
+def _fill(bucket: Sequence[Tensor], flat: Tensor) -> None:
+    parts = flat.split([one.numel() for one in bucket])
+    for one, part in zip(bucket, parts, strict=True):
+        one.detach().copy_(part.view_as(one))
+
+
+def start() -> None:
+    """Meet the other processes, where there are any, and take the device that is this one's."""
+    if size() > 1:
+        _group()
+
+
+def stop() -> None:
+    """Take leave of the others, at the program's end."""
+    if _group.cache_info().currsize:
+        import torch.distributed as dist
+
+        dist.destroy_process_group()
+        _group.cache_clear()
+
+
+@contextmanager
+def _together() -> Iterator[tuple[Any, Any]]:
+    """torch.distributed and the group for Python objects; a connection that breaks is told as what it means."""
+    import torch.distributed as dist
+
+    group = _group()
+    try:
+        yield dist, group
+    except RuntimeError as error:
+        raise Lost from error
+
+
+@functools.cache
+def _group() -> Any:
+    """The group over which objects go: on the CPU, whatever the tensors' is."""
+    import torch
+    import torch.distributed as dist
+    from accelerate import PartialState
+
+    for name, kind in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(name) == "true":
+            raise UserError(
+                f"the configuration of accelerate asks for {kind}, which rise-vlm does not need: gradients and the "
+                "optimizer's state are in parts anyway (docs/scaling.md). Give distributed_type: MULTI_GPU, as "
+                "recipes/accelerate has it."
+            )
+    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    return dist.new_group(backend="gloo", timeout=PATIENCE)
