@@ -1,0 +1,63 @@
+"""Runs of several processes, as a launcher would start them: a program started by test_together.
+
+``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies]``. ``dies`` is null, or ``[rank, stage, step]``: that
+process is killed with SIGKILL as it begins to prepare the step. Every process is a forked child, so that torch is
+imported only once. Prints, for each job, the exit codes and what was said on stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rise_vlm.engine.trainer as trainer
+import rise_vlm.report
+import rise_vlm.stages.run  # imported here, once for all
+from rise_vlm import cli
+
+
+def together(recipe: str, out: str, processes: int, dies: list[Any] | None) -> dict[str, Any]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / f"{rank}.txt" for rank in range(processes)]
+        for rank in range(processes):
+            if not (child := os.fork()):
+                place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+                os.environ |= {"MASTER_ADDR": "127.0.0.1"} | {name: str(value) for name, value in place.items()}
+                _live(recipe, out, said[rank], dies if dies and dies[0] == rank else None)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        return {"codes": codes, "said": [path.read_text(encoding="utf-8") for path in said]}
+
+
+def _live(recipe: str, out: str, said: Path, dies: list[Any] | None) -> None:
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if dies:
+        prepare = trainer._Training._prepare
+
+        def doomed(training: Any, step: int) -> Any:
+            if training.folder.name.endswith(dies[1]) and step == dies[2]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return prepare(training, step)
+
+        trainer._Training._prepare = doomed  # type: ignore[method-assign]
+    code = cli.run(["run", recipe, "--out", out])
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
+    print(json.dumps([together(*job) for job in json.loads(sys.argv[1])]))
