@@ -40,6 +40,9 @@ COMMANDS: dict[str, str] = {
 CONTINUED = ("demo", "run", "annotate", "evaluate", "sweep", "harvest")
 """Those that keep what they have finished and go on from there; what the others write is whole or not there at all."""
 
+TOGETHER = ("run",)
+"""Those that several processes may share."""
+
 # What a full disk, a read-only folder or a missing permission raises; never a bug of ours.
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
 
@@ -86,6 +89,9 @@ def build(wanted: str | None) -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
     wanted = next((word for word in arguments if not word.startswith("-")), None)
+    if ranks.size() > 1 and wanted not in TOGETHER:
+        say(f"rise: several processes can share 'rise run', not 'rise {wanted}'. Start it without a launcher.")
+        return 2
     try:
         build(wanted)(args=list(arguments), prog_name="rise")
     except SystemExit as stop:

@@ -208,9 +208,22 @@ def _fill(bucket: Sequence[Tensor], flat: Tensor) -> None:
 
 
 def start() -> None:
-    """Meet the other processes, where there are any, and take the device that is this one's."""
-    if size() > 1:
-        _group()
+    """Meet the other processes, where there are any, and take the device that is this one's.
+
+    Raises:
+        UserError: they were started for weights in parts.
+    """
+    if size() == 1:
+        return
+    for name, kind in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DEEPSPEED")):
+        if os.environ.get(name) == "true":
+            message = (
+                f"the configuration of accelerate says distributed_type: {kind}. Give MULTI_GPU, as the files in "
+                "recipes/accelerate do: gradients and the optimizer's state are in parts with it, the weights are "
+                "never (docs/scaling.md)"
+            )
+            raise UserError(message) if is_main() else Echo(message)
+    _group()
 
 
 def stop() -> None:
@@ -241,12 +254,5 @@ def _group() -> Any:
     import torch.distributed as dist
     from accelerate import PartialState
 
-    for name, kind in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
-        if os.environ.get(name) == "true":
-            raise UserError(
-                f"the configuration of accelerate asks for {kind}, which rise-vlm does not need: gradients and the "
-                "optimizer's state are in parts anyway (docs/scaling.md). Give distributed_type: MULTI_GPU, as "
-                "recipes/accelerate has it."
-            )
     PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     return dist.new_group(backend="gloo", timeout=PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import yaml
 from stage_kit import environment, small_recipe
 from test_unkillable import left_in
+
+from rise_vlm import cli, ranks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and talks by gloo")
 
@@ -125,6 +128,46 @@ def test_a_dead_process_ends_the_run_and_others_resume_it(classes: Path, model: 
     assert "continuing after step 2 of 3" in resumed["said"][0]
     assert losses(out) == pytest.approx(losses(alone), abs=1e-4)
     assert set(left_in(out)) == set(left_in(alone))
+
+
+def test_accelerate_starts_a_run(classes: Path, model: Path, tmp_path: Path) -> None:
+    """The shipped configuration, and those of weights in parts, which are refused in one message."""
+    recipe = recipe_in(tmp_path, "ans_sft", classes, model)
+    config = Path(__file__).parents[2] / "recipes/accelerate/one_machine.yaml"
+    started = launched(config, recipe, tmp_path / "run")
+    assert started.returncode == 0, started.stderr
+    assert (tmp_path / "run" / "results.json").is_file()
+    parts = tmp_path / "fsdp.yaml"
+    parts.write_text(config.read_text().replace("MULTI_GPU", "FSDP") + "fsdp_config: {fsdp_version: 2}\n")
+    refused = launched(parts, recipe, tmp_path / "other")
+    assert refused.stderr.count("rise: the configuration of accelerate says distributed_type: FSDP") == 1
+    assert not (tmp_path / "other").exists()
+
+
+def launched(config: Path, recipe: str, out: Path) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    command = [*launcher, "--main_process_port", "0", "-m", "rise_vlm", "run", recipe, "--out", str(out)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+
+
+def test_other_commands_do_not_run_in_parts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.run(["demo"]) == 2
+    assert "several processes can share 'rise run', not 'rise demo'" in capsys.readouterr().err
+
+
+def test_shares_are_neighbours_of_like_weight() -> None:
+    assert ranks.shares([1] * 8, 4) == [range(2), range(2, 4), range(4, 6), range(6, 8)]
+    assert ranks.shares([9, 1, 1, 1], 2) == [range(1), range(1, 4)]
+    assert ranks.shares([5], 3) == [range(0), range(1), range(1, 1)]
+    assert ranks.shares([], 2) == [range(0), range(0)]
+    dice = random.Random(0)
+    for _ in range(200):
+        weights = [dice.randint(1, 50) for _ in range(dice.randint(1, 30))]
+        found = ranks.shares(weights, dice.randint(1, 9))
+        assert [i for part in found for i in part] == list(range(len(weights)))
+        loads = [sum(weights[i] for i in part) for part in found]
+        assert max(loads) <= sum(weights) / len(found) + max(weights)
 
 
 def test_a_mistake_is_told_once(classes: Path, model: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Runs of several processes, as a launcher would start them: a program started by test_together.
 
-``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies]``. ``dies`` is null, or ``[rank, stage, step]``: that
-process is killed with SIGKILL as it begins to prepare the step. Every process is a forked child, so that torch is
+``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies]``. ``dies`` is null, or ``[rank, stage, step]``:
+that process is killed with SIGKILL as it begins to prepare the step. Every process is a forked child, so that torch is
 imported only once. Prints, for each job, the exit codes and what was said on stderr.
 """
 
@@ -20,8 +20,11 @@ import torch
 
 import rise_vlm.engine.trainer as trainer
 import rise_vlm.report
-import rise_vlm.stages.run  # imported here, once for all
+import rise_vlm.stages.run
 from rise_vlm import cli
+
+IMPORTED = rise_vlm.report, rise_vlm.stages.run
+"""Imported here, once for all."""
 
 
 def together(recipe: str, out: str, processes: int, dies: list[Any] | None) -> dict[str, Any]:

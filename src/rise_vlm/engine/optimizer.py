@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,9 @@ class MasterOptimizer:
 
     Muon's updates are scaled to the root mean square of AdamW's, so that one rate serves both; weight decay spares
     vectors (norms, biases), as is usual.
-    In a step: ``collect()`` after each backward pass, then ``reduce()``, ``gradient_norm()``, ``step(rate, ...)``,
-    ``clear()``. ``masters`` maps each name that this process owns to the float32 weights that are the truth.
+    In a step: the backward passes, ``reduce()``, ``gradient_norm()``, ``step(rate, ...)``, ``clear()``. The gradient of
+    a half-precision parameter is taken from it while the backward pass goes on, so that these never exist all at once;
+    ``close()`` ends that. ``masters`` maps each name that this process owns to the float32 weights that are the truth.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class MasterOptimizer:
             if self.owners[name] == ranks.rank()
         }
         self._sums: dict[str, Tensor] = {}
+        halves = ((name, parameter) for name, parameter in parameters.items() if parameter.dtype in HALF)
+        self._hooks = [p.register_post_accumulate_grad_hook(partial(self._collect, name)) for name, p in halves]
         self._fused = all(master.device.type in ("cpu", "cuda") for master in self.masters.values())
         self._optimizers: list[torch.optim.Optimizer] = []
         hidden = [master for name, master in self.masters.items() if kind == "muon" and _is_hidden(name, master)]
@@ -83,14 +87,17 @@ class MasterOptimizer:
             groups = [group for group in groups if group["params"]]
             self._optimizers.append(torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPS, fused=self._fused))
 
-    def collect(self) -> None:
-        """Take the gradients from half-precision parameters and add them up in float32."""
-        for name, parameter in self.parameters.items():
-            if parameter.dtype not in HALF or parameter.grad is None:
-                continue
-            gradient = parameter.grad.float()
-            self._sums[name] = self._sums[name].add_(gradient) if name in self._sums else gradient
-            parameter.grad = None
+    def _collect(self, name: str, parameter: Tensor) -> None:
+        """Take a parameter's gradient and add it up in float32."""
+        assert parameter.grad is not None
+        gradient = parameter.grad.float()
+        self._sums[name] = self._sums[name].add_(gradient) if name in self._sums else gradient
+        parameter.grad = None
+
+    def close(self) -> None:
+        """Leave the parameters' gradients alone from here on."""
+        for hook in self._hooks:
+            hook.remove()
 
     def reduce(self) -> None:
         """Sum the gradients of all processes where the parameters are owned; elsewhere they are let go.

@@ -140,6 +140,7 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
         if ranks.anywhere(stop.asked):
             raise Interrupted(f"{describe}: finished, and stopped there. Run the same command again to go on")
     finally:
+        training.optimizer.close()
         training.metrics.close()
 
 
@@ -259,7 +260,6 @@ class _Training:
             loss = self.work.loss(micro)
             loss = loss if isinstance(loss, Loss) else Loss(loss)
             self.accelerator.backward(loss.value)
-            self.optimizer.collect()
             return Loss(loss.value.detach(), loss.metrics, loss.weight)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
