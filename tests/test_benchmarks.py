@@ -75,3 +75,10 @@ def test_curves_of_ours_alone_are_measured_and_drawn(tmp_path: Path) -> None:
     assert [case["ours"]["tower_passes"] for case in curves["group"]] == [1, 1]
     drawing = (tmp_path / "curves.svg").read_text()
     assert drawing.count("<polyline") == 2 and drawing.rstrip().endswith("</svg>")
+
+
+def test_the_table_of_scaling_is_what_the_script_computes() -> None:
+    assert output("scaling.py").strip() in (SCRIPTS.parent / "docs/scaling.md").read_text(encoding="utf-8")
+    rows = {tuple(row.split(" | ")[:3]): row.split(" | ")[3:] for row in output("scaling.py").splitlines()[2:]}
+    one, eight = ([float(cell.strip("()")) for cell in rows["| 7B", "all", n][:2]] for n in ("1", "8"))
+    assert one[0] - eight[0] == pytest.approx(12 * 8.3 * 7 / 8, abs=1), "the owners share masters and moments"

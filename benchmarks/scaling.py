@@ -1,0 +1,93 @@
+"""What a RISE training takes of memory and time, by arithmetic: the table of docs/scaling.md.
+
+    python benchmarks/scaling.py [--memory 80] [--flops 400e12] [--bandwidth 1.7e12]
+
+Nothing is measured here. Rates are of one device: products with gradient, and reading weights in decoding; the defaults
+are goals for an H100 (0.4 of its peak, half of its bandwidth). Give those that `rise bench step` finds on yours.
+Sizes are those of the released models; a step is 8 records of 480,000 pixels and 8 rationales of 64 tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+RECORDS, GROUP, PICTURE, TEXT, COMPLETION = 8, 8, 612, 60, 64
+"""Of a step: records, rationales of each, tokens of a picture, of the words around it, and of a rationale."""
+
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A released model: its parameters, and of its decoder layers, hidden size, MLP, query and key-value heads of 128."""
+
+    name: str
+    parameters: float
+    layers: int
+    hidden: int
+    mlp: int
+    heads: int
+    kv_heads: int
+
+    @property
+    def cache(self) -> float:
+        """Bytes of keys and values of a token, bfloat16."""
+        return 2 * 2 * self.layers * self.kv_heads * 128
+
+    @property
+    def activations(self) -> float:
+        """Bytes that a token leaves for the backward pass: of each layer what its products and norms take, bfloat16."""
+        attention = (2 * self.heads + 2 * self.kv_heads) * 128
+        return 2 * self.layers * (6 * self.hidden + attention + 4 * self.mlp)
+
+
+SHAPES = (
+    Shape("2B", 2.2e9, 28, 1536, 8960, 12, 2),
+    Shape("7B", 8.3e9, 28, 3584, 18944, 28, 4),
+    Shape("32B", 33.5e9, 64, 5120, 27648, 40, 8),
+)
+
+GROUP_TOKENS = PICTURE + TEXT + GROUP * COMPLETION
+
+
+def memory(shape: Shape, devices: int, lora: bool, copies: int) -> float:
+    """Bytes on one device in the closed loop: ``copies`` models of which one trains, and the larger of what a group
+    leaves for its backward pass and what decoding the device's share keeps."""
+    trains = shape.parameters
+    weights = 2 * shape.parameters * copies
+    learning = 0.02 * weights if lora else 4 * trains + 12 * trains / devices
+    decoding = RECORDS / min(devices, RECORDS) * GROUP_TOKENS * shape.cache
+    return weights + learning + max(GROUP_TOKENS * shape.activations, decoding)
+
+
+def seconds(shape: Shape, devices: int, flops: float, bandwidth: float) -> float:
+    """Of one loop step, blind: prefill, decoding of rationales and annotations, grounding, and the update."""
+    share = max(RECORDS / devices, 1.0)
+    tokens = share * GROUP_TOKENS
+    forward = 2 * shape.parameters * tokens / flops
+    decoding = 2 * COMPLETION * 2 * shape.parameters / bandwidth
+    return forward * (1 + 2 + 3) + decoding  # prefill, two pictures for grounding, forward and backward
+
+
+def table(limit: float, flops: float, bandwidth: float) -> str:
+    rows = ["| model | trains | devices | GB, three models | GB, one model | seconds a step |", "|---|---|---|---|---|---|"]
+    for shape in SHAPES:
+        for lora in (True, False):
+            for devices in (1, 8, 16):
+                if lora and devices == 16:
+                    continue
+                fits = [memory(shape, devices, lora, copies) / GB for copies in (3, 1)]
+                shown = " | ".join(f"{size:.0f}" if size <= limit else f"({size:.0f})" for size in fits)
+                time = f"{seconds(shape, devices, flops, bandwidth):.1f}" if min(fits) <= limit else "-"
+                rows.append(f"| {shape.name} | {'LoRA' if lora else 'all'} | {devices} | {shown} | {time} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--memory", type=float, default=80, help="GB of a device")
+    parser.add_argument("--flops", type=float, default=400e12, help="operations a second in products")
+    parser.add_argument("--bandwidth", type=float, default=1.7e12, help="bytes a second in decoding")
+    given = parser.parse_args()
+    print(table(given.memory, given.flops, given.bandwidth))
