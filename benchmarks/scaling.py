@@ -20,7 +20,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Shape:
-    """A released model: its parameters, and of its decoder layers, hidden size, MLP, query and key-value heads of 128."""
+    """A released model: its parameters; of its decoder layers, hidden size, MLP, query and key-value heads of 128."""
 
     name: str
     parameters: float
@@ -71,7 +71,7 @@ def seconds(shape: Shape, devices: int, flops: float, bandwidth: float) -> float
 
 
 def table(limit: float, flops: float, bandwidth: float) -> str:
-    rows = ["| model | trains | devices | GB, three models | GB, one model | seconds a step |", "|---|---|---|---|---|---|"]
+    rows = ["| model | trains | devices | GB, three models | GB, one model | seconds a step |", "|---" * 6 + "|"]
     for shape in SHAPES:
         for lora in (True, False):
             for devices in (1, 8, 16):

@@ -82,3 +82,11 @@ def test_the_table_of_scaling_is_what_the_script_computes() -> None:
     rows = {tuple(row.split(" | ")[:3]): row.split(" | ")[3:] for row in output("scaling.py").splitlines()[2:]}
     one, eight = ([float(cell.strip("()")) for cell in rows["| 7B", "all", n][:2]] for n in ("1", "8"))
     assert one[0] - eight[0] == pytest.approx(12 * 8.3 * 7 / 8, abs=1), "the owners share masters and moments"
+
+
+def test_attention_compares_two_that_agree() -> None:
+    told = output("attention.py", "--rows", 2, "--length", 24, "--repeat", 3)
+    errors = [float(found) for found in re.findall(r"largest error (\S+)", told)]
+    assert len(errors) == 2
+    assert all(0 < error < 0.05 for error in errors)
+    assert re.search(r"plain / fused: \d+\.\d+ ", told)

@@ -42,6 +42,10 @@ class Loss:
     metrics: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     weight: float = 1.0
 
+    def cpu(self) -> Loss:
+        """The same on the CPU, where other processes can take it."""
+        return Loss(self.value.cpu(), {name: metric.cpu() for name, metric in self.metrics.items()}, self.weight)
+
 
 @dataclass(frozen=True)
 class Totals:

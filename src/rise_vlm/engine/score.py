@@ -72,34 +72,31 @@ def completion_logprobs(
         _say_once(f"{policy.family.model_type}: this family cannot share a prompt, so it is repeated per completion.")
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
         features = policy.image_features([g.prompt for g in groups], grad=grad)
-        rows = [
-            Group(g.prompt, part)
-            for g in groups
-            for part in ([[c] for c in g.completions] if plain else [g.completions])
-        ]
-        rows = [row for row in rows if row.completions]
+        cut = [Group(g.prompt, [c]) for g in groups for c in g.completions] if plain else groups
+        rows = [row for row in cut if row.completions]
 
-        def scored(batches: list[list[int]]) -> dict[int, list[Tensor]]:
+        def scored(batches: list[list[int]]) -> list[Tensor]:
             found: dict[int, list[Tensor]] = {}
             for batch in batches:
-                chosen = [rows[i] for i in batch]
-                made = _score_rows(policy, chosen, features, temperature, plain) if chosen else []
+                made = _score_rows(policy, [rows[i] for i in batch], features, temperature, plain)
                 found.update(zip(batch, made, strict=True))
-            return found
+            return [logprobs for i in range(len(rows)) for logprobs in found[i]]
 
-        if grad:
-            found = scored([list(range(len(rows)))])
+        if not rows:
+            flat = []
+        elif grad:
+            flat = scored([list(range(len(rows)))])
         else:
-            longest = max((row.tokens for row in rows), default=0)
-            found = policy.room.fit(
+            longest = max(row.tokens for row in rows)
+            flat = policy.room.fit(
                 SCORED,
                 asked=budget,
                 used=lambda: longest * len(rows),
                 least=longest,
                 attempt=lambda limit: scored(_batches(rows, limit)),
             )
-    flat = iter([logprobs for i in range(len(rows)) for logprobs in found[i]])
-    return [_padded([next(flat) for _ in group.completions], policy.device) for group in groups]
+    each = iter(flat)
+    return [_padded([next(each) for _ in group.completions], policy.device) for group in groups]
 
 
 def _check_length(policy: Policy, group: Group) -> None:

@@ -253,7 +253,7 @@ class _Training:
                 break
             losses.append(loss)
         self.policy.model.eval()
-        return losses if len(losses) == len(micros) else None
+        return [loss.cpu() for loss in losses] if len(losses) == len(micros) else None
 
     def _backward(self, micro: Any) -> Loss | None:
         try:
