@@ -51,12 +51,13 @@ SHAPES = (
 GROUP_TOKENS = PICTURE + TEXT + GROUP * COMPLETION
 
 
-def memory(shape: Shape, devices: int, lora: bool, copies: int) -> float:
-    """Bytes on one device in the closed loop: ``copies`` models of which one trains, and the larger of what a group
-    leaves for its backward pass and what decoding the device's share keeps."""
-    trains = shape.parameters
-    weights = 2 * shape.parameters * copies
-    learning = 0.02 * weights if lora else 4 * trains + 12 * trains / devices
+def memory(shape: Shape, devices: int, lora: bool, models: int) -> float:
+    """Bytes on one device in the closed loop: ``models`` of which one trains, and the larger of what a group leaves for
+    its backward pass and what decoding the device's share keeps. Adapters, 1 % of the weights, have one base."""
+    adapters = 0.01 * shape.parameters
+    weights = 2 * (shape.parameters + models * adapters if lora else models * shape.parameters)
+    trains = adapters if lora else shape.parameters
+    learning = 4 * trains + 12 * trains / devices
     decoding = RECORDS / min(devices, RECORDS) * GROUP_TOKENS * shape.cache
     return weights + learning + max(GROUP_TOKENS * shape.activations, decoding)
 
@@ -77,7 +78,7 @@ def table(limit: float, flops: float, bandwidth: float) -> str:
             for devices in (1, 8, 16):
                 if lora and devices == 16:
                     continue
-                fits = [memory(shape, devices, lora, copies) / GB for copies in (3, 1)]
+                fits = [memory(shape, devices, lora, models) / GB for models in (3, 1)]
                 shown = " | ".join(f"{size:.0f}" if size <= limit else f"({size:.0f})" for size in fits)
                 time = f"{seconds(shape, devices, flops, bandwidth):.1f}" if min(fits) <= limit else "-"
                 rows.append(f"| {shape.name} | {'LoRA' if lora else 'all'} | {devices} | {shown} | {time} |")

@@ -22,6 +22,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.attention import NAME, AttentionPlan
 from rise_vlm.policy.families import Family
 from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
+from rise_vlm.policy.frozen import place as share_frozen
 from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype, refuse_windows
 from rise_vlm.policy.lora import (
     LoraSettings,
@@ -72,12 +73,14 @@ class Policy:
         max_pixels: int | None = None,
         device: str | torch.device | None = None,
         keep_reference: bool = False,
+        frozen: bool = False,
     ) -> Policy:
         """Open ``tiny`` (the built-in model), a hub id, a folder, or the folder of a saved adapter.
 
         With ``lora`` only fresh adapters train. ``freeze_tower`` stops gradients into the vision tower and lets its
         features be cached. ``max_pixels`` bounds a picture after resizing; an adapter brings that of its training.
         ``keep_reference`` keeps a frozen copy of the weights that train for ``reference()``; fresh adapters need none.
+        ``frozen``: nothing trains. Frozen weights share the memory of equal ones of other policies (``policy.frozen``).
 
         Raises:
             UserError: the checkpoint is missing, broken or of an unsupported kind; LoRA with a training tower.
@@ -91,6 +94,9 @@ class Policy:
         if base_name is not None and max_pixels is None:
             max_pixels = adapter_pixels(name)
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
+        still = loaded.model if frozen or lora or base_name else loaded.family.tower(loaded.model)
+        if frozen or freeze_tower:
+            share_frozen(loaded.model, still, place)
         model = loaded.model.to(place).eval()
         fast_patch_embedding(loaded.family.tower(model))
         decoder: Any = loaded.family.language_model(model)
@@ -107,7 +113,9 @@ class Policy:
             model = add_lora(model, decoder, lora, own)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
         policy.max_pixels = max_pixels
-        policy.tower.requires_grad_(not freeze_tower)
+        policy.tower.requires_grad_(not (freeze_tower or frozen))
+        if frozen:
+            model.requires_grad_(False)
         if keep_reference and policy.adapts is False:
             policy._frozen_copy = copy.deepcopy(model).requires_grad_(False)
         if keep_reference and base_name is not None:

@@ -72,10 +72,9 @@ class Context:
                 dtype=how.precision,
                 max_pixels=how.max_pixels,
                 keep_reference=reference,
+                frozen=not trains,
             )
         policy.room = self.room
-        if not trains:
-            policy.model.requires_grad_(False)
         try:
             yield policy
         finally:

@@ -1,0 +1,47 @@
+"""Frozen weights that several models have in common are there once.
+
+The closed loop holds three models: the policy, the base that grounds, the judge that rebuilds. With LoRA they differ in
+their adapters only; without, at least the frozen tower is the same. Equal weights of one name on one device share their
+memory. Whoever writes to a weight that was declared frozen writes to all of them.
+Left out: weights that train, and the frozen copy behind ``Policy.reference``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from weakref import WeakValueDictionary
+
+import torch
+from torch import nn
+
+SAMPLED = 256
+"""So many values of a weight are hashed to find one that may be equal; then all are compared."""
+
+Key = tuple[str, tuple[int, ...], torch.dtype, torch.device, bytes]
+
+_known: WeakValueDictionary[Key, nn.Parameter] = WeakValueDictionary()
+
+
+def place(model: nn.Module, part: nn.Module, device: torch.device) -> None:
+    """Freeze the weights of ``part`` of ``model`` and put each on ``device``, or into the memory of its equal there."""
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    chosen = {id(parameter) for parameter in part.parameters()}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in chosen:
+            continue
+        parameter.requires_grad_(False)
+        # By name, since two weights of one model that happen to be equal are not to be one: it could not be saved.
+        key = (name, tuple(parameter.shape), parameter.dtype, device, _sample(parameter))
+        known = _known.get(key)
+        if known is not None and torch.equal(known.detach().to(parameter.device), parameter.detach()):
+            parameter.data = known.data
+        else:
+            parameter.data = parameter.data.to(device)
+        _known[key] = parameter
+
+
+def _sample(parameter: nn.Parameter) -> bytes:
+    values = parameter.detach().reshape(-1)
+    chosen = values[:: max(values.numel() // SAMPLED, 1)].float().cpu().contiguous()
+    return hashlib.blake2b(chosen.numpy().tobytes(), digest_size=16).digest()
