@@ -18,7 +18,7 @@ import typer
 
 from rise_vlm import __version__, ranks
 from rise_vlm.console import say
-from rise_vlm.errors import UserError
+from rise_vlm.errors import Interrupted, UserError
 
 COMMANDS: dict[str, str] = {
     "demo": "See RISE work: four ways to train on the same records, judged side by side, in minutes.",
@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted(wanted)
     except UserError as error:
-        if not isinstance(error, ranks.Echo | ranks.Lost) or ranks.is_main():
+        if ranks.is_main() or not isinstance(error, ranks.Echo | ranks.Lost | Interrupted):
             say(f"rise: {error}", everywhere=True)
         return error.exit_code
     except Exception as error:
@@ -122,10 +122,11 @@ def _failed(error: Exception) -> int:
     """Tell the errors of the machine in one line; anything else is a bug and keeps its traceback."""
     if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
         where = f" {error.filename}" if error.filename else ""
-        say(f"rise: cannot write or read{where}: {error.strerror}. Free some space or choose another folder.")
+        told = f"rise: cannot write or read{where}: {error.strerror}. Free some space or choose another folder."
+        say(told, everywhere=True)
         return 1
     if _out_of_memory(error):
-        say("rise: memory ran out. Lower train.token_budget or max_pixels, or use LoRA.")
+        say("rise: memory ran out. Lower train.token_budget or max_pixels, or use LoRA.", everywhere=True)
         return 1
     traceback.print_exception(error)
     say("rise: this is a bug in rise-vlm. Please report it in the project's issues, with the lines above, the command")

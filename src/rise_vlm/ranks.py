@@ -13,6 +13,7 @@ model, as sampling wants it; gradients and the optimizer's state are in parts (`
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=6)
-"""How long a process waits for the others: as long as the main one may be busy alone. One that died is noticed at
-once."""
+PATIENCE, SOON = timedelta(hours=6), timedelta(minutes=10)
+"""How long a process waits for the others, as the main one may be busy alone; and for tensors, which all send at the
+same time. One that died is noticed at once by gloo, and by NCCL after the second."""
 
 BUCKET = 1 << 25
 """So many numbers are added up in one message (128 MB)."""
@@ -39,16 +40,21 @@ BUCKET = 1 << 25
 class Lost(UserError):
     """Another process of the run is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(
-            "another process of this run has ended; above stands why, unless it was killed. What was saved is whole: "
-            "run the same command again to go on from there",
+            "another process of this run has ended; its own message says why, unless it was killed. What was saved is "
+            f"whole: run the same command again to go on from there. ({reason})",
             exit_code=1,
         )
 
 
 class Echo(UserError):
     """An error of the main process, which tells it."""
+
+
+def of_all(error: UserError) -> UserError:
+    """An error that all processes raise, for the main one to tell."""
+    return error if is_main() else Echo(str(error), error.exit_code)
 
 
 def size() -> int:
@@ -81,6 +87,7 @@ def once(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What ``function`` returns in the main process, in all of them; so does a UserError that it raises."""
     if size() == 1:
         return function(*args, **kwargs)
+    start()  # before the main process can fail: the others would wait for it
     told: list[Any] = [None, None]
     raised: UserError | None = None
     if is_main():
@@ -117,6 +124,24 @@ def gather(part: Sequence[T]) -> list[T]:
     with _together() as (dist, group):
         dist.all_gather_object(parts, list(part), group=group)
     return [one for each in parts for one in each]
+
+
+def same(what: str, value: object) -> None:
+    """Refuse processes that differ in ``value``: they would compute nonsense together, or wait for each other forever.
+
+    Raises:
+        UserError: ``what`` is not the same in all.
+    """
+    digest = hashlib.blake2b(repr(value).encode(), digest_size=16).hexdigest()
+    found = gather([digest])
+    if other := [number for number, one in enumerate(found) if one != found[0]]:
+        raise of_all(
+            UserError(
+                f"{what} in process {other[0]} is not the one in the main process. All machines of a run must see the "
+                "same files: the dataset, the model and the recipe",
+                exit_code=1,
+            )
+        )
 
 
 def anywhere(flag: bool) -> bool:
@@ -176,10 +201,13 @@ def to_main(value: T | None, owner: int) -> T | None:
     """In the main process what ``value`` is in the process ``owner``; None in the others."""
     if owner == 0:
         return value if is_main() else None
-    found: list[Any] = [None] * size()
+    found: list[Any] = [value]
     with _together() as (dist, group):
-        dist.gather_object(value, found if is_main() else None, dst=0, group=group)
-    return found[owner]
+        if rank() == owner:
+            dist.send_object_list(found, dst=0, group=group)
+        elif is_main():
+            dist.recv_object_list(found, src=owner, group=group)
+    return found[0] if is_main() else None
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -222,7 +250,7 @@ def start() -> None:
                 "recipes/accelerate do: gradients and the optimizer's state are in parts with it, the weights are "
                 "never (docs/scaling.md)"
             )
-            raise UserError(message) if is_main() else Echo(message)
+            raise of_all(UserError(message))
     _group()
 
 
@@ -231,7 +259,8 @@ def stop() -> None:
     if _group.cache_info().currsize:
         import torch.distributed as dist
 
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
         _group.cache_clear()
 
 
@@ -244,7 +273,11 @@ def _together() -> Iterator[tuple[Any, Any]]:
     try:
         yield dist, group
     except RuntimeError as error:
-        raise Lost from error
+        from rise_vlm.policy.room import out_of_memory
+
+        if out_of_memory(error):
+            raise
+        raise Lost(str(error).strip().splitlines()[0][:200]) from error
 
 
 @functools.cache
@@ -254,5 +287,10 @@ def _group() -> Any:
     import torch.distributed as dist
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    here, devices = int(os.environ.get("LOCAL_WORLD_SIZE") or 1), torch.cuda.device_count()
+    if torch.cuda.is_available() and here > devices:
+        raise of_all(UserError(f"this machine has {devices} GPUs for {here} processes: lower --num_processes"))
+    PartialState(cpu=not devices, timeout=SOON)
+    if devices:  # tensors go another way, which is to fail now and not in the first training step
+        dist.all_reduce(torch.zeros(1, device="cuda"))
     return dist.new_group(backend="gloo", timeout=PATIENCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 import subprocess
@@ -106,6 +107,45 @@ def test_adapters_and_muon_and_rewards_of_ones_own(
         assert len(found) >= 3
         assert losses(two) == pytest.approx(found, abs=1e-4)
     assert list(tmp_path.glob("2-visual_rft/stages/01-grpo/model/adapter_model.safetensors"))
+
+
+def test_half_precision_and_trackers(
+    classes: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16 how a step is cut decides its last digits: micro-batches of one group each are alike everywhere."""
+    if importlib.util.find_spec("tensorboard") is None:
+        track = ()
+    else:
+        track = ("closed_loop.train.track=[tensorboard]", "sft.train.track=[tensorboard]")
+    cut = tuple(f"{stage}.token_budget=1" for stage in TRAINED)
+    options = [one for one in UNEVEN if not one.startswith("policy.precision")]
+    recipe = recipe_in(tmp_path, "rise", classes, model, *options, *cut, *track, "policy.precision=bfloat16")
+    outs = {count: tmp_path / f"of-{count}" / "run" for count in (1, 3)}
+    for done in together(*((recipe, out, count, None) for count, out in outs.items())):
+        assert set(done["codes"]) == {0}, done["said"]
+    alone = losses(outs[1])
+    assert {stage for stage, _, _ in alone} == set(TRAINED.values())
+    assert losses(outs[3]) == pytest.approx(alone, abs=2e-3)
+
+
+def test_a_training_that_fails_is_saved_and_told_once(classes: Path, model: Path, tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path, "ans_sft", classes, model, "sft.steps=9", "sft.learning_rate=1e30",
+                       "policy.precision=float32")  # fmt: skip
+    (done,) = together((recipe, tmp_path / "run", 2, None))
+    assert done["codes"] == [1, 1]
+    assert "was not finite" in done["said"][0]
+    assert not done["said"][1]
+    assert (tmp_path / "run/stages/01-sft/checkpoint-last/state.json").is_file()
+
+
+def test_processes_that_see_other_files_are_refused(classes: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    recipes = [recipe_in(tmp_path / part, "ans_sft", classes, model, f"seed={seed}")
+               for seed, part in ((0, "."), (1, "one"))]  # fmt: skip
+    (done,) = together((" ".join(recipes), tmp_path / "run", 2, None))
+    assert done["codes"] == [1, 1]
+    assert "the run in process 1 is not the one in the main process" in done["said"][0]
+    assert not (tmp_path / "run/stages").exists()
 
 
 def test_a_dead_process_ends_the_run_and_others_resume_it(classes: Path, model: Path, tmp_path: Path) -> None:

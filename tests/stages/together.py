@@ -1,6 +1,7 @@
 """Runs of several processes, as a launcher would start them: a program started by test_together.
 
-``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies]``. ``dies`` is null, or ``[rank, stage, step]``:
+``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies]``; of several recipes, with a space between, each
+process gets its own. ``dies`` is null, or ``[rank, stage, step]``:
 that process is killed with SIGKILL as it begins to prepare the step. Every process is a forked child, so that torch is
 imported only once. Prints, for each job, the exit codes and what was said on stderr.
 """
@@ -56,7 +57,9 @@ def _live(recipe: str, out: str, said: Path, dies: list[Any] | None) -> None:
             return prepare(training, step)
 
         trainer._Training._prepare = doomed  # type: ignore[method-assign]
-    code = cli.run(["run", recipe, "--out", out])
+    recipes = recipe.split()
+    mine = recipes[int(os.environ.get("RANK", 0)) % len(recipes)]
+    code = cli.run(["run", mine, "--out", out])
     sys.stderr.flush()
     os._exit(code)
 

@@ -45,14 +45,16 @@ def main(
 
     loaded = load_recipe(recipe, settings or [])
     if show_settings:
-        _show_settings(loaded, as_json)
+        if is_main():
+            _show_settings(loaded, as_json)
         return
     from rise_vlm.stages.preflight import prepare
 
     folder = out or default_folder(loaded)
     prepared = after_main(prepare, loaded, folder)
     if dry_run:
-        _show_plan(prepared, as_json)
+        if is_main():
+            _show_plan(prepared, as_json)
         return
     # Paths first: what follows takes seconds to import.
     from rise_vlm.stages.run import run_prepared

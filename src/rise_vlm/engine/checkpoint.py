@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,17 +176,21 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
     costs nothing and tells two base models apart.
     """
     shapes: dict[str, str] = {}
-    digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         shapes[name] = (
             f"{'x'.join(map(str, parameter.shape)) or 'scalar'} {str(parameter.dtype).removeprefix('torch.')}"
         )
         shapes[name] += " trained" if parameter.requires_grad else " frozen"
-        if not parameter.requires_grad:
-            values = parameter.detach().reshape(-1)
-            chosen = values[:: max(values.numel() // 16, 1)][:16].float().cpu().contiguous()
-            digest.update(chosen.numpy().tobytes())
-    return shapes | {"(frozen weights)": digest.hexdigest()[:16]}
+    return shapes | {"(frozen weights)": sample(weight for weight in model.parameters() if not weight.requires_grad)}
+
+
+def sample(weights: Iterable[Tensor]) -> str:
+    """A hash of 16 values of each weight."""
+    digest = hashlib.sha256()
+    for weight in weights:
+        values = weight.detach().reshape(-1)
+        digest.update(values[:: max(values.numel() // 16, 1)][:16].float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

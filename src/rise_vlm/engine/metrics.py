@@ -53,9 +53,9 @@ class Metrics:
             os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Let the trackers finish what they send."""
-        if self._accelerator.trackers:
-            self._accelerator.end_training()
+        """Let the trackers finish what they send. Not by ``end_training``, which takes leave of other processes too."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
 
 
 def start_trackers(accelerator: Accelerator, names: tuple[str, ...], project: str, settings: Mapping[str, Any]) -> None:

@@ -203,8 +203,8 @@ class MasterOptimizer:
 
     def _gradients(self) -> dict[str, Tensor]:
         """The gradients held, in float32, by name."""
-        full = {name: p.grad for name, p in self.parameters.items() if p.dtype not in HALF and p.grad is not None}
-        return self._sums | full
+        held = {name: self._sums.get(name) if p.dtype in HALF else p.grad for name, p in self.parameters.items()}
+        return {name: gradient for name, gradient in held.items() if gradient is not None}
 
     def _keep(self, name: str, gradient: Tensor | None) -> None:
         if self.parameters[name].dtype not in HALF:

@@ -132,7 +132,7 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
                 if finished or stopping or training.failed or training.done % settings.save_every == 0:
                     training.save()
                 if training.failed:
-                    raise UserError(_not_finite(describe, row, list(training.offending)), exit_code=1)
+                    raise ranks.of_all(UserError(_not_finite(describe, row, list(training.offending)), exit_code=1))
                 if stopping and not finished:
                     done = f"stopped after step {training.done} of {settings.steps}"
                     raise Interrupted(f"{describe}: {done}. {_again(folder)}")
@@ -161,6 +161,7 @@ class _Training:
         trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
         self.optimizer = MasterOptimizer(trained, kind=settings.optimizer, weight_decay=settings.weight_decay)
         self.fingerprint = checkpoints.fingerprint(policy.model)
+        ranks.same(f"{describe}: the model", [self.fingerprint, checkpoints.sample(trained.values())])
 
     @property
     def failed(self) -> bool:
@@ -196,6 +197,7 @@ class _Training:
         first: from here on a training that is killed cuts its steps as one that is not.
         """
         while True:
+            self.room.limits = ranks.least(self.room.limits)
             before = dict(self.room.limits)
             try:
                 prepared = self._prepare(step)
@@ -225,7 +227,7 @@ class _Training:
 
     def _prepare(self, step: int) -> Prepared:
         seed = seed_of(self.settings.seed, step)
-        torch.manual_seed(seed)  # dropout draws from here
+        torch.manual_seed(seed + ranks.rank())  # dropout draws from here
         self.policy.model.eval()
         with torch.no_grad():
             return self.work.prepare(step, torch.Generator().manual_seed(seed))
@@ -239,6 +241,7 @@ class _Training:
         self.room.limits = ranks.least(self.room.limits)
         losses = [loss for part in parts for loss in part or ()]
         if any(part is None for part in parts):
+            self.optimizer.clear()
             return None
         self.optimizer.reduce()
         return {"loss": sum(float(loss.value) for loss in losses), **merge_metrics(losses)}
@@ -306,12 +309,7 @@ class _Training:
         """Go back to the checkpoint, if there is one, and to the metrics that belong to it."""
         found = ranks.after_main(checkpoints.load, self.folder)
         if found is not None:
-            checkpoints.check(self.folder, found, self.settings.deciding(), self.fingerprint)
-            if found.step > self.settings.steps:
-                raise UserError(
-                    f"{self.folder / checkpoints.LAST} is at step {found.step} already, and steps is now "
-                    f"{self.settings.steps}: ask for at least {found.step}, or give another folder"
-                )
+            ranks.once(self._check, found)
             self.optimizer.load_state(found.weights, found.optimizer)
             if isinstance(self.work, Remembers):
                 self.work.load_state_dict(found.work)
@@ -320,6 +318,14 @@ class _Training:
                 say(f"{self.describe}: continuing after step {self.done} of {self.settings.steps}")
         self.room.limits = _limits(found, self.settings)
         self.metrics.start(self.done)
+
+    def _check(self, found: Checkpoint) -> None:
+        checkpoints.check(self.folder, found, self.settings.deciding(), self.fingerprint)
+        if found.step > self.settings.steps:
+            raise UserError(
+                f"{self.folder / checkpoints.LAST} is at step {found.step} already, and steps is now "
+                f"{self.settings.steps}: ask for at least {found.step}, or give another folder"
+            )
 
     def save(self) -> None:
         self.metrics.sync()
@@ -334,12 +340,13 @@ class _Training:
             work=self.work.state_dict() if isinstance(self.work, Remembers) else {},
             room={"asked": self.settings.token_budget, **self.room.limits} if self.room.limits else {},
         )
-        if ranks.is_main():
-            checkpoints.save(self.folder, checkpoint)
+        ranks.once(checkpoints.save, self.folder, checkpoint)  # none goes on, or ends, before it is there
         self.saved = self.done
 
-    @ranks.main_only
     def save_model(self) -> None:
+        ranks.once(self._save_model)
+
+    def _save_model(self) -> None:
         target = self.folder / MODEL
         with told(f"cannot write the model in {target}", self.folder), checkpoints.replacing(target) as new:
             self.policy.save(new)

@@ -62,7 +62,7 @@ class Context:
         # A stage that goes on from an adapter trains that adapter further.
         fresh = trains and adapter_base(name) is None
         # Fresh adapters begin at random: the same for the same recipe, whatever the process did before.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
             torch.manual_seed(self.generator("adapter").initial_seed())
             policy = after_main(
                 Policy.load,

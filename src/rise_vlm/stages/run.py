@@ -51,6 +51,7 @@ def run_prepared(
     run.out.mkdir(parents=True, exist_ok=True)
     with alone(run.out):
         # Once more, now that no other program can change what lies there.
+        ranks.same("the run", [step.fingerprint for step in run.plan])
         plan = ranks.once(make_plan, run.recipe, run.material, run.out)
         return _run(replace(run, plan=plan), command, started, report, spent)
 
