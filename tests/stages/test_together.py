@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import subprocess
@@ -65,6 +64,7 @@ def test_processes_share_a_run(classes: Path, model: Path, tmp_path: Path) -> No
     for done in together(*((recipe, out, count, None) for count, out in outs.items())):
         assert set(done["codes"]) == {0}, done["said"]
         assert all(not said.strip() for said in done["said"][1:]), "the main process speaks for all"
+        assert done["said"][0].count("tracked") == len(TRAINED), "trackers end, and the processes stay together"
     alone = losses(outs[1])
     assert {stage for stage, _, _ in alone} == set(TRAINED.values())
     assert all(alone[place, 1, "loss"] for place in TRAINED.values()), "a loss of 0 would agree with anything"
@@ -109,17 +109,11 @@ def test_adapters_and_muon_and_rewards_of_ones_own(
     assert list(tmp_path.glob("2-visual_rft/stages/01-grpo/model/adapter_model.safetensors"))
 
 
-def test_half_precision_and_trackers(
-    classes: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_precision(classes: Path, model: Path, tmp_path: Path) -> None:
     """In bfloat16 how a step is cut decides its last digits: micro-batches of one group each are alike everywhere."""
-    if importlib.util.find_spec("tensorboard") is None:
-        track = ()
-    else:
-        track = ("closed_loop.train.track=[tensorboard]", "sft.train.track=[tensorboard]")
     cut = tuple(f"{stage}.token_budget=1" for stage in TRAINED)
     options = [one for one in UNEVEN if not one.startswith("policy.precision")]
-    recipe = recipe_in(tmp_path, "rise", classes, model, *options, *cut, *track, "policy.precision=bfloat16")
+    recipe = recipe_in(tmp_path, "rise", classes, model, *options, *cut, "policy.precision=bfloat16")
     outs = {count: tmp_path / f"of-{count}" / "run" for count in (1, 3)}
     for done in together(*((recipe, out, count, None) for count, out in outs.items())):
         assert set(done["codes"]) == {0}, done["said"]

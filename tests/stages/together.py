@@ -45,6 +45,22 @@ def together(recipe: str, out: str, processes: int, dies: list[Any] | None) -> d
         return {"codes": codes, "said": [path.read_text(encoding="utf-8") for path in said]}
 
 
+class Tracker:
+    """Says on stderr when it is told to finish."""
+
+    name = "told"
+
+    def log(self, *given: object, **named: object) -> None: ...
+
+    def finish(self) -> None:
+        print("tracked", file=sys.stderr)
+
+
+def _track(accelerator: Any, *given: object) -> None:
+    if accelerator.is_main_process:  # as accelerate itself does
+        accelerator.trackers = [Tracker()]
+
+
 def _live(recipe: str, out: str, said: Path, dies: list[Any] | None) -> None:
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -57,6 +73,7 @@ def _live(recipe: str, out: str, said: Path, dies: list[Any] | None) -> None:
             return prepare(training, step)
 
         trainer._Training._prepare = doomed  # type: ignore[method-assign]
+    trainer.start_trackers = _track
     recipes = recipe.split()
     mine = recipes[int(os.environ.get("RANK", 0)) % len(recipes)]
     code = cli.run(["run", mine, "--out", out])
