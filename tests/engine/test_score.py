@@ -140,6 +140,34 @@ def test_lora_gradients_agree_too(folders: dict[str, Path]) -> None:
     assert all("lora_" in name for name in shared[1])
 
 
+@pytest.mark.parametrize("how", [{}, {"lora": LoraSettings(r=2), "freeze_tower": True}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_computed_again_give_the_same_gradient(folders: dict[str, Path], kind: str, how: dict[str, Any]) -> None:
+    """And keep less for it."""
+    found, kept = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(1)  # fresh adapters
+        policy = load(folders[kind], gradient_checkpointing=checkpointing, **how)
+        policy.model.train()
+        groups = make_groups(policy, [3, 2, 1])
+        bytes_kept: dict[int, int] = {}
+        weights = {weight.untyped_storage().data_ptr() for weight in policy.model.parameters()}
+
+        def keep(tensor: Tensor, bytes_kept: dict[int, int] = bytes_kept, weights: set[int] = weights) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                bytes_kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            completion_logprobs(policy, groups, grad=True)
+        kept.append(sum(bytes_kept.values()))
+        found.append(gradients(policy, groups))
+        assert found[-1][1]
+    assert_same(*found)
+    assert kept[1] < 0.6 * kept[0], "of the two layers of this model"
+
+
 def test_only_completion_positions_reach_the_output_layer_a_chunk_at_a_time(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

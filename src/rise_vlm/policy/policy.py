@@ -74,16 +74,19 @@ class Policy:
         device: str | torch.device | None = None,
         keep_reference: bool = False,
         frozen: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> Policy:
         """Open ``tiny`` (the built-in model), a hub id, a folder, or the folder of a saved adapter.
 
         With ``lora`` only fresh adapters train. ``freeze_tower`` stops gradients into the vision tower and lets its
         features be cached. ``max_pixels`` bounds a picture after resizing; an adapter brings that of its training.
         ``keep_reference`` keeps a frozen copy of the weights that train for ``reference()``; fresh adapters need none.
+        ``gradient_checkpointing`` computes each layer again in the backward pass instead of keeping what it computed.
         ``frozen``: nothing trains. Frozen weights share the memory of equal ones of other policies (``policy.frozen``).
 
         Raises:
-            UserError: the checkpoint is missing, broken or of an unsupported kind; LoRA with a training tower.
+            UserError: the checkpoint is missing, broken or of an unsupported kind; LoRA with a training tower; a model
+                whose layers cannot be computed again.
         """
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         base_name = adapter_base(name)
@@ -121,10 +124,23 @@ class Policy:
         if keep_reference and base_name is not None:
             trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
             policy._first_adapter = {name: weight.detach().clone() for name, weight in trained.items()}
+        if gradient_checkpointing:
+            policy.checkpoint_layers()
         probe(policy)
         if not policy.packs:
             refuse_windows(name, policy.base)
         return policy
+
+    def checkpoint_layers(self) -> None:
+        """Keep only the inputs of layers for the backward pass, while the model trains."""
+        try:
+            # Without reentry: with it a decoder whose inputs need no gradient (LoRA) would get none either.
+            self.base.gradient_checkpointing_enable({"use_reentrant": False})
+        except ValueError:
+            kind = self.family.model_type
+            raise UserError(
+                f"gradient_checkpointing: models of architecture '{kind}' have none. Leave it out."
+            ) from None
 
     def _banned_ids(self) -> Tensor:
         banned = self.family.markup_ids(self._special) | {self.tokenizer.pad_token_id, self.tokenizer.bos_token_id}

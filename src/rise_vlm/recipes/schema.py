@@ -29,12 +29,14 @@ class Settings(BaseModel):
 
 class PolicySettings(Settings):
     """How the model is loaded, in every stage. ``max_pixels`` bounds a resized picture (None: the model's bound); fewer
-    than the smallest are no token of any model."""
+    than the smallest are no token of any model. ``gradient_checkpointing`` computes each layer again in the backward pass
+    instead of keeping what it computed."""
 
     lora: LoraSettings | None = None
     freeze_tower: bool = True
     max_pixels: int | None = Field(default=None, ge=28 * 28)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
     def _adapters_are_the_decoder_s(self) -> PolicySettings:

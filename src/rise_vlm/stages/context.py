@@ -73,6 +73,7 @@ class Context:
                 max_pixels=how.max_pixels,
                 keep_reference=reference,
                 frozen=not trains,
+                gradient_checkpointing=how.gradient_checkpointing and trains,
             )
         policy.room = self.room
         try:

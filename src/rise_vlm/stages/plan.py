@@ -72,7 +72,7 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
     common = {
         "format": FORMAT,
         "seed": recipe.seed,
-        "policy": recipe.policy.model_dump(mode="json"),
+        "policy": _policy(recipe),
         "model": model_digest(recipe.model),
     }
     training = digest_of(material, {"train": material.train, "val": material.val})
@@ -101,7 +101,7 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
 
 def recipe_digest(recipe: Recipe) -> str:
     """A hash of the settings that decide a run's results; of the data only how much of it is used, not where it is."""
-    own = [recipe.seed, recipe.records, recipe.model, list(recipe.stages), recipe.policy.model_dump(mode="json")]
+    own = [recipe.seed, recipe.records, recipe.model, list(recipe.stages), _policy(recipe)]
     stages = [_setting(recipe, key) for stage in recipe.stages for key in SETTINGS[stage]]
     return _hash([own, stages, recipe.evaluate.resamples])
 
@@ -236,6 +236,11 @@ def _done(folder: Path, fingerprint: str) -> dict[str, Any] | None:
 
 def _hash(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _policy(recipe: Recipe) -> dict[str, Any]:
+    """What decides of how the model is loaded."""
+    return recipe.policy.model_dump(mode="json", exclude={"gradient_checkpointing"})
 
 
 def _setting(recipe: Recipe, key: str) -> Any:
