@@ -29,8 +29,8 @@ class Settings(BaseModel):
 
 class PolicySettings(Settings):
     """How the model is loaded, in every stage. ``max_pixels`` bounds a resized picture (None: the model's bound); fewer
-    than the smallest are no token of any model. ``gradient_checkpointing``: each layer is computed again in the backward
-    pass, instead of keeping what it computed."""
+    than the smallest are no token of any model. ``gradient_checkpointing``: layers are computed again in the backward
+    pass, instead of keeping what they computed."""
 
     lora: LoraSettings | None = None
     freeze_tower: bool = True
