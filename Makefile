@@ -1,4 +1,5 @@
 # make demo   install into .venv, then train and compare four ways on drawn pictures (about ten minutes on two cores)
+# make install   install into .venv and no more
 # make test   install with the development extra, then run the tests
 # make lint   ruff and pyright
 # RISE_ARGS="--world errand" adds arguments to `rise demo`; PYTEST_ARGS="-k report" to pytest; PYTHON picks the interpreter.
@@ -10,7 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo install test lint clean
+
+install: $(VENV)/installed
 
 demo: $(VENV)/installed
 	$(BIN)/rise demo $(RISE_ARGS)

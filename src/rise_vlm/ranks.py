@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class Lost(UserError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             "another process of this run has ended; its own message says why, unless it was killed. What was saved is "
-            f"whole: run the same command again to go on from there. ({reason})",
+            f"whole: run the same command again to go on from there ({reason})",
             exit_code=1,
         )
 
@@ -277,7 +278,7 @@ def _together() -> Iterator[tuple[Any, Any]]:
 
         if out_of_memory(error):
             raise
-        raise Lost(str(error).strip().splitlines()[0][:200]) from error
+        raise Lost(re.sub(r"\[[^\]]*\] ?", "", str(error).strip()).split(". ")[0][:120]) from error
 
 
 @functools.cache

@@ -110,13 +110,20 @@ def test_folders_that_are_no_runs_are_told(tmp_path: Path, two: tuple[Path, Path
     assert "is not the results of a run" in told(*two)
 
 
-def test_a_folder_of_runs_stands_for_all_of_them_but_not_for_runs_inside_of_runs(tmp_path: Path) -> None:
+def test_a_folder_of_runs_stands_for_all_of_them_but_not_for_runs_inside_of_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     home = tmp_path / "sweep"
     fake_run(home / "d" / "all" / "rise" / "seed-0", "rise", {"test": scores()})
     fake_run(home / "d" / "all" / "ans" / "seed-0", "ans", {"test": scores()})
     fake_run(home / "d" / "all" / "ans" / "seed-0" / "arms" / "inner", "inner", {"test": scores()})
     assert [path.parent.name for path in run_folders(home)] == ["ans", "rise"]
     assert compare(read_answers([str(home)])).arms == ["ans", "rise"]
+    assert not capsys.readouterr().err
+    (home / "d" / "all" / "cot").mkdir()
+    (home / "d" / "all" / "cot" / "recipe.yaml").write_text("name: cot\n", encoding="utf-8")
+    assert compare(read_answers([str(home)])).arms == ["ans", "rise"]
+    assert "not finished and left out: d/all/cot." in capsys.readouterr().err
 
 
 def test_other_metrics_are_paired_if_they_are_means_over_records(two: tuple[Path, Path]) -> None:

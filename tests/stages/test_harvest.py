@@ -135,12 +135,12 @@ def test_a_rationale_that_repeats_itself_is_dropped_and_the_advice_says_so() -> 
     kept, dropped = select(rows, Harvest(repetition=0.1), {})
     assert [one["id"] for one in kept] == ["b"] and dropped == {"repeats itself": 1}
     assert len(select(rows, Harvest(repetition=0.2), {})[0]) == len(select(rows, Harvest(), {})[0]) == 2
-    assert advice(rows[:1], Harvest(repetition=0.1)).endswith("repetition 0.17 would")
+    assert advice(rows[:1], Harvest(repetition=0.1)).endswith("harvest.repetition=0.17 would")
 
 
 def test_where_nothing_gains_the_advice_names_the_gain() -> None:
     rows = [row("a", gain=-0.234, worth=1.0), row("b", gain=-0.5, worth=1.0)]
-    assert advice(rows, Harvest()).endswith("gain -0.24 would")
+    assert advice(rows, Harvest()).endswith("harvest.gain=-0.24 would")
 
 
 def test_the_best_of_a_record_stays_below_the_threshold_when_asked() -> None:

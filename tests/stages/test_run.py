@@ -76,9 +76,11 @@ def test_each_stage_leaves_its_files(finished: Path) -> None:
 def test_a_finished_run_is_not_run_again(finished: Path, classes: Path, model: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.glob("stages/*/done.json")}
     assert len(before) == 6
-    again = run_recipe(small_recipe("rise", classes, model), finished)
+    results = json.loads((finished / "results.json").read_text(encoding="utf-8"))
+    again = run_recipe(small_recipe("rise", classes, model), finished, command="another")
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert again["arms"] == json.loads((finished / "results.json").read_text(encoding="utf-8"))["arms"]
+    assert again["arms"] == results["arms"]
+    assert again["environment"] == results["environment"], "when, how and where it was run stays"
 
 
 def test_a_changed_setting_reaches_its_stage_and_those_after_it(finished: Path, classes: Path, model: Path) -> None:
@@ -100,6 +102,9 @@ def test_a_changed_setting_reaches_its_stage_and_those_after_it(finished: Path, 
 def test_a_result_that_is_replaced_is_kept_aside(finished: Path, classes: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(finished, out)
+    there = f"{out} holds a run of 'rise' on {classes}: its stages move to {out / 'former'}"
+    assert not any(there in note for note in prepare(small_recipe("rise", classes, model), out).material.notes)
+    assert any(there in note for note in prepare(small_recipe("ans_sft", classes, model), out).material.notes)
     results = run_recipe(small_recipe("rise", classes, model, "stages=[evaluate]"), out)
     assert results["loop"] is None and results["arms"][0]["cost"]["rollouts"] == 0
     assert [folder.name for folder in (out / "stages").iterdir()] == ["01-evaluate"]

@@ -131,7 +131,8 @@ def parse_overrides(overrides: Iterable[str]) -> Values:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            raise UserError(f"'{override}' is not of the form key=value, such as seed=1.")
+            such = f"data={override}" if Path(override).is_dir() else "seed=1"
+            raise UserError(f"'{override}' is not of the form key=value, such as {such}.")
         if key in parsed:
             raise UserError(f"{key} is given twice.")
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from rise_vlm.console import say
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.stages.files import read_json, read_rows
 from rise_vlm.stages.paired import Difference, OneSeed, difference
@@ -132,6 +133,9 @@ def run_folders(folder: Path) -> list[Path]:
         return [folder]
     homes = sorted({path.parent for path in folder.glob("**/results.json") if "former" not in path.parts})
     homes = [home for home in homes if not any(other in home.parents for other in homes)]
+    begun = {path.parent for path in folder.glob("**/recipe.yaml") if not {"former", "stages"} & set(path.parts)}
+    if waiting := sorted(str(home.relative_to(folder)) for home in begun - set(homes)) if homes else []:
+        say(f"{folder}: not finished and left out: {', '.join(waiting)}.")
     if not homes:
         under_way = (folder / "recipe.yaml").is_file() or (folder / "sweep.yaml").is_file()
         why = "has no results yet; repeat its command to finish it" if under_way else "is not a run folder"

@@ -116,8 +116,9 @@ def gain_notes(rows: Sequence[Row], settings: Harvest, *, blind: bool) -> list[s
         )
     measured = len(usable) - alone
     if measured and gained < FEW_GAIN * measured:
+        few = f"only {gained}" if gained else "none"
         notes.append(
-            f"harvest: only {gained} of {measured} usable rationales rebuild their own record's annotation better, by "
+            f"harvest: {few} of {measured} usable rationales rebuild their own record's annotation better, by "
             f"{settings.gain:g}, than those of other records do; the reconstructor hardly reads them: warm up or train "
             "the loop longer"
         )

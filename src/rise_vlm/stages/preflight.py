@@ -19,6 +19,7 @@ from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
 from rise_vlm.policy.names import config_file, resolve
 from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.ranks import is_main
+from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
@@ -61,7 +62,22 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     if recipe.model == "tiny" and material.world is None:
         material.notes.append(UNSEEN)
     check_own(out, "recipe.yaml", "stages")
+    material.notes.extend(replaced(recipe, out))
     return Prepared(recipe, material, out, make_plan(recipe, material, out))
+
+
+def replaced(recipe: Recipe, out: Path) -> list[str]:
+    """A note where ``out`` holds a run of another recipe or dataset, which this one takes the place of."""
+    if not (out / "recipe.yaml").is_file():
+        return []
+    there = read_yaml(out / "recipe.yaml")
+    same_data = there.get("data") and recipe.data and Path(there["data"]).resolve() == Path(recipe.data).resolve()
+    if there.get("name") == recipe.name and same_data:
+        return []
+    return [
+        f"{out} holds a run of '{there.get('name')}' on {there.get('data')}: its stages move to {out / 'former'}, its "
+        "results and report are replaced; give another --out to keep them"
+    ]
 
 
 def check_model(recipe: Recipe) -> None:

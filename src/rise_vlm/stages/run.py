@@ -26,7 +26,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
-from rise_vlm.stages.files import write_json
+from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.plan import Step, begin, clear_strangers, fail, finish, make_plan, tidy
 from rise_vlm.stages.preflight import Prepared, alone, prepare
 from rise_vlm.stages.results import build_results
@@ -77,6 +77,9 @@ def _run(
         return {}
     folders = {step.stage: step.folder for step in run.plan}
     results = build_results(recipe, run.material, done, folders, command, started, spent)
+    before = read_json(out / "results.json")
+    if isinstance(before, dict) and all(step.done for step in run.plan):  # nothing was run: it was run then and there
+        results["environment"] = before.get("environment", results["environment"])
     _publish_predictions(run)
     write_json(out / "results.json", results)
     if report:

@@ -157,12 +157,12 @@ def advice(rows: Sequence[Row], settings: Harvest) -> str:
     fresh = [row for row in usable if repeated(row) <= settings.repetition]
     if not fresh:
         least = math.ceil(100 * min(repeated(row) for row in usable)) / 100
-        return f"no threshold would keep one, since all repeat themselves; repetition {least:g} would"
+        return f"no threshold would keep one, since all repeat themselves; harvest.repetition={least:g} would"
     gaining = [row for row in fresh if row.get("gain") is None or row["gain"] >= settings.gain]
     if not gaining:
         best = max(row["gain"] for row in fresh)
         why = f"none gains {settings.gain:g} over other records"
-        return f"no threshold would keep one, since {why}; gain {_below(best):g} would"
+        return f"no threshold would keep one, since {why}; harvest.gain={_below(best):g} would"
     best_of: dict[str, float] = {}
     for row in gaining:
         best_of[row["id"]] = max(row["worth"], best_of.get(row["id"], row["worth"]))

@@ -36,7 +36,8 @@ def task_of(path: Path, question: str | None) -> tuple[Task, str | None]:
     asked = question or card.question
     where = "--question" if question else f"the question in {path}"
     if asked is None and task.default_question is None:
-        raise UserError(f"{task.name} needs a question: add --question, or 'question' to {path}.")
+        place = path / CARD if path.is_dir() else path
+        raise UserError(f"{task.name} needs a question: add --question 'Where is the king?', or 'question' to {place}.")
     if asked and "{class}" in asked:
         raise UserError(f"{where} holds {{class}}; a question may hold {{name}}, {{folder}} and {{classes}}.")
     if asked:
