@@ -159,9 +159,10 @@ def least(values: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def share(weights: Sequence[int]) -> range:
+def share(weights: Sequence[int]) -> slice:
     """Which of the items with these weights are this process's: neighbours, about as heavy as every other share."""
-    return shares(weights, size())[rank()]
+    mine = shares(weights, size())[rank()]
+    return slice(mine.start, mine.stop)
 
 
 def shares(weights: Sequence[int], count: int) -> list[range]:

@@ -89,13 +89,14 @@ def _show_settings(recipe: Recipe, as_json: bool) -> None:
 def _show_plan(run: Prepared, as_json: bool) -> None:
     from rise_vlm.policy.names import whereabouts
     from rise_vlm.stages.plan import state_of
+    from rise_vlm.stages.preflight import replaced
 
     plan: dict[str, Any] = {
         "recipe": run.recipe.resolved(),
         "model": {"name": run.recipe.model, "where": whereabouts(run.recipe.model)},
         "out": str(run.out),
         "records": run.material.counts(),
-        "notes": run.material.notes,
+        "notes": [*run.material.notes, *replaced(run.recipe, run.out)],
         "stages": [
             {"stage": step.stage, "folder": str(step.folder), "done": bool(step.done), "state": state_of(step)}
             for step in run.plan

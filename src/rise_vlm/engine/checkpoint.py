@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from rise_vlm.atomic import sync, write_text
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
+from rise_vlm.policy.frozen import some_of
 
 FORMAT = 1
 LAST, BEFORE, DAMAGED = "checkpoint-last", "checkpoint-before", "checkpoint-damaged"
@@ -188,8 +189,7 @@ def sample(weights: Iterable[Tensor]) -> str:
     """A hash of 16 values of each weight."""
     digest = hashlib.sha256()
     for weight in weights:
-        values = weight.detach().reshape(-1)
-        digest.update(values[:: max(values.numel() // 16, 1)][:16].float().cpu().contiguous().numpy().tobytes())
+        digest.update(some_of(weight, 16))
     return digest.hexdigest()[:16]
 
 

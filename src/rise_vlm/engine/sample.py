@@ -118,7 +118,7 @@ def sample(
     shape = len(prompts), n, max_new_tokens
     uniforms = torch.rand(*shape, dtype=torch.float64, generator=generator, device=generator.device)
     mine = ranks.share([n * (len(prompt) + max_new_tokens) for prompt in prompts])
-    own, uniforms = prompts[mine.start : mine.stop], uniforms[mine.start : mine.stop].flatten(0, 1)
+    own, uniforms = prompts[mine], uniforms[mine].flatten(0, 1)
     return ranks.gather(_sample(policy, how, own, n, uniforms.to(policy.device), max_rows, batch_tokens) if own else [])
 
 

@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -35,6 +32,7 @@ from rise_vlm import ranks
 from rise_vlm.console import progress, say
 from rise_vlm.engine import checkpoint as checkpoints
 from rise_vlm.engine.checkpoint import Checkpoint, told
+from rise_vlm.engine.interrupts import again, ctrl_c
 from rise_vlm.engine.metrics import Metrics, start_trackers
 from rise_vlm.engine.objective import Loss, merge_metrics
 from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
@@ -49,8 +47,6 @@ MODEL = "model"
 REFUSED_IN_A_ROW = 3
 """So many steps in a row without a finite loss and gradient end the training: the weights are beyond saving."""
 LESS = "lower token_budget or max_pixels"
-ECHO = 5.0
-"""Seconds in which a second Ctrl-C counts as the first, where there are several processes."""
 NAMED = 8
 """So many records are named in a message; the row of metrics has all."""
 
@@ -120,7 +116,7 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
     """
     training = _Training(policy, work, settings, folder, describe)
     try:
-        with _ctrl_c(describe, folder) as stop, progress(describe, total=settings.steps) as bar:
+        with ctrl_c(describe, folder) as stop, progress(describe, total=settings.steps) as bar:
             training.resume()
             bar.skip(training.done)
             while training.done < settings.steps:
@@ -135,7 +131,7 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
                     raise ranks.of_all(UserError(_not_finite(describe, row, list(training.offending)), exit_code=1))
                 if stopping and not finished:
                     done = f"stopped after step {training.done} of {settings.steps}"
-                    raise Interrupted(f"{describe}: {done}. {_again(folder)}")
+                    raise Interrupted(f"{describe}: {done}. {again(folder)}")
             training.save_model()
         if ranks.anywhere(stop.asked):
             raise Interrupted(f"{describe}: finished, and stopped there. Run the same command again to go on")
@@ -374,47 +370,6 @@ def _accelerator(settings: TrainSettings, folder: Path, describe: str) -> Accele
     )
     start_trackers(accelerator, settings.track, describe, settings.model_dump())
     return accelerator
-
-
-class _Stop:
-    """Whether the user asked to stop after the running step, and when."""
-
-    asked = False
-    since = 0.0
-
-
-@contextmanager
-def _ctrl_c(describe: str, folder: Path) -> Iterator[_Stop]:
-    """Ctrl-C, or a scheduler's SIGTERM, once: finish the step, save, stop. Twice: stop at once. Only the main thread
-    gets them."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            # What starts several processes hands on the Ctrl-C that they have got from the terminal already.
-            if ranks.size() > 1 and time.monotonic() - stop.since < ECHO:
-                return
-            raise KeyboardInterrupt
-        stop.asked, stop.since = True, time.monotonic()
-        say(f"{describe}: stopping after this step; press Ctrl-C again to stop at once")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    except KeyboardInterrupt:
-        raise Interrupted(f"{describe}: stopped at once. {_again(folder)}") from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _again(folder: Path) -> str:
-    if (folder / checkpoints.LAST).is_dir():
-        return f"Run the same command again to continue from {folder / checkpoints.LAST}"
-    return "Run the same command again to start over: there was no checkpoint yet"
 
 
 def _not_finite(describe: str, row: Mapping[str, Any], records: Sequence[str]) -> str:

@@ -8,14 +8,13 @@ Left out: weights that train, and the frozen copy behind ``Policy.reference``.
 
 from __future__ import annotations
 
-import hashlib
 from weakref import WeakValueDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 SAMPLED = 256
-"""So many values of a weight are hashed to find one that may be equal; then all are compared."""
+"""By so many of its values a weight is looked up; then all are compared."""
 
 Key = tuple[str, tuple[int, ...], torch.dtype, torch.device, bytes]
 
@@ -32,7 +31,7 @@ def place(model: nn.Module, part: nn.Module, device: torch.device) -> None:
             continue
         parameter.requires_grad_(False)
         # By name, since two weights of one model that happen to be equal are not to be one: it could not be saved.
-        key = (name, tuple(parameter.shape), parameter.dtype, device, _sample(parameter))
+        key = (name, tuple(parameter.shape), parameter.dtype, device, some_of(parameter, SAMPLED))
         known = _known.get(key)
         if known is not None and torch.equal(known.detach().to(parameter.device), parameter.detach()):
             parameter.data = known.data
@@ -41,7 +40,7 @@ def place(model: nn.Module, part: nn.Module, device: torch.device) -> None:
         _known[key] = parameter
 
 
-def _sample(parameter: nn.Parameter) -> bytes:
-    values = parameter.detach().reshape(-1)
-    chosen = values[:: max(values.numel() // SAMPLED, 1)].float().cpu().contiguous()
-    return hashlib.blake2b(chosen.numpy().tobytes(), digest_size=16).digest()
+def some_of(weight: Tensor, count: int) -> bytes:
+    """``count`` values of a weight, or all it has, evenly over it, as float32: enough to tell two models apart."""
+    values = weight.detach().reshape(-1)
+    return values[:: max(values.numel() // count, 1)][:count].float().cpu().contiguous().numpy().tobytes()

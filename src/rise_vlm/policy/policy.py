@@ -88,6 +88,7 @@ class Policy:
             UserError: the checkpoint is missing, broken or of an unsupported kind; LoRA with a training tower; a model
                 whose layers cannot be computed again.
         """
+        freeze_tower = freeze_tower or frozen
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         base_name = adapter_base(name)
         if base_name is not None and lora is not None:
@@ -98,7 +99,7 @@ class Policy:
             max_pixels = adapter_pixels(name)
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
         still = loaded.model if frozen or lora or base_name else loaded.family.tower(loaded.model)
-        if frozen or freeze_tower:
+        if freeze_tower:
             share_frozen(loaded.model, still, place)
         model = loaded.model.to(place).eval()
         fast_patch_embedding(loaded.family.tower(model))
@@ -116,7 +117,7 @@ class Policy:
             model = add_lora(model, decoder, lora, own)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
         policy.max_pixels = max_pixels
-        policy.tower.requires_grad_(not (freeze_tower or frozen))
+        policy.tower.requires_grad_(not freeze_tower)
         if frozen:
             model.requires_grad_(False)
         if keep_reference and policy.adapts is False:

@@ -68,7 +68,7 @@ class Context:
                 Policy.load,
                 name,
                 lora=how.lora if fresh else None,
-                freeze_tower=how.freeze_tower or not trains,
+                freeze_tower=how.freeze_tower,
                 dtype=how.precision,
                 max_pixels=how.max_pixels,
                 keep_reference=reference,

@@ -57,7 +57,7 @@ class Grounder:
 
     def _compare(self, right: list[Group], wrong: list[Group]) -> list[float]:
         mine = ranks.share([group.tokens for group in right])
-        right, wrong = right[mine.start : mine.stop], wrong[mine.start : mine.stop]
+        right, wrong = right[mine], wrong[mine]
         # One call: both halves share a batch, and the pictures common to them their features.
         scores = completion_logprobs(self.base, [*right, *wrong], grad=False) if right else []
         gains: list[float] = []

@@ -73,8 +73,7 @@ def micro_batches(
     totals = Totals(len(lengths), sum(lengths), completion_limit)
     # With a reference even a group without spread has a gradient: that of the divergence.
     live = [one for one in scored if objective.beta > 0 or bool((one.advantages != 0).any())]
-    mine = ranks.share([_group(one).tokens for one in live])
-    live = live[mine.start : mine.stop]
+    live = live[ranks.share([_group(one).tokens for one in live])]
     micros: list[Micro] = []
     done = 0
     for part in pack_by_tokens([_group(one) for one in live], policy.room.of(TRAINED, token_budget)):

@@ -62,7 +62,6 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     if recipe.model == "tiny" and material.world is None:
         material.notes.append(UNSEEN)
     check_own(out, "recipe.yaml", "stages")
-    material.notes.extend(replaced(recipe, out))
     return Prepared(recipe, material, out, make_plan(recipe, material, out))
 
 

@@ -28,7 +28,7 @@ from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.plan import Step, begin, clear_strangers, fail, finish, make_plan, tidy
-from rise_vlm.stages.preflight import Prepared, alone, prepare
+from rise_vlm.stages.preflight import Prepared, alone, prepare, replaced
 from rise_vlm.stages.results import build_results
 from rise_vlm.stages.rewards import RewardError
 from rise_vlm.stages.shares import for_stage
@@ -91,6 +91,8 @@ def _run(
 
 def _settle(run: Prepared) -> None:
     """Make the folder this run's: what a killed process or another recipe has left in it goes."""
+    for note in replaced(run.recipe, run.out):
+        say(f"note: {note}.")
     if not all(step.done for step in run.plan):
         (run.out / "results.json").unlink(missing_ok=True)  # those of other settings would pass for this recipe's
     clear_drafts(run.out)

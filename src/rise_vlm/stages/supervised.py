@@ -97,7 +97,7 @@ class Supervised:
         tokens = sum(int((part != 0).sum()) for part in segments)
         completions = sum(len(part) for part in segments)
         mine = ranks.share([group.tokens for group in groups])
-        groups, segments = groups[mine.start : mine.stop], segments[mine.start : mine.stop]
+        groups, segments = groups[mine], segments[mine]
         micro: list[Micro] = []
         done = 0
         for part in pack_by_tokens(groups, self.policy.room.of(TRAINED, self.train.token_budget)):
