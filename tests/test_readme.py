@@ -58,6 +58,12 @@ def test_the_readme_shows_the_two_commands_first_and_stays_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) < 120
 
 
+def test_every_target_that_the_readme_names_is_one() -> None:
+    named = set(re.findall(r"`make (\w+)`", README.read_text(encoding="utf-8")))
+    assert "install" in named
+    assert named <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.M))
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_of_the_readme_is_known(command: str) -> None:
     if command.startswith("make "):
