@@ -133,7 +133,7 @@ def _sample(
     was_training = policy.model.training
     policy.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), policy.packed():
             return policy.room.fit(
                 SAMPLED,
                 asked=max_rows,

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rise_vlm.policy.linear import linear
+
 CACHE_BYTES = 1 << 30
 Key = tuple[str, str]
 
@@ -89,4 +91,4 @@ def fast_patch_embedding(tower: nn.Module) -> bool:
 
 def _embed_patches(embedding: Any, pixels: Tensor) -> Tensor:
     weight = embedding.proj.weight
-    return nn.functional.linear(pixels.to(weight.dtype), weight.flatten(1), embedding.proj.bias)
+    return linear(pixels.to(weight.dtype), weight.flatten(1), embedding.proj.bias)

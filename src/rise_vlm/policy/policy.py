@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rise_vlm.policy.attention import NAME, AttentionPlan
 from rise_vlm.policy.families import Family
 from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
 from rise_vlm.policy.frozen import place as share_frozen
+from rise_vlm.policy.linear import fast_linears, packed_weights
 from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype, refuse_windows
 from rise_vlm.policy.lora import (
     LoraSettings,
@@ -115,6 +116,7 @@ class Policy:
                 else str(Path(name).expanduser().resolve())
             )
             model = add_lora(model, decoder, lora, own)
+        fast_linears(model, place)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
         policy.max_pixels = max_pixels
         policy.tower.requires_grad_(not freeze_tower)
@@ -142,6 +144,10 @@ class Policy:
             raise UserError(
                 f"gradient_checkpointing: models of architecture '{kind}' have none. Leave it out."
             ) from None
+
+    def packed(self) -> AbstractContextManager[None]:
+        """Inside, each pass of a few rows through the language model is faster (``policy.linear``); nothing trains."""
+        return packed_weights(self.language_model, self.head)
 
     def _banned_ids(self) -> Tensor:
         banned = self.family.markup_ids(self._special) | {self.tokenizer.pad_token_id, self.tokenizer.bos_token_id}

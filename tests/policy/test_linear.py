@@ -1,0 +1,146 @@
+"""oneDNN's products against torch's own, in values and gradients."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rise_vlm.policy import linear as module
+from rise_vlm.policy.linear import FEW, Linear, fast_linears, linear, packed_weights
+
+CPU = torch.device("cpu")
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor where the products pay, on any that has them."""
+    if not module._works(torch.float32):
+        pytest.skip("this torch or processor has no such product")
+    monkeypatch.setattr(module, "_float32_pays", lambda: True)
+
+
+def made(dtype: torch.dtype = torch.float32, bias: bool = True) -> tuple[nn.Linear, nn.Linear]:
+    """A layer of torch, and a copy that takes our products."""
+    torch.manual_seed(0)
+    plain = nn.Linear(48, 80, bias=bias).to(dtype)
+    ours = nn.Sequential(copy.deepcopy(plain))
+    fast_linears(ours, CPU)
+    assert type(ours[0]) is Linear
+    return plain, ours[0]
+
+
+def close(ours: Tensor | None, theirs: Tensor | None) -> None:
+    assert ours is not None and theirs is not None
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    assert float((ours - theirs).norm() / theirs.norm()) < (1e-2 if ours.dtype == torch.bfloat16 else 2e-6)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(200, 48), (2, 90, 48), (3, 48), (48,), (0, 48)])
+def test_values_and_gradients_are_torch_s(shape: tuple[int, ...], bias: bool) -> None:
+    plain, ours = made(bias=bias)
+    rows = torch.randn(shape)
+    slope = torch.randn(*shape[:-1], 80)
+    found: list[list[Tensor | None]] = []
+    for layer in (ours, plain):
+        given = rows.clone().requires_grad_()
+        out = layer(given)
+        out.backward(slope)
+        found.append([out.detach(), given.grad, layer.weight.grad, layer.bias.grad if bias else out.detach()])
+    for mine, theirs in zip(*found, strict=True):
+        if rows.numel():
+            close(mine, theirs)
+        else:
+            assert mine is not None and theirs is not None and mine.shape == theirs.shape
+
+
+def test_gradients_of_one_number_and_of_rows_out_of_order() -> None:
+    """A sum's gradient is one number expanded; rows may be a view of something else."""
+    plain, ours = made()
+    wide = torch.randn(48, 300)
+    for layer in (ours, plain):
+        layer(wide.t()[::2]).sum().backward()
+    close(ours.weight.grad, plain.weight.grad)
+
+
+def test_what_is_frozen_gets_no_gradient_and_keeps_nothing() -> None:
+    plain, ours = made()
+    ours.requires_grad_(False)
+    kept: list[Tensor] = []
+    rows = torch.randn(200, 48, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        out = ours(rows)
+    assert [tuple(t.shape) for t in kept] == [(80, 48)]
+    out.sum().backward()
+    assert ours.weight.grad is None
+    close(rows.grad, plain.weight.detach().sum(0).expand(200, 48))
+    still = torch.randn(200, 48)
+    assert not ours(still).requires_grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 5, 16, FEW, 300])
+def test_packed_weights_give_the_same_while_they_are_packed(dtype: torch.dtype, rows: int) -> None:
+    if not module._works(dtype):
+        pytest.skip("no such product")
+    plain, ours = made(dtype)
+    x = torch.randn(rows, 1, 48).to(dtype)
+    with torch.no_grad():
+        with packed_weights(ours, ours):
+            assert (ours.packed is not None) == module._packs(ours.weight)
+            close(ours(x), plain(x))
+        assert ours.packed is None
+        ours.weight.mul_(2)
+        with packed_weights(ours):
+            close(ours(x), nn.functional.linear(x, plain.weight * 2, plain.bias))
+
+
+def test_weights_are_unpacked_after_an_error_and_large_models_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, ours = made()
+    with pytest.raises(KeyError), packed_weights(ours):
+        assert ours.packed is not None
+        raise KeyError
+    assert ours.packed is None
+    monkeypatch.setattr(module, "PACKED_BYTES", 48 * 80 * 4 - 1)
+    with packed_weights(ours):
+        assert ours.packed is None
+
+
+def test_the_layer_stays_what_it_was_for_everyone_else() -> None:
+    plain, ours = made()
+    assert isinstance(ours, nn.Linear) and list(ours.state_dict()) == list(plain.state_dict())
+    again = copy.deepcopy(ours)
+    assert type(again) is Linear and again.weight.data_ptr() != ours.weight.data_ptr()
+    close(again(torch.ones(100, 48)).detach(), plain(torch.ones(100, 48)).detach())
+
+
+def test_other_types_and_devices_take_torch_s_product() -> None:
+    plain, _ = made(torch.float64)
+    rows = torch.ones(200, 48).double()
+    close(linear(rows, plain.weight, plain.bias).detach(), plain(rows).detach())
+    layers = nn.Sequential(nn.Linear(2, 2))
+    fast_linears(layers, torch.device("meta"))
+    assert type(layers[0]) is nn.Linear
+
+
+def test_without_such_a_product_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_float32_pays", lambda: False)
+    monkeypatch.setattr(module, "_bfloat16_packs", lambda: False)
+    layers = nn.Sequential(nn.Linear(48, 80))
+    fast_linears(layers, CPU)
+    assert type(layers[0]) is nn.Linear
+    x = torch.randn(200, 48)
+    assert torch.equal(linear(x, layers[0].weight, layers[0].bias), layers[0](x))
+
+
+def test_the_maker_of_the_processor_is_read_where_linux_tells_it(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t: 2\n\nvendor_id\t: other\n")
+    monkeypatch.setattr(module, "Path", lambda _: told)
+    assert module._vendor() == "AuthenticAMD"
+    monkeypatch.setattr(module, "Path", lambda _: tmp_path / "nothing")
+    assert module._vendor() == ""
