@@ -15,6 +15,9 @@ import torch
 
 from rise_vlm.policy.families import Family
 
+OPERATIONS = ("aten::", "mkldnn::")
+"""How the names of tensor operations begin."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -93,7 +96,7 @@ def profiled(step: Callable[[], None]) -> dict[str, Any]:
         began = time.perf_counter()
         step()
         whole = 1e6 * (time.perf_counter() - began)
-    spans = sorted((e.time_range.start, e.time_range.end) for e in seen.events() or () if e.name.startswith("aten::"))
+    spans = sorted((e.time_range.start, e.time_range.end) for e in seen.events() or () if e.name.startswith(OPERATIONS))
     busy = reached = 0.0
     for start, end in spans:
         busy += max(0.0, end - max(start, reached))
