@@ -39,10 +39,10 @@ def recipe_in(folder: Path, name: str, data: Path, model: Path, *options: str) -
     return str(path)
 
 
-def together(*jobs: tuple[str, Path, int, list[Any] | None]) -> list[dict[str, Any]]:
+def together(*jobs: tuple[Any, ...]) -> list[dict[str, Any]]:
     """Run the jobs one after the other; for each the exit codes of its processes and what they said."""
     program = Path(__file__).with_name("together.py")
-    given = json.dumps([[recipe, str(out), processes, dies] for recipe, out, processes, dies in jobs])
+    given = json.dumps([[recipe, str(out), *rest] for recipe, out, *rest in jobs])
     done = subprocess.run(
         [sys.executable, str(program), given], env=environment(), capture_output=True, text=True, check=False
     )

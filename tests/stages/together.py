@@ -1,8 +1,9 @@
 """Runs of several processes, as a launcher would start them: a program started by test_together.
 
-``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies]``; of several recipes, with a space between, each
-process gets its own. ``dies`` is null, or ``[rank, stage, step]``:
-that process is killed with SIGKILL as it begins to prepare the step. Every process is a forked child, so that torch is
+``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies, launcher]``; of several recipes, with a space
+between, each process gets its own. ``dies`` is null, or ``[rank, stage, step]``:
+that process is killed with SIGKILL as it begins to prepare the step. ``launcher`` is what accelerate's launcher would
+leave in the environment besides. Every process is a forked child, so that torch is
 imported only once. Prints, for each job, the exit codes and what was said on stderr.
 """
 
@@ -28,7 +29,9 @@ IMPORTED = rise_vlm.report, rise_vlm.stages.run
 """Imported here, once for all."""
 
 
-def together(recipe: str, out: str, processes: int, dies: list[Any] | None) -> dict[str, Any]:
+def together(
+    recipe: str, out: str, processes: int, dies: list[Any] | None, launcher: dict[str, str] | None = None
+) -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -39,6 +42,7 @@ def together(recipe: str, out: str, processes: int, dies: list[Any] | None) -> d
             if not (child := os.fork()):
                 place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
                 os.environ |= {"MASTER_ADDR": "127.0.0.1"} | {name: str(value) for name, value in place.items()}
+                os.environ |= launcher or {}
                 _live(recipe, out, said[rank], dies if dies and dies[0] == rank else None)
             children.append(child)
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
