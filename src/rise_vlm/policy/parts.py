@@ -175,6 +175,14 @@ def take(whole: Tensor, weight: Tensor) -> Tensor:
     return whole[start : start + len(own(weight))]
 
 
+def lay_out(part: Tensor, weight: Tensor) -> Tensor:
+    """A tensor shaped like ``weight`` with what this process holds of it in its place, and zeros elsewhere: the sum
+    over all processes is the whole."""
+    whole = torch.zeros(weight.shape, dtype=part.dtype, device=part.device)
+    take(whole, weight).copy_(part)
+    return whole
+
+
 def collect(part: Tensor, weight: Tensor) -> Tensor | None:
     """What all processes hold of a tensor divided like ``weight``, whole in the main one's own memory; None elsewhere.
 
