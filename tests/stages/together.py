@@ -2,7 +2,9 @@
 
 ``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies, launcher]``; of several recipes, with a space
 between, each process gets its own. ``dies`` is null, or ``[rank, stage, step]``:
-that process is killed with SIGKILL as it begins to prepare the step. ``launcher`` is what accelerate's launcher would
+that process is killed with SIGKILL as it begins to prepare the step. ``[rank, "killed", pass]`` kills it amid that of
+its forward passes, ``[rank, "full", pass]`` has its memory run out there, and ``[rank, "filled", pass]`` right before.
+``launcher`` is what accelerate's launcher would
 leave in the environment besides. Every process is a forked child, so that torch is
 imported only once. Prints, for each job, the exit codes and what was said on stderr.
 """
@@ -24,6 +26,7 @@ import rise_vlm.engine.trainer as trainer
 import rise_vlm.report
 import rise_vlm.stages.run
 from rise_vlm import cli
+from rise_vlm.policy import Policy
 
 IMPORTED = rise_vlm.report, rise_vlm.stages.run
 """Imported here, once for all."""
@@ -65,10 +68,36 @@ def _track(accelerator: Any, *given: object) -> None:
         accelerator.trackers = [Tracker()]
 
 
+PASSES = ("killed", "full", "filled")
+
+
+def _fail_in_pass(how: str, number: int) -> None:
+    """In the pass of that number, and not again."""
+    hidden, decode, made = Policy.hidden, Policy._decode, [0, 0]
+
+    def before(policy: Any, *given: Any, **named: Any) -> Any:
+        made[0] += 1
+        if how == "filled" and made[0] == number:
+            raise torch.OutOfMemoryError("the memory is full")
+        return hidden(policy, *given, **named)
+
+    def amid(policy: Any, *given: Any, **named: Any) -> Any:
+        made[1] += 1
+        if made[1] == number and how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if made[1] == number and how == "full":
+            raise torch.OutOfMemoryError("the memory is full")
+        return decode(policy, *given, **named)
+
+    Policy.hidden, Policy._decode = before, amid  # type: ignore[method-assign]
+
+
 def _live(recipe: str, out: str, said: Path, dies: list[Any] | None) -> None:
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if dies:
+    if dies and dies[1] in PASSES:
+        _fail_in_pass(dies[1], dies[2])
+    elif dies:
         prepare = trainer._Training._prepare
 
         def doomed(training: Any, step: int) -> Any:
