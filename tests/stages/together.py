@@ -3,7 +3,8 @@
 ``together.py JOBS``: a JSON list of ``[recipe, out, processes, dies, launcher]``; of several recipes, with a space
 between, each process gets its own. ``dies`` is null, or ``[rank, stage, step]``:
 that process is killed with SIGKILL as it begins to prepare the step. ``[rank, "killed", pass]`` kills it amid that of
-its forward passes, ``[rank, "full", pass]`` has its memory run out there, and ``[rank, "filled", pass]`` right before.
+its forward passes, ``[rank, "full", pass]`` has its memory run out there in the first layer, and
+``[rank, "filled", pass]`` right before.
 ``launcher`` is what accelerate's launcher would
 leave in the environment besides. Every process is a forked child, so that torch is
 imported only once. Prints, for each job, the exit codes and what was said on stderr.
@@ -75,6 +76,12 @@ def _fail_in_pass(how: str, number: int) -> None:
     """In the pass of that number, and not again."""
     hidden, decode, made = Policy.hidden, Policy._decode, [0, 0]
 
+    hooks: list[Any] = []
+
+    def fail(*_: object) -> None:
+        hooks.pop().remove()
+        raise torch.OutOfMemoryError("the memory is full")
+
     def before(policy: Any, *given: Any, **named: Any) -> Any:
         made[0] += 1
         if how == "filled" and made[0] == number:
@@ -86,7 +93,8 @@ def _fail_in_pass(how: str, number: int) -> None:
         if made[1] == number and how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if made[1] == number and how == "full":
-            raise torch.OutOfMemoryError("the memory is full")
+            layer: Any = policy.language_model.get_submodule("layers.0")
+            hooks.append(layer.register_forward_pre_hook(fail))
         return decode(policy, *given, **named)
 
     Policy.hidden, Policy._decode = before, amid  # type: ignore[method-assign]

@@ -5,17 +5,18 @@ of each weight are dealt out. Only layers are divided, nearly all of a large mod
 adapters stay whole, so what they compute may differ in number from process to process.
 
 A forward pass through divided layers is one of all processes, and so is its backward pass, whose gradients end summed
-in the parts. But processes differ in how many passes they need. So passes are made **in step**: in a phase (`Steps`)
+in the parts. But processes differ in how many passes they need. So passes are made **in step**: in a phase (`Divided.phase`)
 each announces a pass, and one that has none left computes an idle one as long as any other announces.
 
-Left out: dividing by anything but layers; parts on the CPU; repeating a pass in which memory ran out, amid which the
-other processes wait.
+Left out: dividing by anything but layers; parts on the CPU beside a GPU; repeating a pass with gradient in which memory
+ran out, amid which the other processes wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,25 +25,35 @@ from torch import Tensor, nn
 from rise_vlm import ranks
 from rise_vlm.errors import UserError
 from rise_vlm.policy import frozen
-from rise_vlm.policy.room import out_of_memory
+from rise_vlm.policy.room import free, out_of_memory
 
 COMPUTES_IN = "computes_in"
 """An attribute of divided weights that train, which are float32: the type that they are computed with."""
 
+DIVIDED = "divided"
+"""An attribute of a divided decoder: its `Divided`."""
+
 LESS = "lower token_budget, max_pixels or max_new_tokens, or take more devices"
 
 
-class Steps:
-    """The passes of one model's phases, which all processes make together."""
+class Divided:
+    """A decoder whose layers are in parts, and the passes that all processes make through it together."""
 
-    def __init__(self) -> None:
+    def __init__(self, decoder: Any, layers: Sequence[Any]) -> None:
+        self.decoder, self.layers = decoder, layers
         self._open = False
-        self._made = 0
+        self._made = self._entered = self._reached = 0
+        for number, layer in enumerate(layers, start=1):
+            layer.register_forward_pre_hook(partial(self._mark, "_entered", number), prepend=True)
+            layer.register_forward_pre_hook(partial(self._mark, "_reached", number))  # FSDP's, in between, gathers it
+
+    def _mark(self, what: str, number: int, *_: object) -> None:
+        setattr(self, what, number)
 
     @contextmanager
-    def phase(self, idle: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+    def phase(self, idle: Callable[[], None]) -> Iterator[None]:
         """Inside, any number of passes may be made, and none; all processes must come here. ``idle`` makes a pass
-        without meaning, ``end`` lets go of what passes have gathered. A phase in a phase is part of it.
+        without meaning. A phase in a phase is part of it.
 
         An error leaves at once: whoever waits for this process then learns that it is gone.
         """
@@ -56,7 +67,7 @@ class Steps:
                 self._made += 1
                 idle()
             if self._made:
-                end()
+                self.decoder.reset_iter_state()  # lets go of what is gathered, and of FSDP's notes for a backward pass
         except RuntimeError as error:
             if ranks.is_lost(error):
                 raise ranks.lost(error) from error
@@ -64,23 +75,40 @@ class Steps:
         finally:
             self._open = False
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Around a forward pass: tell the others.
+    def make(self, forward: Callable[[], Tensor]) -> Tensor:
+        """A forward pass, of which the others are told.
+
+        Where memory runs out amid it the others wait: without gradient the pass is ended for them, and the error goes
+        on to be answered with less at once.
 
         Raises:
-            UserError: memory ran out; the others wait amid this pass, so it cannot be made again.
+            UserError: memory ran out where the pass cannot be ended.
         """
         if not self._open:
             raise AssertionError("a forward pass through weights in parts, outside of a phase of all processes")
         ranks.anywhere(True)
         self._made += 1
+        self._entered = self._reached = 0
         try:
-            yield
+            return forward()
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            raise UserError(f"out of memory in a pass through weights in parts: {LESS}", exit_code=1) from error
+            said = str(error)
+        free()  # not above: there the error still holds what was computed
+        division = ranks.division()
+        if torch.is_grad_enabled() or self._entered != self._reached or (division is not None and division.keeps):
+            raise UserError(f"out of memory in a pass through weights in parts: {LESS}", exit_code=1)
+        for layer in self.layers[self._reached :]:
+            layer.unshard()
+            layer.reshard()
+        self.decoder.reset_iter_state()
+        raise torch.OutOfMemoryError(said)
+
+
+def divided(decoder: nn.Module) -> Divided | None:
+    """What `divide` has made of a decoder; None where it is whole."""
+    return getattr(decoder, DIVIDED, None)
 
 
 def layers_of(decoder: nn.Module, kind: str) -> list[nn.Module]:
@@ -105,8 +133,14 @@ def divide(model: nn.Module, decoder: nn.Module, layers: list[nn.Module], device
     """Keep this process's part of each layer on ``device``, layer by layer, and put all else there whole.
 
     Weights that train become float32, their own masters, and compute in the type that they had.
+
+    Raises:
+        UserError: PyTorch is too old.
     """
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
+    if not hasattr(FSDPModule, "reset_iter_state"):
+        raise UserError(f"distributed_type: FSDP needs a newer PyTorch than {torch.__version__}, such as 2.13")
 
     division = ranks.division()
     assert division is not None
@@ -119,6 +153,7 @@ def divide(model: nn.Module, decoder: nn.Module, layers: list[nn.Module], device
     # The root has no weights of its own: it orders what its layers gather.
     others = {parameter for parameter in decoder.parameters() if not hasattr(parameter, "to_local")}
     fully_shard(decoder, mesh=ranks.mesh(), ignored_params=others)
+    setattr(decoder, DIVIDED, Divided(decoder, layers))
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.to(device))
@@ -143,11 +178,6 @@ def _divide(layer: nn.Module, *, keeps: bool) -> None:
     made.set_force_sum_reduction_for_comms(True)
     for parameter in layer.parameters() if trains else ():
         setattr(parameter, COMPUTES_IN, dtype)
-
-
-def let_go(decoder: Any) -> None:
-    """Forget gathered layers, and what FSDP notes of passes that have no backward pass."""
-    decoder.reset_iter_state()
 
 
 def is_part(tensor: Tensor) -> bool:

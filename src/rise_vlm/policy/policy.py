@@ -65,7 +65,6 @@ class Policy:
         self.max_pixels: int | None = None
         self._frozen_copy: Any = None
         self._first_adapter: dict[str, Tensor] = {}
-        self._steps: parts.Steps | None = None
         self._whole: dict[str, Tensor] | None = None
 
     @classmethod
@@ -130,7 +129,6 @@ class Policy:
             model.requires_grad_(False)
         if layers:
             parts.divide(model, decoder, layers, place)
-            policy._steps = parts.Steps()
         if keep_reference and policy.adapts is False:
             again = partial(cls.load, name, dtype=dtype, max_pixels=max_pixels, device=device, frozen=True)
             policy._frozen_copy = again().model if layers else copy.deepcopy(model).requires_grad_(False)
@@ -306,8 +304,9 @@ class Policy:
         if inputs_embeds.shape[-1] > width:
             inputs_embeds, added = inputs_embeds[..., :width], inputs_embeds[..., width:]
             more |= self.family.deeper(added, width)
-        with self._steps.one() if self._steps else nullcontext():
-            return self._decode(inputs_embeds, positions, attention_mask=mask, past_key_values=cache, **more)
+        forward = partial(self._decode, inputs_embeds, positions, attention_mask=mask, past_key_values=cache, **more)
+        divided = parts.divided(self.language_model)
+        return divided.make(forward) if divided else forward()
 
     def _decode(self, embeds: Tensor, positions: Tensor, **more: Any) -> Tensor:
         axes = positions if positions.shape[0] == 3 else positions[0]
@@ -319,10 +318,8 @@ class Policy:
         """Around forward passes, where several processes hold parts of the weights: all come here, and make as many
         passes as any of them. With ``grad`` each forward pass is followed by its backward pass. Otherwise nothing.
         """
-        if self._steps is None:
-            yield
-            return
-        with self._steps.phase(partial(self._idle, grad), lambda: parts.let_go(self.language_model)):
+        divided = parts.divided(self.language_model)
+        with divided.phase(partial(self._idle, grad)) if divided else nullcontext():
             yield
 
     def _idle(self, grad: bool) -> None:
@@ -361,7 +358,7 @@ class Policy:
         """Around ``save`` in the main process: weights in parts are put together in its own memory, tensor by tensor.
         All processes must come here.
         """
-        if self._steps is not None and not self.adapts:
+        if parts.divided(self.language_model) and not self.adapts:
             found: dict[str, Tensor] = {}
             for name, weight in self.base.state_dict(keep_vars=True).items():
                 if (made := parts.collect(parts.own(weight), weight)) is not None:
