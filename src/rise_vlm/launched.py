@@ -1,4 +1,4 @@
-"""What accelerate's configuration file asks for, as its launcher leaves it in the environment: weights whole or in parts.
+"""What accelerate's configuration asks for, as its launcher leaves it in the environment: weights whole or in parts.
 
 ``distributed_type: FSDP`` with ``fsdp_version: 2`` asks for parts (``policy.parts``). What is asked for besides is done
 or refused, by the key that stands in the file; keys that mean nothing to FSDP2 and that the launcher always sets are

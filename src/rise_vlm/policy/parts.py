@@ -5,8 +5,8 @@ of each weight are dealt out. Only layers are divided, nearly all of a large mod
 adapters stay whole, so what they compute may differ in number from process to process.
 
 A forward pass through divided layers is one of all processes, and so is its backward pass, whose gradients end summed
-in the parts. But processes differ in how many passes they need. So passes are made **in step**: in a phase (`Divided.phase`)
-each announces a pass, and one that has none left computes an idle one as long as any other announces.
+in the parts. But processes differ in how many passes they need. So passes are made **in step**: in a phase of
+`Divided` each announces a pass, and one that has none left computes an idle one as long as any other announces.
 
 Left out: dividing by anything but layers; parts on the CPU beside a GPU; repeating a pass with gradient in which memory
 ran out, amid which the other processes wait.

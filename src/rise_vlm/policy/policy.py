@@ -103,7 +103,8 @@ class Policy:
         if base_name is not None and max_pixels is None:
             max_pixels = adapter_pixels(name)
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
-        model, decoder = loaded.model.eval(), loaded.family.language_model(loaded.model)
+        model = loaded.model.eval()
+        decoder: Any = loaded.family.language_model(model)
         layers = parts.layers_of(decoder, loaded.family.model_type) if ranks.in_parts() else []
         still = model if frozen or lora or base_name else loaded.family.tower(model)
         if freeze_tower:
