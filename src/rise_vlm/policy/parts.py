@@ -144,9 +144,9 @@ def divide(model: nn.Module, decoder: nn.Module, layers: list[nn.Module], device
 
     division = ranks.division()
     assert division is not None
-    apart = set(divisible(layers))
+    apart = {id(parameter) for parameter in divisible(layers)}  # which are not held: each is let go when it is divided
     for parameter in model.parameters():
-        if parameter not in apart:
+        if id(parameter) not in apart:
             parameter.data = parameter.data.to(device)
     for layer in layers:
         _divide(layer, keeps=division.keeps)
