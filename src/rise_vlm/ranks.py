@@ -260,15 +260,17 @@ def start() -> None:
         mesh()  # all make it at the same time
 
 
-@functools.cache
 def division() -> launched.Division | None:
     """How weights are in parts; None where they are whole, as they are with one process.
 
     Raises:
         UserError: the launcher's configuration asks for what cannot be done.
     """
-    if size() == 1:
-        return None
+    return _division() if size() > 1 else None
+
+
+@functools.cache
+def _division() -> launched.Division | None:
     try:
         found = launched.division()
     except UserError as error:
@@ -294,7 +296,7 @@ def mesh() -> Any:
 
 def stop() -> None:
     """Take leave of the others, at the program's end."""
-    for found in (division, mesh):
+    for found in (_division, mesh):
         found.cache_clear()
     if _group.cache_info().currsize:
         import torch.distributed as dist
