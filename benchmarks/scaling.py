@@ -42,7 +42,6 @@ class Shape:
         attention = (2 * self.heads + 2 * self.kv_heads) * 128
         return 2 * self.layers * (6 * self.hidden + attention + 4 * self.mlp)
 
-
     @property
     def layer(self) -> float:
         """Parameters of a decoder layer: attention and MLP."""
