@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from stage_kit import environment
 from test_together import SAVES, TRAINED, UNEVEN, launched, losses, recipe_in, together
 from test_unkillable import left_in
+from tiny_families import save_family
 
 from rise_vlm.errors import UserError
 from rise_vlm.launched import Division, division
@@ -48,7 +49,8 @@ def test_parts_share_a_run(classes: Path, model: Path, tmp_path: Path) -> None:
 
 def test_adapters_and_half_precision_over_parts(classes: Path, model: Path, tmp_path: Path) -> None:
     """Of LoRA the base is in parts, its adapters are whole; one record a step leaves processes without any. What is
-    computed in bfloat16 is kept in float32, and saved as by a run with whole weights."""
+    computed in bfloat16 is kept in float32, and saved as by a run with whole weights. All processes together probe a
+    family that no test proves."""
     lora = ("policy.lora={r: 4}", "policy.precision=float32", "policy.gradient_checkpointing=true", "records=3")
     loop = recipe_in(tmp_path, "rise", classes, model, *lora, "closed_loop.objective.beta=0.02", "sft.epochs=null",
                      "sft.steps=3", "harvest.threshold=-9", "harvest.gain=-9")  # fmt: skip
@@ -58,9 +60,14 @@ def test_adapters_and_half_precision_over_parts(classes: Path, model: Path, tmp_
     half = ("policy.precision=bfloat16", "policy.gradient_checkpointing=true", "sft.records_per_step=1")
     sft = recipe_in(tmp_path, "ans_sft", classes, model, *half, "sft.steps=3", "sft.token_budget=1")
     jobs += [(sft, tmp_path / "parts", 2, None, PARTS), (sft, tmp_path / "whole", 1, None)]
+    (tmp_path / "gemma3").mkdir()
+    save_family(tmp_path / "gemma3", "gemma3")
+    float32 = ("policy.precision=float32", "grpo.steps=2", "grpo.records_per_step=3", "grpo.max_new_tokens=8")
+    probed = recipe_in(tmp_path / "gemma3", "visual_rft", classes, tmp_path / "gemma3", *float32)
+    jobs += [(probed, tmp_path / "probed", 2, None, PARTS), (probed, tmp_path / "by itself", 1, None)]
     for done in together(*jobs):
         assert set(done["codes"]) == {0}, done["said"]
-    for ours, theirs in (("two", "one"), ("three", "alone")):
+    for ours, theirs in (("two", "one"), ("three", "alone"), ("probed", "by itself")):
         found = losses(tmp_path / theirs)
         assert len(found) >= 9
         assert losses(tmp_path / ours) == pytest.approx(found, abs=1e-4)
