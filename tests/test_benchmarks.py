@@ -84,6 +84,15 @@ def test_the_table_of_scaling_is_what_the_script_computes() -> None:
     assert one[0] - eight[0] == pytest.approx(12 * 8.3 * 7 / 8, abs=1), "the owners share masters and moments"
 
 
+def test_the_table_of_weights_in_parts_is_what_the_script_computes() -> None:
+    told = output("scaling.py", "--parts").strip()
+    assert told in (SCRIPTS.parent / "docs/scaling.md").read_text(encoding="utf-8")
+    rows = {tuple(row.split(" | ")[:3]): row.split(" | ")[3:] for row in told.splitlines()[2:]}
+    eight, sixteen = (float(rows["| 32B", "all", n][0]) for n in ("8", "16"))
+    assert eight == pytest.approx(2 * sixteen, abs=0.1), "all that is of a layer is divided"
+    assert eight == pytest.approx(16 * 31.2 / 8, abs=0.2)
+
+
 def test_attention_compares_two_that_agree() -> None:
     told = output("attention.py", "--rows", 2, "--length", 24, "--repeat", 3)
     errors = [float(found) for found in re.findall(r"largest error (\S+)", told)]

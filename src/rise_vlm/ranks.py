@@ -6,8 +6,9 @@ does not know of it, and no process waits for one that took another turn. Files 
 alone writes (``main_only``), and what decides is read by it and told to the others (``once``).
 
 With one process nothing here costs anything, and torch is not imported.
-Left out: starting the processes (accelerate's business, or torchrun's), and weights in parts: each device holds a whole
-model, as sampling wants it; gradients and the optimizer's state are in parts (``engine.optimizer``).
+Gradients and the optimizer's state are always in parts (``engine.optimizer``); weights are where the launcher's
+configuration asks for it (``in_parts``, ``policy.parts``), else each device holds whole models.
+Left out: starting the processes (accelerate's business, or torchrun's).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from rise_vlm import launched
 from rise_vlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -147,7 +149,14 @@ def same(what: str, value: object) -> None:
 
 def anywhere(flag: bool) -> bool:
     """Whether ``flag`` holds in any process."""
-    return any(gather([flag]))
+    if size() == 1:
+        return flag
+    import torch
+
+    with _together() as (dist, group):
+        found = torch.tensor(int(flag))
+        dist.all_reduce(found, dist.ReduceOp.MAX, group=group)
+    return bool(found)
 
 
 def least(values: Mapping[str, int]) -> dict[str, int]:
@@ -241,23 +250,54 @@ def start() -> None:
     """Meet the other processes, where there are any, and take the device that is this one's.
 
     Raises:
-        UserError: they were started for weights in parts.
+        UserError: they were started for what cannot be done (`rise_vlm.launched`).
     """
     if size() == 1:
         return
-    for name, kind in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DEEPSPEED")):
-        if os.environ.get(name) == "true":
-            message = (
-                f"the configuration of accelerate says distributed_type: {kind}. Give MULTI_GPU, as the files in "
-                "recipes/accelerate do: gradients and the optimizer's state are in parts with it, the weights are "
-                "never (docs/scaling.md)"
-            )
-            raise of_all(UserError(message))
+    division()
     _group()
+    if in_parts():
+        mesh()  # all make it at the same time
+
+
+def division() -> launched.Division | None:
+    """How weights are in parts; None where they are whole, as they are with one process.
+
+    Raises:
+        UserError: the launcher's configuration asks for what cannot be done.
+    """
+    return _division() if size() > 1 else None
+
+
+@functools.cache
+def _division() -> launched.Division | None:
+    try:
+        found = launched.division()
+    except UserError as error:
+        raise of_all(error) from None
+    launched.take_over()
+    return found
+
+
+def in_parts() -> bool:
+    """Whether each process holds a part of the decoder's weights."""
+    return division() is not None
+
+
+@functools.cache
+def mesh() -> Any:
+    """All processes in a row, as FSDP wants them."""
+    import torch
+    from torch.distributed.device_mesh import init_device_mesh
+
+    with _together():
+        return init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (size(),))
 
 
 def stop() -> None:
     """Take leave of the others, at the program's end."""
+    for found in (_division, mesh):
+        found.cache_clear()
     if _group.cache_info().currsize:
         import torch.distributed as dist
 
@@ -279,7 +319,20 @@ def _together() -> Iterator[tuple[Any, Any]]:
 
         if out_of_memory(error):
             raise
-        raise Lost(re.sub(r"\[[^\]]*\] ?", "", str(error).strip()).split(". ")[0][:120]) from error
+        raise lost(error) from error
+
+
+def lost(error: RuntimeError) -> Lost:
+    """What a connection that broke means."""
+    return Lost(re.sub(r"\[[^\]]*\] ?", "", str(error).strip()).split(". ")[0][:120])
+
+
+def is_lost(error: RuntimeError) -> bool:
+    """Whether an error that came out of a computation is a connection that broke."""
+    import torch.distributed as dist
+
+    signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL", "ProcessGroup")
+    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
 
 
 @functools.cache

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from rise_vlm.atomic import sync, write_text
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
-from rise_vlm.policy.frozen import some_of
+from rise_vlm.policy.parts import dtype_of, some_of
 
 FORMAT = 1
 LAST, BEFORE, DAMAGED = "checkpoint-last", "checkpoint-before", "checkpoint-damaged"
@@ -179,7 +179,7 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
     shapes: dict[str, str] = {}
     for name, parameter in model.named_parameters():
         shapes[name] = (
-            f"{'x'.join(map(str, parameter.shape)) or 'scalar'} {str(parameter.dtype).removeprefix('torch.')}"
+            f"{'x'.join(map(str, parameter.shape)) or 'scalar'} {str(dtype_of(parameter)).removeprefix('torch.')}"
         )
         shapes[name] += " trained" if parameter.requires_grad else " frozen"
     return shapes | {"(frozen weights)": sample(weight for weight in model.parameters() if not weight.requires_grad)}
@@ -188,8 +188,8 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
 def sample(weights: Iterable[Tensor]) -> str:
     """A hash of 16 values of each weight."""
     digest = hashlib.sha256()
-    for weight in weights:
-        digest.update(some_of(weight, 16))
+    for values in some_of(weights, 16):
+        digest.update(values)
     return digest.hexdigest()[:16]
 
 

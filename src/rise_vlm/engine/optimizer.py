@@ -7,6 +7,8 @@ float32 too. A float32 parameter is its own master and costs nothing more.
 Of several processes each owns some of the parameters: it alone has their masters and the optimizer's state, gets the
 sum of their gradients, updates them and sends them to the others. That moves as many bytes as summing the gradients
 everywhere, and what takes the most memory is there once. (ZeRO stage 2, arXiv 1910.02054, of whole tensors.)
+A weight in parts (``policy.parts``) is nobody's: each process updates its own part, whose gradient comes summed. But
+Muon needs whole matrices: one in parts that it trains has an owner again, who gets the parts of its gradient.
 
 Left out: 8-bit states, parameter groups with rates of their own.
 """
@@ -14,7 +16,7 @@ Left out: 8-bit states, parameter groups with rates of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from rise_vlm import ranks
 from rise_vlm.engine.settings import OptimizerKind
 from rise_vlm.errors import UserError
+from rise_vlm.policy.parts import collect, is_part, lay_out, own, take
 
 HALF = (torch.bfloat16, torch.float16)
 VOCABULARY = ("embed", "wte", "lm_head")
@@ -54,7 +57,10 @@ class MasterOptimizer:
     vectors (norms, biases), as is usual.
     In a step: the backward passes, ``reduce()``, ``gradient_norm()``, ``step(rate, ...)``, ``clear()``. The gradient of
     a half-precision parameter is taken from it while the backward pass goes on, so that these never exist all at once;
-    ``close()`` ends that. ``masters`` maps each name that this process owns to the float32 weights that are the truth.
+    ``close()`` ends that. ``masters`` maps each name that this process owns, or has a part of, to the float32 weights
+    that are the truth.
+
+    Of several processes all must construct it at the same time. Raises UserError where nothing trains.
     """
 
     def __init__(
@@ -63,29 +69,45 @@ class MasterOptimizer:
         if not parameters:
             raise UserError("the policy has no parameter to train: everything is frozen")
         self.parameters = dict(parameters)
-        self.owners = _owners(self.parameters, ranks.size())
-        self.masters = {
-            name: nn.Parameter(parameter.detach().float()) if parameter.dtype in HALF else parameter
-            for name, parameter in parameters.items()
-            if self.owners[name] == ranks.rank()
-        }
+        hidden = {name for name, p in parameters.items() if kind == "muon" and _is_hidden(name, p)}
+        self.owners = _owners({n: p for n, p in parameters.items() if n in hidden or not is_part(p)}, ranks.size())
+        self._dealt = [name for name in self.owners if is_part(parameters[name])]
+        self.masters = dict(self._make_masters())
         self._sums: dict[str, Tensor] = {}
         halves = ((name, parameter) for name, parameter in parameters.items() if parameter.dtype in HALF)
         self._hooks = [p.register_post_accumulate_grad_hook(partial(self._collect, name)) for name, p in halves]
         self._fused = all(master.device.type in ("cpu", "cuda") for master in self.masters.values())
         self._optimizers: list[torch.optim.Optimizer] = []
-        hidden = [master for name, master in self.masters.items() if kind == "muon" and _is_hidden(name, master)]
-        if hidden:
-            muon = torch.optim.Muon(hidden, lr=0.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        matrices = [master for name, master in self.masters.items() if name in hidden]
+        if matrices:
+            muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
             self._optimizers.append(muon)
-        taken = {id(master) for master in hidden}
-        rest = [master for master in self.masters.values() if id(master) not in taken]
+        rest = [master for name, master in self.masters.items() if name not in hidden]
         matrices = [master for master in rest if master.dim() >= 2]
         vectors = [master for master in rest if master.dim() < 2]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         if rest:
             groups = [group for group in groups if group["params"]]
             self._optimizers.append(torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPS, fused=self._fused))
+
+    def _make_masters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """By name the float32 weights that are this process's to update."""
+        for name, parameter in self.parameters.items():
+            mine = self.owners.get(name, ranks.rank()) == ranks.rank()
+            if name in self._dealt:
+                whole = self._at_owner(name, own(parameter))  # in all processes, whoever it is
+                if mine:
+                    yield name, nn.Parameter(whole)
+            elif mine and (is_part(parameter) or parameter.dtype in HALF):
+                yield name, nn.Parameter(own(parameter).float())
+            elif mine:
+                yield name, parameter
+
+    def _at_owner(self, name: str, part: Tensor) -> Tensor:
+        """All processes' parts of a tensor, put together where its parameter is owned; elsewhere it is of no use."""
+        whole = lay_out(part, self.parameters[name])
+        ranks.add([whole], self.owners[name])
+        return whole
 
     def _collect(self, name: str, parameter: Tensor) -> None:
         """Take a parameter's gradient and add it up in float32."""
@@ -109,7 +131,7 @@ class MasterOptimizer:
         held = {name for part in ranks.gather([list(self._gradients())]) for name in part}
         gradients = self._gradients()
         for owner in range(ranks.size()):
-            owned = [name for name in self.parameters if name in held and self.owners[name] == owner]
+            owned = [name for name in self._passed(owner) if name in held]
             summed = [
                 gradients[name] if name in gradients else torch.zeros_like(self.parameters[name], dtype=torch.float32)
                 for name in owned
@@ -117,6 +139,12 @@ class MasterOptimizer:
             ranks.add(summed, owner)
             for name, gradient in zip(owned, summed, strict=True):
                 self._keep(name, gradient if owner == ranks.rank() else None)
+        for name in self._dealt:
+            if name in held:
+                whole = self._at_owner(name, gradients[name])
+                self.parameters[name].grad = None
+                if name in self.masters:
+                    self._sums[name] = whole
 
     def gradient_norm(self) -> float:
         """The 2-norm of the gradient that this process holds; NaN or infinite if any part is; 0.0 without any."""
@@ -140,10 +168,19 @@ class MasterOptimizer:
             optimizer.step()
         with torch.no_grad():
             for name, master in self.masters.items():
-                if self.parameters[name] is not master:
+                if self.parameters[name].dtype in HALF:
                     self.parameters[name].copy_(master)
         for owner in range(ranks.size()):
-            ranks.spread([self.parameters[name] for name in self.parameters if self.owners[name] == owner], owner)
+            ranks.spread([self.parameters[name] for name in self._passed(owner)], owner)
+        for name in self._dealt:
+            parameter = self.parameters[name]
+            whole = self.masters[name].detach() if name in self.masters else lay_out(own(parameter), parameter)
+            ranks.spread([whole], self.owners[name])
+            own(parameter).copy_(take(whole, parameter))
+
+    def _passed(self, owner: int) -> list[str]:
+        """The whole parameters that it owns."""
+        return [name for name, other in self.owners.items() if other == owner and not is_part(self.parameters[name])]
 
     def clear(self) -> None:
         """Forget all gradients."""
@@ -167,24 +204,36 @@ class MasterOptimizer:
             return dict(self.masters), self.state()
         weights: dict[str, Tensor] = {}
         state: dict[str, Tensor] = {}
-        own = self.state()
-        for name, owner in self.owners.items():  # one by one: the whole is several times the model's size
-            part = None
-            if owner == ranks.rank():
-                kept = {key: value.cpu() for key, value in own.items() if key.split(".", 1)[1] == name}
-                part = self.masters[name].detach().cpu(), kept
-            if (found := ranks.to_main(part, owner)) is not None:
+        for name in self.parameters:  # one by one: the whole is several times the model's size
+            if name in self.owners:
+                found = ranks.to_main(self._kept(name) if name in self.masters else None, self.owners[name])
+            else:
+                found = self._put_together(name)
+            if found is not None:
                 weights[name] = found[0]
                 state |= found[1]
         return weights, state
+
+    def _kept(self, name: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """A master and its state in the machine's memory."""
+        master = self.masters[name]
+        found = {key: value for optimizer in self._optimizers for key, value in optimizer.state.get(master, {}).items()}
+        return master.detach().cpu(), {f"{key}.{name}": value.cpu() for key, value in found.items()}
+
+    def _put_together(self, name: str) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """The same of a weight in parts, in the main process. Numbers, such as AdamW's counter, are equal in all."""
+        parameter, (part, kept) = self.parameters[name], self._kept(name)
+        whole = collect(part, parameter)
+        state = {key: value if value.shape != part.shape else collect(value, parameter) for key, value in kept.items()}
+        return None if whole is None else (whole, {key: value for key, value in state.items() if value is not None})
 
     def load_state(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         """Put back what `whole` gave: names and shapes must agree (the checkpoint has checked them)."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(weights[name])
+                own(parameter).copy_(take(weights[name], parameter))
             for name, master in self.masters.items():
-                master.copy_(weights[name])
+                master.copy_(self._mine(name, weights[name]))
         kept: dict[str, dict[str, Tensor]] = {}
         for full, value in state.items():
             key, name = full.split(".", 1)
@@ -194,8 +243,13 @@ class MasterOptimizer:
             optimizer.state.clear()
             for group in optimizer.param_groups:
                 for master in group["params"]:
-                    if found := kept.get(names[id(master)]):
+                    name = names[id(master)]
+                    if found := {key: self._mine(name, value) for key, value in kept.get(name, {}).items()}:
                         optimizer.state[master] = {key: self._placed(key, found[key], master) for key in found}
+
+    def _mine(self, name: str, whole: Tensor) -> Tensor:
+        """Of a tensor shaped like a parameter, or a number, what belongs to its master here."""
+        return whole if name in self.owners else take(whole, self.parameters[name])
 
     def _placed(self, key: str, value: Tensor, master: Tensor) -> Tensor:
         """A copy of a state's tensor where the optimizer wants it: AdamW's counter stays on the CPU unless fused."""
@@ -203,8 +257,8 @@ class MasterOptimizer:
 
     def _gradients(self) -> dict[str, Tensor]:
         """The gradients held, in float32, by name."""
-        held = {name: self._sums.get(name) if p.dtype in HALF else p.grad for name, p in self.parameters.items()}
-        return {name: gradient for name, gradient in held.items() if gradient is not None}
+        held = {name: self._sums.get(name, p.grad) for name, p in self.parameters.items()}
+        return {name: own(gradient) for name, gradient in held.items() if gradient is not None}
 
     def _keep(self, name: str, gradient: Tensor | None) -> None:
         if self.parameters[name].dtype not in HALF:

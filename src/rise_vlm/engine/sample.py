@@ -119,7 +119,9 @@ def sample(
     uniforms = torch.rand(*shape, dtype=torch.float64, generator=generator, device=generator.device)
     mine = ranks.share([n * (len(prompt) + max_new_tokens) for prompt in prompts])
     own, uniforms = prompts[mine], uniforms[mine].flatten(0, 1)
-    return ranks.gather(_sample(policy, how, own, n, uniforms.to(policy.device), max_rows, batch_tokens) if own else [])
+    with policy.in_step():
+        made = _sample(policy, how, own, n, uniforms.to(policy.device), max_rows, batch_tokens) if own else []
+    return ranks.gather(made)
 
 
 def _sample(

@@ -18,7 +18,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -52,7 +52,8 @@ NAMED = 8
 
 
 class Trainable(Protocol):
-    """What the loop needs of a `Policy`. Its ``room``, where it has one, says how large a micro-batch may be."""
+    """What the loop needs of a `Policy`. Its ``room``, where it has one, says how large a micro-batch may be; so its
+    ``in_step`` and ``whole`` go around the gradient and the saving, for weights in parts."""
 
     @property
     def model(self) -> nn.Module: ...
@@ -247,12 +248,18 @@ class _Training:
         self.policy.model.train()
         self.optimizer.clear()
         losses: list[Loss] = []
-        for micro in micros:
-            if (loss := self._backward(micro)) is None:
-                break
-            losses.append(loss)
+        with self._around("in_step", grad=True):
+            for micro in micros:
+                if (loss := self._backward(micro)) is None:
+                    break
+                losses.append(loss)
         self.policy.model.eval()
         return [loss.cpu() for loss in losses] if len(losses) == len(micros) else None
+
+    def _around(self, name: str, **how: Any) -> AbstractContextManager[None]:
+        """The policy's context of that name, where it has one."""
+        made = getattr(self.policy, name, None)
+        return made(**how) if made else nullcontext()
 
     def _backward(self, micro: Any) -> Loss | None:
         try:
@@ -272,7 +279,7 @@ class _Training:
         """Lower the token budget until it cuts this micro-batch. Raises UserError where that cannot be."""
         where = f"{self.describe}: out of memory in step {self.done + 1}"
         groups = micro.groups if isinstance(micro, Grouped) else []
-        if not groups:
+        if not groups or ranks.in_parts():  # there the others wait amid this micro-batch's passes
             raise UserError(f"{where}: {LESS}", exit_code=1)
         if len(groups) == 1:
             (group,) = groups
@@ -288,12 +295,23 @@ class _Training:
     def _offenders(self, prepared: Prepared) -> list[str]:
         """The records of the micro-batches that are not finite, found by computing each once more by itself."""
         found: dict[str, None] = {}
-        for micro in prepared.micro:
-            losses = self._own_gradient([micro]) if isinstance(micro, Grouped) else None
-            if not losses or (math.isfinite(losses[0].value) and math.isfinite(self.optimizer.gradient_norm())):
-                continue
-            found |= dict.fromkeys(group.prompt.record for group in micro.groups)
+        for micro in self._in_turn(prepared.micro):
+            groups = micro.groups if isinstance(micro, Grouped) else []
+            losses = self._own_gradient([micro] if groups else [])
+            norm = self.optimizer.whole_norm() if ranks.in_parts() else self.optimizer.gradient_norm()
+            if losses and not (math.isfinite(losses[0].value) and math.isfinite(norm)):
+                found |= dict.fromkeys(group.prompt.record for group in groups)
         return [record for record in dict.fromkeys(ranks.gather(list(found))) if record]
+
+    def _in_turn(self, micros: Sequence[Any]) -> Iterator[Any]:
+        """These micro-batches. With weights in parts, whose gradient is that of all processes, those of one process
+        after the other, and None for another's."""
+        if not ranks.in_parts():
+            yield from micros
+            return
+        for owner, count in enumerate(ranks.gather([len(micros)])):
+            for number in range(count):
+                yield micros[number] if owner == ranks.rank() else None
 
     def _rate(self, step: int) -> float:
         how = self.settings
@@ -340,7 +358,8 @@ class _Training:
         self.saved = self.done
 
     def save_model(self) -> None:
-        ranks.once(self._save_model)
+        with self._around("whole"):
+            ranks.once(self._save_model)
 
     def _save_model(self) -> None:
         target = self.folder / MODEL

@@ -3,11 +3,12 @@
 The closed loop holds three models: the policy, the base that grounds, the judge that rebuilds. With LoRA they differ in
 their adapters only; without, at least the frozen tower is the same. Equal weights of one name on one device share their
 memory. Whoever writes to a weight that was declared frozen writes to all of them.
-Left out: weights that train, and the frozen copy behind ``Policy.reference``.
+Left out: weights that train, those in parts (``policy.parts``), and the frozen copy behind ``Policy.reference``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
 import torch
@@ -21,15 +22,18 @@ Key = tuple[str, tuple[int, ...], torch.dtype, torch.device, bytes]
 _known: WeakValueDictionary[Key, nn.Parameter] = WeakValueDictionary()
 
 
-def place(model: nn.Module, part: nn.Module, device: torch.device) -> None:
-    """Freeze the weights of ``part`` of ``model`` and put each on ``device``, or into the memory of its equal there."""
+def place(model: nn.Module, part: nn.Module, device: torch.device, apart: Iterable[nn.Parameter] = ()) -> None:
+    """Freeze the weights of ``part`` of ``model`` and put each on ``device``, or into the memory of its equal there.
+
+    Those ``apart`` are frozen as well and stay where they are.
+    """
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
-    chosen = {id(parameter) for parameter in part.parameters()}
+    part.requires_grad_(False)
+    chosen = {id(parameter) for parameter in part.parameters()} - {id(parameter) for parameter in apart}
     for name, parameter in model.named_parameters():
         if id(parameter) not in chosen:
             continue
-        parameter.requires_grad_(False)
         # By name, since two weights of one model that happen to be equal are not to be one: it could not be saved.
         key = (name, tuple(parameter.shape), parameter.dtype, device, some_of(parameter, SAMPLED))
         known = _known.get(key)

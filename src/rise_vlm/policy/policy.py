@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from rise_vlm import ranks
 from rise_vlm.errors import UserError
+from rise_vlm.policy import parts
 from rise_vlm.policy.attention import NAME, AttentionPlan
 from rise_vlm.policy.families import Family
 from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
 from rise_vlm.policy.frozen import place as share_frozen
 from rise_vlm.policy.linear import fast_linears, packed_weights
-from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype, refuse_windows
+from rise_vlm.policy.loading import DType, Loaded, load_checkpoint, pick_dtype, refuse_windows
 from rise_vlm.policy.lora import (
     LoraSettings,
     adapter_base,
@@ -44,7 +47,8 @@ class Policy:
 
     ``stop_ids`` end a completion; ``banned_ids`` (image, video, padding and unused ids) have probability zero in
     sampling and scoring alike; ``packs`` says whether completions can share one row with their prompt; ``frame`` is
-    how the model writes boxes; ``room`` bounds how much is computed at once, where memory has run out.
+    how the model writes boxes; ``room`` bounds how much is computed at once, where memory has run out. Of several
+    processes each may hold a part of the weights (``policy.parts``): then all compute ``in_step``.
     """
 
     def __init__(self, model: Any, tokenizer: Any, family: Family, *, device: torch.device, name: str) -> None:
@@ -62,6 +66,7 @@ class Policy:
         self.max_pixels: int | None = None
         self._frozen_copy: Any = None
         self._first_adapter: dict[str, Tensor] = {}
+        self._whole: dict[str, Tensor] | None = None
 
     @classmethod
     def load(
@@ -99,40 +104,43 @@ class Policy:
         if base_name is not None and max_pixels is None:
             max_pixels = adapter_pixels(name)
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
-        still = loaded.model if frozen or lora or base_name else loaded.family.tower(loaded.model)
-        if freeze_tower:
-            share_frozen(loaded.model, still, place)
-        model = loaded.model.to(place).eval()
-        fast_patch_embedding(loaded.family.tower(model))
-        decoder: Any = loaded.family.language_model(model)
-        if loaded.family.packs(model):
-            decoder.config._attn_implementation = NAME
+        still = bool(frozen or lora or base_name)
+        model, layers = _placed(loaded, place, tower_still=freeze_tower, still=still)
         if base_name is not None:
             model = load_adapter(model, name)
         elif lora is not None:
-            own = (
-                name
-                if name == "tiny" or not Path(name).expanduser().is_dir()
-                else str(Path(name).expanduser().resolve())
-            )
-            model = add_lora(model, decoder, lora, own)
+            model = add_lora(model, loaded.family.language_model(model), lora, _lasting(name))
         fast_linears(model, place)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
         policy.max_pixels = max_pixels
         policy.tower.requires_grad_(not freeze_tower)
         if frozen:
             model.requires_grad_(False)
-        if keep_reference and policy.adapts is False:
-            policy._frozen_copy = copy.deepcopy(model).requires_grad_(False)
+        if layers:
+            parts.divide(model, policy.language_model, layers, place)
+        if keep_reference and not policy.adapts:
+            again = partial(cls.load, name, dtype=dtype, max_pixels=max_pixels, device=device, frozen=True)
+            policy._frozen_copy = again().model if layers else copy.deepcopy(model).requires_grad_(False)
         if keep_reference and base_name is not None:
             trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
             policy._first_adapter = {name: weight.detach().clone() for name, weight in trained.items()}
         if gradient_checkpointing:
             policy.checkpoint_layers()
-        probe(policy)
-        if not policy.packs:
-            refuse_windows(name, policy.base)
+        if not layers:
+            policy.check()
         return policy
+
+    def check(self) -> None:
+        """Compare an unproven model with its own forward pass, as ``load`` does but where weights are in parts: all
+        processes must load before any computes.
+
+        Raises:
+            UserError: they differ, or the decoder sees a window that cannot be computed.
+        """
+        with self.in_step():
+            probe(self)
+        if not self.packs:
+            refuse_windows(self.name, self.base)
 
     def checkpoint_layers(self) -> None:
         """Keep only the inputs of layers for the backward pass, while the model trains."""
@@ -289,14 +297,33 @@ class Policy:
         if inputs_embeds.shape[-1] > width:
             inputs_embeds, added = inputs_embeds[..., :width], inputs_embeds[..., width:]
             more |= self.family.deeper(added, width)
-        return self.language_model(
-            inputs_embeds=inputs_embeds,
-            position_ids=positions if positions.shape[0] == 3 else positions[0],
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **more,
-        ).last_hidden_state
+        forward = partial(self._decode, inputs_embeds, positions, attention_mask=mask, past_key_values=cache, **more)
+        divided = parts.divided(self.language_model)
+        return divided.make(forward) if divided else forward()
+
+    def _decode(self, embeds: Tensor, positions: Tensor, **more: Any) -> Tensor:
+        axes = positions if positions.shape[0] == 3 else positions[0]
+        cached = more.get("past_key_values") is not None
+        return self.language_model(inputs_embeds=embeds, position_ids=axes, use_cache=cached, **more).last_hidden_state
+
+    @contextmanager
+    def in_step(self, *, grad: bool = False) -> Iterator[None]:
+        """Around forward passes, where several processes hold parts of the weights: all come here, and make as many
+        passes as any of them. With ``grad`` each forward pass is followed by its backward pass. Otherwise nothing.
+        """
+        divided = parts.divided(self.language_model)
+        with divided.phase(partial(self._idle, grad)) if divided else nullcontext():
+            yield
+
+    def _idle(self, grad: bool) -> None:
+        """A pass of one token for the other processes' sake; its gradients are zero."""
+        ids = torch.zeros(1, dtype=torch.long)
+        positions, _ = self.family.positions(self.base, ids, ())
+        with torch.set_grad_enabled(grad):
+            embeds = self.embed(ids[None].to(self.device), []).detach().requires_grad_(grad)
+            hidden = self._decode(embeds, positions[:, None].to(self.device))
+            if grad:
+                (hidden.float().sum() * 0).backward()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits (..., V); those of banned ids are -inf."""
@@ -310,7 +337,7 @@ class Policy:
         if self.adapts:
             save_adapter(self.model, Path(folder), self.max_pixels)
         else:
-            self._write(Path(folder), None)
+            self._write(Path(folder), self._whole)
 
     def export(self, folder: Path | str) -> None:
         """Write a plain checkpoint whatever the policy is; adapters are added into the weights, in float32."""
@@ -318,6 +345,22 @@ class Policy:
         if self.adapts:
             path = Path(folder) / "config.json"
             path.write_text(re.sub(r'"dtype": "\w+"', '"dtype": "float32"', path.read_text("utf-8")), "utf-8")
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Around ``save`` in the main process: weights in parts are put together in its own memory, tensor by tensor.
+        All processes must come here.
+        """
+        if parts.divided(self.language_model) and not self.adapts:
+            found: dict[str, Tensor] = {}
+            for name, weight in self.base.state_dict(keep_vars=True).items():
+                if (made := parts.collect(parts.own(weight), weight)) is not None:
+                    found[name] = made.to(parts.dtype_of(weight))
+            self._whole = found
+        try:
+            yield
+        finally:
+            self._whole = None
 
     def _write(self, folder: Path, state: dict[str, Tensor] | None) -> None:
         """The generation settings keep nothing but the stop tokens: those of a released model (Qwen2-VL: temperature
@@ -346,15 +389,8 @@ class Policy:
             UserError: nothing was kept, and there are no adapters.
         """
         if self._first_adapter:
-            parameters = {n: p for n, p in self.model.named_parameters() if n in self._first_adapter}
-            own = {name: parameter.data for name, parameter in parameters.items()}
-            for name, parameter in parameters.items():
-                parameter.data = self._first_adapter[name]
-            try:
+            with parts.wearing(dict(self.model.named_parameters()), self._first_adapter):
                 yield
-            finally:
-                for name, parameter in parameters.items():
-                    parameter.data = own[name]
             return
         if self.adapts:
             with self.model.disable_adapter():
@@ -367,6 +403,28 @@ class Policy:
             yield
         finally:
             self.model = trained
+
+
+def _placed(loaded: Loaded, place: torch.device, *, still: bool, tower_still: bool) -> tuple[Any, list[nn.Module]]:
+    """The model of a checkpoint on its device, and the layers that are to be divided, which are not there yet; its
+    weights do not train if ``still``, its tower's not if ``tower_still``."""
+    family, model = loaded.family, loaded.model.eval()
+    decoder: Any = family.language_model(model)
+    layers = parts.layers_of(decoder, family.model_type) if ranks.in_parts() else []
+    if tower_still:
+        share_frozen(model, model if still else family.tower(model), place, apart=parts.divisible(layers))
+    if not layers:
+        model = model.to(place)
+    fast_patch_embedding(family.tower(model))
+    if family.packs(model):
+        decoder.config._attn_implementation = NAME
+    return model, layers
+
+
+def _lasting(name: str) -> str:
+    """A model's name that holds from any folder."""
+    path = Path(name).expanduser()
+    return name if name == "tiny" or not path.is_dir() else str(path.resolve())
 
 
 def _stop_ids(base: Any, tokenizer: Any) -> tuple[int, ...]:

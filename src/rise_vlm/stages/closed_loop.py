@@ -19,7 +19,7 @@ from rise_vlm.engine.objective import Loss, advantages, has_spread
 from rise_vlm.engine.sample import sample
 from rise_vlm.engine.trainer import Prepared, train
 from rise_vlm.policy import Policy
-from rise_vlm.ranks import is_main, once
+from rise_vlm.ranks import main_only, once
 from rise_vlm.recipes.schema import ClosedLoop
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog, read_rows
@@ -57,9 +57,9 @@ def run(context: Context) -> Summary:
         train(policy, work, context.train, context.folder, "closed loop")
         policy.model.eval()
         controls = work.final_controls()
-        if loop.shadow is not None and settings.reconstruct.reconstructor == "ema" and is_main():
-            with loop.shadow.worn():
-                policy.save(context.folder / RECONSTRUCTOR)  # the harvest judges with it, as the loop did
+        if loop.shadow is not None and settings.reconstruct.reconstructor == "ema":
+            with loop.shadow.worn(), policy.whole():
+                main_only(policy.save)(context.folder / RECONSTRUCTOR)  # the harvest judges with it, as the loop did
         context.meter.save()
         work.log.finish()
     notes = [*unread(controls["probes"]), *unchanged(controls["gain"])]
@@ -132,15 +132,13 @@ class ClosedLoopWork:
         """The moving average of the reconstructor, where there is one, and the step it has followed to."""
         if self.loop.shadow is None or self.settings.reconstruct.reconstructor != "ema":
             return {}
-        return {**self.loop.shadow.weights, FOLLOWED: self._followed}
+        return {**self.loop.shadow.whole(), FOLLOWED: self._followed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put the moving average back."""
         self._followed = state.get(FOLLOWED, 0)
         if self.loop.shadow is not None:
-            for name, tensor in self.loop.shadow.weights.items():
-                if name in state:
-                    tensor.copy_(state[name])
+            self.loop.shadow.put_back(state)
 
     def _follow(self, step: int) -> None:
         """Move the average once in each step, also where the step is prepared again."""

@@ -16,7 +16,7 @@ from rise_vlm.engine.trainer import TrainSettings
 from rise_vlm.policy import Policy
 from rise_vlm.policy.lora import adapter_base
 from rise_vlm.policy.room import Room
-from rise_vlm.ranks import after_main
+from rise_vlm.ranks import after_main, in_parts
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
@@ -75,6 +75,8 @@ class Context:
                 frozen=not trains,
                 gradient_checkpointing=how.gradient_checkpointing and trains,
             )
+            if in_parts():
+                policy.check()  # now that all have loaded it
         policy.room = self.room
         try:
             yield policy

@@ -59,7 +59,8 @@ class Grounder:
         mine = ranks.share([group.tokens for group in right])
         right, wrong = right[mine], wrong[mine]
         # One call: both halves share a batch, and the pictures common to them their features.
-        scores = completion_logprobs(self.base, [*right, *wrong], grad=False) if right else []
+        with self.base.in_step():
+            scores = completion_logprobs(self.base, [*right, *wrong], grad=False) if right else []
         gains: list[float] = []
         for group, own, other in zip(right, scores[: len(right)], scores[len(right) :], strict=True):
             gain = (own - other).clamp(-self.settings.clip, self.settings.clip)

@@ -11,16 +11,18 @@ Left out: sampling the rationales, and the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rise_vlm.data import Record
 from rise_vlm.engine.sample import Rollout, sample
 from rise_vlm.policy import Policy, Prompt
+from rise_vlm.policy.parts import collect, own, take, wearing
 from rise_vlm.recipes.schema import ClosedLoop
 from rise_vlm.stages.consistency import agree
 from rise_vlm.stages.cost import Meter
@@ -98,27 +100,32 @@ class Shadow:
 
     def __init__(self, policy: Policy, *, follows: bool = False) -> None:
         self.policy = policy
-        trained = {name: p.detach() for name, p in policy.model.named_parameters() if p.requires_grad}
+        trained = {name: own(p) for name, p in policy.model.named_parameters() if p.requires_grad}
         self.weights = {name: p.to(torch.float32 if follows else p.dtype, copy=True) for name, p in trained.items()}
 
     def follow(self, decay: float) -> None:
         """Move towards the policy: weights = decay x weights + (1 - decay) x policy."""
         for name, parameter in self.policy.model.named_parameters():
             if name in self.weights:
-                self.weights[name].lerp_(parameter.detach().to(self.weights[name].dtype), 1 - decay)
+                self.weights[name].lerp_(own(parameter).to(self.weights[name].dtype), 1 - decay)
 
     @contextmanager
     def worn(self) -> Iterator[None]:
         """Inside, the policy computes with these weights."""
-        parameters = {n: p for n, p in self.policy.model.named_parameters() if n in self.weights}
-        own = {name: parameter.data for name, parameter in parameters.items()}
-        for name, parameter in parameters.items():
-            parameter.data = self.weights[name].to(parameter.dtype)
-        try:
+        with wearing(dict(self.policy.model.named_parameters()), self.weights):
             yield
-        finally:
-            for name, parameter in parameters.items():
-                parameter.data = own[name]
+
+    def whole(self) -> dict[str, Tensor]:
+        """The weights, in the main process if they are in parts; all processes must ask."""
+        named = self.policy.model.named_parameters()
+        found = {name: collect(self.weights[name], parameter) for name, parameter in named if name in self.weights}
+        return {name: weight for name, weight in found.items() if weight is not None}
+
+    def put_back(self, weights: Mapping[str, Any]) -> None:
+        """Those of ``whole``, as far as they are there."""
+        for name, parameter in self.policy.model.named_parameters():
+            if name in self.weights and name in weights:
+                self.weights[name].copy_(take(weights[name], parameter))
 
 
 class LoopReward:

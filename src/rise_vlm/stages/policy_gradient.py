@@ -74,13 +74,21 @@ def micro_batches(
     # With a reference even a group without spread has a gradient: that of the divergence.
     live = [one for one in scored if objective.beta > 0 or bool((one.advantages != 0).any())]
     live = live[ranks.share([_group(one).tokens for one in live])]
+    packed = pack_by_tokens([_group(one) for one in live], policy.room.of(TRAINED, token_budget))
+    references = _references(policy, packed, temperature) if objective.beta > 0 else [None] * len(packed)
     micros: list[Micro] = []
     done = 0
-    for part in pack_by_tokens([_group(one) for one in live], policy.room.of(TRAINED, token_budget)):
+    for part, reference in zip(packed, references, strict=True):
         members = live[done : done + len(part)]
         done += len(part)
-        micros.append(_micro(policy, part, members, objective, temperature, totals, reports))
+        micros.append(_micro(part, members, reference, temperature, totals, reports))
     return micros
+
+
+def _references(policy: Policy, packed: Sequence[list[Group]], temperature: float) -> list[Tensor]:
+    """By micro-batch the log-probs (N, C) under the reference."""
+    with policy.reference(), policy.in_step():
+        return [rows(completion_logprobs(policy, part, temperature=temperature, grad=False)).cpu() for part in packed]
 
 
 def _group(one: Scored) -> Group:
@@ -88,19 +96,14 @@ def _group(one: Scored) -> Group:
 
 
 def _micro(
-    policy: Policy,
     groups: list[Group],
     members: Sequence[Scored],
-    objective: Objective,
+    reference: Tensor | None,
     temperature: float,
     totals: Totals,
     reports: bool,
 ) -> Micro:
     rollouts = [rollout for one in members for rollout in one.rollouts]
-    reference = None
-    if objective.beta > 0:
-        with policy.reference():
-            reference = rows(completion_logprobs(policy, groups, temperature=temperature, grad=False)).cpu()
     return Micro(
         groups=groups,
         advantages=torch.cat([one.advantages for one in members]),

@@ -61,6 +61,8 @@ def _run(
 ) -> dict[str, Any]:
     recipe, out = run.recipe, run.out
     _hush(recipe)
+    if ranks.in_parts():
+        say(f"note: each of {ranks.size()} processes holds a part of every layer's weights.")
     for note in run.material.notes:
         say(f"note: {note}.")
     ranks.once(_settle, run)
