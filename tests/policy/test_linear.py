@@ -118,6 +118,13 @@ def test_the_layer_stays_what_it_was_for_everyone_else() -> None:
     close(again(torch.ones(100, 48)).detach(), plain(torch.ones(100, 48)).detach())
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_product_is_a_product(dtype: torch.dtype) -> None:
+    left, right = torch.randn(100, 48).to(dtype), torch.randn(48, 90).to(dtype)
+    close(module.product(left, right), left @ right)
+    close(module.product(right.T, left.T), right.T @ left.T)
+
+
 def test_other_types_and_devices_take_torch_s_product() -> None:
     plain, _ = made(torch.float64)
     rows = torch.ones(200, 48).double()

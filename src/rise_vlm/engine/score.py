@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
 from rise_vlm.policy.attention import PaddedRows, SharedPrompts
-from rise_vlm.policy.linear import linear
+from rise_vlm.policy.linear import product
 from rise_vlm.policy.policy import Policy
 from rise_vlm.policy.prompt import Prompt
 from rise_vlm.policy.room import SCORED
@@ -218,9 +218,9 @@ class _OutputLayer(torch.autograd.Function):
             slope.scatter_add_(-1, targets[at, None], grad[at, None])
             slope = slope.div_(ctx.temperature).to(weight.dtype)
             if grad_hidden is not None:
-                grad_hidden[at] = linear(slope, weight.T)
+                grad_hidden[at] = product(slope, weight)
             if grad_weight is not None:
-                grad_weight += linear(slope.T, hidden[at].T)
+                grad_weight += product(slope.T, hidden[at])
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None
 
 

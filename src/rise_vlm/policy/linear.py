@@ -63,12 +63,21 @@ def packed_weights(*parts: nn.Module) -> Iterator[None]:
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """As ``torch.nn.functional.linear``: rows (..., K), weight (M, K) and bias (M,) to (..., M)."""
+    if not _pays(rows, weight):
+        return nn.functional.linear(rows, weight, bias)
+    if torch.is_grad_enabled() and (rows.requires_grad or weight.requires_grad):
+        return _Product.apply(rows, weight, bias)
+    return _onednn(rows, weight, bias)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right`` of (N, K) and (K, M), without gradient."""
+    return _onednn(left, right.t(), None) if _pays(left, right) else left @ right
+
+
+def _pays(rows: Tensor, weight: Tensor) -> bool:
     many = rows.numel() > FEW * rows.shape[-1]
-    if many and rows.dtype == weight.dtype == torch.float32 and rows.device.type == "cpu" and _float32_pays():
-        if torch.is_grad_enabled() and (rows.requires_grad or weight.requires_grad):
-            return _Product.apply(rows, weight, bias)
-        return _onednn(rows, weight, bias)
-    return nn.functional.linear(rows, weight, bias)
+    return many and rows.dtype == weight.dtype == torch.float32 and rows.device.type == "cpu" and _float32_pays()
 
 
 class _Product(torch.autograd.Function):
