@@ -2,7 +2,8 @@
 
 ``distributed_type: FSDP`` with ``fsdp_version: 2`` asks for parts (``policy.parts``). What is asked for besides is done
 or refused, by the key that stands in the file; keys that mean nothing to FSDP2 and that the launcher always sets are
-passed over. Left out: whatever else accelerate can be asked for.
+passed over; what else would change the computation is refused too. Left out: keys that only say where and how the
+processes run, which are the launcher's.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ ONLY = {
 }
 """The one value that each key may have, and why."""
 
+NOT_HERE = {
+    "ACCELERATE_MIXED_PRECISION": ("mixed_precision", ("no",), "give 'no': the recipe's policy.precision does that"),
+    "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", ("no",), "give 'no': nothing is compiled"),
+    "ACCELERATE_USE_PARALLELISM_CONFIG": (
+        "parallelism_config",
+        ("false",),
+        "leave it out: processes share records",
+    ),
+    "ACCELERATE_USE_MEGATRON_LM": ("distributed_type: MEGATRON_LM", ("false",), "give MULTI_GPU, or FSDP"),
+}
+"""What is never done: the variable, the key in the file, its values that ask for nothing, and the advice."""
+
 KEYS = {"FSDP_TRANSFORMER_CLS_TO_WRAP": "fsdp_transformer_layer_cls_to_wrap"}
 """Keys that are not the variable's name in small letters."""
 
@@ -50,6 +63,9 @@ def division() -> Division | None:
             "the configuration of accelerate says distributed_type: DEEPSPEED. Its ZeRO stage 2 is "
             f"{FILES}/one_machine.yaml here, its stage 3 is {FILES}/fsdp2.yaml (docs/scaling.md)"
         )
+    for name, (key, nothing, advice) in NOT_HERE.items():
+        if (found := _said(name)) and found.lower() not in nothing:
+            raise UserError(f"the configuration of accelerate says {key} ({found}): {advice}")
     if _said("ACCELERATE_USE_FSDP") != "true":
         return None
     if (version := _said("FSDP_VERSION") or "1") != "2":

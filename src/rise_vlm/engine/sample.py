@@ -135,7 +135,7 @@ def _sample(
     was_training = policy.model.training
     policy.model.eval()
     try:
-        with torch.no_grad(), policy.packed():
+        with torch.no_grad(), policy.packed(uniforms.shape[1]):
             return policy.room.fit(
                 SAMPLED,
                 asked=max_rows,

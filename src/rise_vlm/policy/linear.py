@@ -9,7 +9,7 @@ Left out: other processors than x86; float32 on Intel's, where MKL does as well;
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rise_vlm import ranks
 from rise_vlm.policy.loading import cpu_has_bf16
+from rise_vlm.policy.room import out_of_memory
 
 FEW = 64
 """Up to so many rows laying out the weights costs more than the faster product gives back."""
 PACKED_BYTES = 1 << 32
-"""Weights beyond this are not laid out for sampling: it takes their memory once more."""
+"""Weights of more than this, over all processes, are not laid out for sampling: it takes their memory once more."""
+MANY_STEPS = 24
+"""For fewer steps of decoding laying out the weights costs more than it gives back."""
 
 
 class Linear(nn.Linear):
@@ -50,22 +54,31 @@ def packed_weights(*parts: nn.Module) -> Iterator[None]:
     """Inside, the linear layers of ``parts`` compute with weights laid out for few rows, which are not to change."""
     linears = {id(m): m for part in parts for m in part.modules() if isinstance(m, Linear)}
     chosen = [m for m in linears.values() if _packs(m.weight)]
-    if sum(m.weight.numel() * m.weight.element_size() for m in chosen) > PACKED_BYTES:
+    if sum(m.weight.nbytes for m in chosen) * ranks.size() > PACKED_BYTES:
         chosen = []
     try:
         for module in chosen:
             module.packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), 16)
+    except (MemoryError, RuntimeError) as error:
+        _unpack(chosen)
+        if not out_of_memory(error):
+            raise
+    try:
         yield
     finally:
-        for module in chosen:
-            module.packed = None
+        _unpack(chosen)
+
+
+def _unpack(modules: Sequence[Linear]) -> None:
+    for module in modules:
+        module.packed = None
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """As ``torch.nn.functional.linear``: rows (..., K), weight (M, K) and bias (M,) to (..., M)."""
     if not _pays(rows, weight):
         return nn.functional.linear(rows, weight, bias)
-    if torch.is_grad_enabled() and (rows.requires_grad or weight.requires_grad):
+    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (rows, weight, bias)):
         return _Product.apply(rows, weight, bias)
     return _onednn(rows, weight, bias)
 
@@ -76,7 +89,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _pays(rows: Tensor, weight: Tensor) -> bool:
-    many = rows.numel() > FEW * rows.shape[-1]
+    many = rows.numel() > FEW * rows.shape[-1] and not torch.is_autocast_enabled("cpu")
     return many and rows.dtype == weight.dtype == torch.float32 and rows.device.type == "cpu" and _float32_pays()
 
 

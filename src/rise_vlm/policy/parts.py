@@ -41,7 +41,7 @@ class Divided:
 
     def __init__(self, decoder: Any, layers: Sequence[Any]) -> None:
         self.decoder, self.layers = decoder, layers
-        self._open = False
+        self._open = self._trains = False
         self._made = self._entered = self._reached = 0
         for number, layer in enumerate(layers, start=1):
             layer.register_forward_pre_hook(partial(self._mark, "_entered", number), prepend=True)
@@ -51,16 +51,16 @@ class Divided:
         setattr(self, what, number)
 
     @contextmanager
-    def phase(self, idle: Callable[[], None]) -> Iterator[None]:
+    def phase(self, idle: Callable[[], None], *, grad: bool) -> Iterator[None]:
         """Inside, any number of passes may be made, and none; all processes must come here. ``idle`` makes a pass
-        without meaning. A phase in a phase is part of it.
+        without meaning. With ``grad`` each pass is followed by its backward pass. A phase in a phase is part of it.
 
         An error leaves at once: whoever waits for this process then learns that it is gone.
         """
         if self._open:
             yield
             return
-        self._open, self._made = True, 0
+        self._open, self._trains, self._made = True, grad, 0
         try:
             yield
             while ranks.anywhere(False):
@@ -75,8 +75,9 @@ class Divided:
         finally:
             self._open = False
 
-    def make(self, forward: Callable[[], Tensor]) -> Tensor:
-        """A forward pass, of which the others are told.
+    def make(self, forward: Callable[[Tensor], Tensor], embeds: Tensor) -> Tensor:
+        """A forward pass of ``embeds``, of which the others are told. Where gradients are taken they are taken of
+        ``embeds`` too: so the backward pass goes through all layers, as that of every other process does.
 
         Where memory runs out amid it the others wait: without gradient the pass is ended for them, and the error goes
         on to be answered with less at once.
@@ -89,8 +90,10 @@ class Divided:
         ranks.anywhere(True)
         self._made += 1
         self._entered = self._reached = 0
+        if self._trains and not embeds.requires_grad:
+            embeds = embeds.detach().requires_grad_()
         try:
-            return forward()
+            return forward(embeds)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

@@ -26,7 +26,7 @@ from rise_vlm.policy.attention import NAME, AttentionPlan
 from rise_vlm.policy.families import Family
 from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
 from rise_vlm.policy.frozen import place as share_frozen
-from rise_vlm.policy.linear import fast_linears, packed_weights
+from rise_vlm.policy.linear import MANY_STEPS, fast_linears, packed_weights
 from rise_vlm.policy.loading import DType, Loaded, load_checkpoint, pick_dtype, refuse_windows
 from rise_vlm.policy.lora import (
     LoraSettings,
@@ -153,9 +153,10 @@ class Policy:
                 f"gradient_checkpointing: models of architecture '{kind}' have none. Leave it out."
             ) from None
 
-    def packed(self) -> AbstractContextManager[None]:
-        """Inside, each pass of a few rows through the language model is faster (``policy.linear``); nothing trains."""
-        return packed_weights(self.language_model, self.head)
+    def packed(self, steps: int) -> AbstractContextManager[None]:
+        """Around about so many passes of a few rows through the language model, to make each faster where that pays
+        (``policy.linear``); nothing trains inside."""
+        return packed_weights(self.language_model, self.head) if steps >= MANY_STEPS else nullcontext()
 
     def _banned_ids(self) -> Tensor:
         banned = self.family.markup_ids(self._special) | {self.tokenizer.pad_token_id, self.tokenizer.bos_token_id}
@@ -297,11 +298,11 @@ class Policy:
         if inputs_embeds.shape[-1] > width:
             inputs_embeds, added = inputs_embeds[..., :width], inputs_embeds[..., width:]
             more |= self.family.deeper(added, width)
-        forward = partial(self._decode, inputs_embeds, positions, attention_mask=mask, past_key_values=cache, **more)
+        forward = partial(self._decode, positions=positions, attention_mask=mask, past_key_values=cache, **more)
         divided = parts.divided(self.language_model)
-        return divided.make(forward) if divided else forward()
+        return divided.make(forward, inputs_embeds) if divided else forward(inputs_embeds)
 
-    def _decode(self, embeds: Tensor, positions: Tensor, **more: Any) -> Tensor:
+    def _decode(self, embeds: Tensor, *, positions: Tensor, **more: Any) -> Tensor:
         axes = positions if positions.shape[0] == 3 else positions[0]
         cached = more.get("past_key_values") is not None
         return self.language_model(inputs_embeds=embeds, position_ids=axes, use_cache=cached, **more).last_hidden_state
@@ -312,16 +313,16 @@ class Policy:
         passes as any of them. With ``grad`` each forward pass is followed by its backward pass. Otherwise nothing.
         """
         divided = parts.divided(self.language_model)
-        with divided.phase(partial(self._idle, grad)) if divided else nullcontext():
+        with divided.phase(partial(self._idle, grad), grad=grad) if divided else nullcontext():
             yield
 
     def _idle(self, grad: bool) -> None:
         """A pass of one token for the other processes' sake; its gradients are zero."""
-        ids = torch.zeros(1, dtype=torch.long)
-        positions, _ = self.family.positions(self.base, ids, ())
+        positions, _ = self.family.positions(self.base, torch.zeros(1, dtype=torch.long), ())
         with torch.set_grad_enabled(grad):
-            embeds = self.embed(ids[None].to(self.device), []).detach().requires_grad_(grad)
-            hidden = self._decode(embeds, positions[:, None].to(self.device))
+            # No token's embedding: whatever is wrong with that would be wrong with all gradients.
+            embeds = torch.zeros(1, 1, self.head.in_features, dtype=self.dtype, device=self.device, requires_grad=grad)
+            hidden = self._decode(embeds, positions=positions[:, None].to(self.device))
             if grad:
                 (hidden.float().sum() * 0).backward()
 

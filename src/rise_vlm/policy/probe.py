@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rise_vlm import ranks
 from rise_vlm.errors import UserError
 from rise_vlm.policy.attention import SharedPrompts
 
@@ -45,6 +46,8 @@ def probe(policy: Any) -> None:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, RuntimeError) and ranks.is_lost(error):
+            raise
         raise UserError(f"{kind} cannot be run here ({type(error).__name__}: {error}).") from None
     if not torch.equal(inputs["input_ids"][0], prompt.input_ids):
         raise UserError(f"{kind} write pictures into a prompt in a way rise-vlm does not know. Not supported.")

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from rise_vlm.engine.trainer import TrainSettings
+from rise_vlm.errors import UserError
 from rise_vlm.policy import Policy
 from rise_vlm.policy.lora import adapter_base
 from rise_vlm.policy.room import Room
-from rise_vlm.ranks import after_main, in_parts
+from rise_vlm.ranks import after_main, in_parts, of_all
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
@@ -76,7 +77,7 @@ class Context:
                 gradient_checkpointing=how.gradient_checkpointing and trains,
             )
             if in_parts():
-                policy.check()  # now that all have loaded it
+                self._check(policy)
         policy.room = self.room
         try:
             yield policy
@@ -85,6 +86,14 @@ class Context:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+    @staticmethod
+    def _check(policy: Policy) -> None:
+        """What ``Policy.load`` does where weights are whole: in parts all must have loaded the model."""
+        try:
+            policy.check()
+        except UserError as error:
+            raise of_all(error) from None
 
     def generator(self, *what: object) -> torch.Generator:
         """A generator that depends on the recipe's seed, the stage and ``what``, and on nothing else."""
