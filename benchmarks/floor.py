@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from rise_vlm.bench.case import Case
+from rise_vlm.bench.compare import environment
 from rise_vlm.bench.ours import Ours
 from rise_vlm.policy import linear as products
 from rise_vlm.policy.linear import linear, packed_weights
@@ -134,6 +136,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
+    for name, number in (("group", 8), ("prompts", 2), ("completion-tokens", 64)):
+        parser.add_argument(f"--{name}", type=int, default=number)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[given.precision]
@@ -148,7 +152,7 @@ def main() -> None:
         "| image tokens | phase | GFLOP | calls | s, products | s, calls | s, measured |\n|---|---|---|---|---|---|---|"
     )
     for size in (int(part) for part in given.sizes.split(",")):
-        case = Case(size, precision=given.precision)
+        case = Case(size, given.group, given.prompts, given.completion_tokens, precision=given.precision)
         with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
             counts = counted(case)
             ours = Ours(case, Path(folder), given.rounds + 1)
@@ -158,7 +162,8 @@ def main() -> None:
             took = sorted(step.phases[phase] for step in ours.steps[1:])[given.rounds // 2]
             seconds = count["flops"] / pace, count["calls"] * rate["call"], took
             shown = " | ".join(f"{one:.2f}" for one in seconds)
-            print(f"| {size} | {phase} | {count['flops'] / 1e9:.1f} | {count['calls']:,} | {shown} |")
+            print(f"| {size:,} | {phase} | {count['flops'] / 1e9:.1f} | {count['calls']:,} | {shown} |")
+    print(f"\n{json.dumps(environment())}")
 
 
 if __name__ == "__main__":

@@ -93,6 +93,18 @@ def test_the_table_of_weights_in_parts_is_what_the_script_computes() -> None:
     assert eight == pytest.approx(16 * 31.2 / 8, abs=0.2)
 
 
+def test_the_floor_counts_what_a_step_computes() -> None:
+    small = ("--group", 2, "--prompts", 1, "--completion-tokens", 3, "--rounds", 1, "--threads", 1)
+    told = output("floor.py", "--sizes", "4,16", *small)
+    rows = [line.strip("| ").split(" | ") for line in told.splitlines() if re.match(r"\| \d+ \| \w", line)]
+    assert [row[:2] for row in rows if row[1] != "score"] == [
+        [size, phase] for size in ("4", "16") for phase in ("rollout", "update")
+    ]
+    found = {(size, phase): (float(flops), calls) for size, phase, flops, calls, *_ in rows}
+    assert found["16", "update"][0] > found["4", "update"][0] > 0
+    assert found["16", "rollout"][1] == found["4", "rollout"][1], "as many calls, whatever the picture"
+
+
 def test_attention_compares_two_that_agree() -> None:
     told = output("attention.py", "--rows", 2, "--length", 24, "--repeat", 3)
     errors = [float(found) for found in re.findall(r"largest error (\S+)", told)]

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rise_vlm.policy import linear as module
 from rise_vlm.policy.linear import FEW, Linear, fast_linears, linear, packed_weights
@@ -33,6 +34,20 @@ def made(dtype: torch.dtype = torch.float32, bias: bool = True) -> tuple[nn.Line
     return plain, ours[0]
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each product that oneDNN computes whether its weights were laid out."""
+    found: list[bool] = []
+    real = module._onednn
+
+    def counted(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        found.append(weight.layout != torch.strided)
+        return real(rows, weight, bias)
+
+    monkeypatch.setattr(module, "_onednn", counted)
+    return found
+
+
 def close(ours: Tensor | None, theirs: Tensor | None) -> None:
     assert ours is not None and theirs is not None
     assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
@@ -41,7 +56,7 @@ def close(ours: Tensor | None, theirs: Tensor | None) -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(200, 48), (2, 90, 48), (3, 48), (48,), (0, 48)])
-def test_values_and_gradients_are_torch_s(shape: tuple[int, ...], bias: bool) -> None:
+def test_values_and_gradients_are_torch_s(shape: tuple[int, ...], bias: bool, calls: list[bool]) -> None:
     plain, ours = made(bias=bias)
     rows = torch.randn(shape)
     slope = torch.randn(*shape[:-1], 80)
@@ -56,6 +71,31 @@ def test_values_and_gradients_are_torch_s(shape: tuple[int, ...], bias: bool) ->
             close(mine, theirs)
         else:
             assert mine is not None and theirs is not None and mine.shape == theirs.shape
+    assert calls == ([False] * 3 if rows.numel() > FEW * 48 else []), "forward, and both gradients"
+
+
+def test_a_bias_alone_gets_its_gradient() -> None:
+    plain, ours = made()
+    ours.weight.requires_grad_(False)
+    ours(torch.randn(200, 48)).sum().backward()
+    assert ours.weight.grad is None
+    close(ours.bias.grad, torch.full((80,), 200.0))
+    assert plain.bias.grad is None
+
+
+def test_layers_that_are_computed_again_get_the_same_gradients() -> None:
+    plain, ours = made()
+    rows = torch.randn(200, 48)
+    for layer in (ours, plain):
+        checkpoint(layer, rows, use_reentrant=False).square().sum().backward()
+    close(ours.weight.grad, plain.weight.grad)
+
+
+def test_autocast_is_torch_s_business(calls: list[bool]) -> None:
+    _, ours = made()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ours(torch.randn(200, 48)).dtype == torch.bfloat16
+    assert not calls
 
 
 def test_gradients_of_one_number_and_of_rows_out_of_order() -> None:
@@ -84,19 +124,27 @@ def test_what_is_frozen_gets_no_gradient_and_keeps_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows", [1, 5, 16, FEW, 300])
-def test_packed_weights_give_the_same_while_they_are_packed(dtype: torch.dtype, rows: int) -> None:
+def test_packed_weights_give_the_same_while_they_are_packed(
+    dtype: torch.dtype, rows: int, calls: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not module._works(dtype):
         pytest.skip("no such product")
+    monkeypatch.setattr(module, "_bfloat16_packs", lambda: True)
     plain, ours = made(dtype)
     x = torch.randn(rows, 1, 48).to(dtype)
+    calls.clear()
     with torch.no_grad():
         with packed_weights(ours, ours):
-            assert (ours.packed is not None) == module._packs(ours.weight)
             close(ours(x), plain(x))
+            assert calls == [True]
         assert ours.packed is None
         ours.weight.mul_(2)
         with packed_weights(ours):
             close(ours(x), nn.functional.linear(x, plain.weight * 2, plain.bias))
+
+
+def out_of_memory(*_: object) -> Tensor:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.")
 
 
 def test_weights_are_unpacked_after_an_error_and_large_models_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +153,11 @@ def test_weights_are_unpacked_after_an_error_and_large_models_are_not_packed(mon
         assert ours.packed is not None
         raise KeyError
     assert ours.packed is None
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", out_of_memory)
+    with packed_weights(ours):
+        assert ours.packed is None
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "_float32_pays", lambda: True)
     monkeypatch.setattr(module, "PACKED_BYTES", 48 * 80 * 4 - 1)
     with packed_weights(ours):
         assert ours.packed is None

@@ -10,11 +10,14 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from stage_kit import environment
 from test_together import SAVES, TRAINED, UNEVEN, launched, losses, recipe_in, together
 from test_unkillable import left_in
 from tiny_families import save_family
+from tiny_models import save_tiny
+from transformers import Qwen2VLForConditionalGeneration
 
 from rise_vlm.errors import UserError
 from rise_vlm.launched import Division, division
@@ -75,6 +78,22 @@ def test_adapters_and_half_precision_over_parts(classes: Path, model: Path, tmp_
     saved = [load_file(tmp_path / out / "stages/01-sft/model/model.safetensors") for out in ("parts", "whole")]
     ours, theirs = ({name: (tensor.shape, tensor.dtype) for name, tensor in one.items()} for one in saved)
     assert ours == theirs
+
+
+def test_an_adapter_of_one_layer(classes: Path, model: Path, tmp_path: Path) -> None:
+    """The layers below it need no gradient, but a pass without a record goes back through all of them."""
+    deep = save_tiny(tmp_path / "deep", num_hidden_layers=5)
+    chosen = LoraConfig(r=2, target_modules=["q_proj"], layers_to_transform=[4])
+    base = Qwen2VLForConditionalGeneration.from_pretrained(deep)
+    get_peft_model(base, chosen).save_pretrained(tmp_path / "adapter")
+    options = ("policy.precision=float32", "grpo.steps=2", "grpo.records_per_step=1")
+    recipe = recipe_in(tmp_path, "visual_rft", classes, tmp_path / "adapter", *options)
+    jobs = [(recipe, tmp_path / "two", 2, None, PARTS), (recipe, tmp_path / "one", 1, None)]
+    for done in together(*jobs):
+        assert set(done["codes"]) == {0}, done["said"]
+    found = losses(tmp_path / "one")
+    assert len(found) >= 6
+    assert losses(tmp_path / "two") == pytest.approx(found, abs=1e-4)
 
 
 def test_checkpoints_go_between_parts_and_wholes(classes: Path, model: Path, tmp_path: Path) -> None:
@@ -166,6 +185,10 @@ def test_accelerate_starts_a_run_in_parts(classes: Path, model: Path, tmp_path: 
     [
         ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_USE_FSDP": "false"}, "fsdp2.yaml"),
         ({"FSDP_VERSION": "1"}, "fsdp_version: 1"),
+        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, r"mixed_precision \(bf16\): give 'no'"),
+        ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "dynamo_backend"),
+        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "parallelism_config"),
+        ({"ACCELERATE_USE_MEGATRON_LM": "true", "ACCELERATE_USE_FSDP": "false"}, "MEGATRON_LM"),
         ({"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params: true"),
         ({"FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP"}, "give TRANSFORMER_BASED_WRAP"),
         ({"FSDP_TRANSFORMER_CLS_TO_WRAP": "Layer"}, "fsdp_transformer_layer_cls_to_wrap: Layer: leave it out"),
@@ -187,6 +210,7 @@ def test_what_the_launcher_sets_by_itself_is_passed_over(monkeypatch: pytest.Mon
     assert division() is None
     itself: dict[str, Any] = {"FSDP_MIN_NUM_PARAMS": 10**8, "FSDP_SHARDING_STRATEGY": "FULL_SHARD",
                               "FSDP_USE_ORIG_PARAMS": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+                              "ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO",
                               "FSDP_SYNC_MODULE_STATES": "true", "FSDP_FORWARD_PREFETCH": "false"}  # fmt: skip
     for name, value in (KEPT | itself).items():
         monkeypatch.setenv(name, str(value))
