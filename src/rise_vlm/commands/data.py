@@ -58,6 +58,13 @@ def import_(
     images: Annotated[Path | None, typer.Option(help="Folder of the images, if they are elsewhere.")] = None,
     columns: Annotated[str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet).")] = None,
     question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (grounding).")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Only these classes: a text file with one a line, or names with commas.")
+    ] = None,
+    keep_empty: Annotated[
+        bool,
+        typer.Option("--keep-empty", help="With --classes: keep images without any of them, as empty (detection)."),
+    ] = False,
     boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     force: Force = False,
@@ -68,13 +75,16 @@ def import_(
     Without splits in the source, 20 % of the images become test and 10 % val, chosen by a hash of their names.
     docs/formats.md lists the formats.
     """
+    from rise_vlm.data.class_list import ClassList
     from rise_vlm.data.formats import find_format
     from rise_vlm.data.formats.base import Options
     from rise_vlm.data.importing import import_dataset
 
     format, source, seen = _format_and_source(words)
     form = find_format(format)
-    given = {"images": images, "columns": columns, "question": question, "boxes": boxes}
+    given: dict[str, Any] = {
+        "images": images, "columns": columns, "question": question, "boxes": boxes, "classes": classes
+    }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - form.options:
         raise UserError(f"--{name} means nothing to the format '{format}'.")
@@ -83,10 +93,18 @@ def import_(
         raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
     if "columns" in given:
         given["columns"] = _two_columns(str(columns))
+    if classes is not None:
+        given["classes"] = ClassList.read(classes)
     if boxes not in (None, "auto", "upright", "stored"):
         raise UserError(f"--boxes is auto, upright or stored, not '{boxes}'.")
     outcome = import_dataset(
-        form, source, out, Options(task=task, **given), shares=_shares(val, test), force=force, strict=strict
+        form,
+        source,
+        out,
+        Options(task=task, keep_empty=keep_empty, **given),
+        shares=_shares(val, test),
+        force=force,
+        strict=strict,
     )
     lines = [
         (f"Taken for '{format}': {seen}. " if seen else "") + f"Task: {task}.{_other_task(form, task, asked, outcome)}"
@@ -95,7 +113,7 @@ def import_(
     if outcome.dealt:
         lines.append(f"Splits: {outcome.dealt}.")
     lines.append(_quarantined(outcome.quarantined))
-    lines += [f"Skipped: {number} x {reason}" for reason, number in outcome.skipped.most_common()]
+    lines += [f"Skipped: {told}" for told in outcome.left_out()]
     lines += _classes(outcome.classes)
     lines += [f"Note: {note}" for note in outcome.notes]
     result = {"dataset": str(out), "format": format, "seen": seen, "task": task} | outcome.to_dict()

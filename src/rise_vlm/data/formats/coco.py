@@ -27,7 +27,8 @@ IMAGES = "images/{split}/{name}"
 
 def sees(glimpse: Glimpse) -> str | None:
     """A JSON object with the three lists of COCO; of a large one the middle list shows by what is in it."""
-    lists = {"images", "categories"} <= glimpse.keys and {"annotations", "bbox"} & glimpse.keys
+    keys = glimpse.keys_where(_holds_instances)
+    lists = {"images", "categories"} <= keys and {"annotations", "bbox"} & keys
     return "JSON with images, annotations and categories" if lists else None
 
 
@@ -42,12 +43,12 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         yield from _file(source, source.name, None, _load(source), images, options)
         return
     whole = [path for path in files_below(source) if path.suffix.casefold() == ".json"]
-    instances = [path for path in whole if path.name.casefold().startswith("instances")]
+    instances = [path for path in whole if _holds_instances(path)]
     read_any = False
     for path in whole:
         name = path.relative_to(source).as_posix()
         if instances and path not in instances:
-            yield Skip(f"the file {name}, which holds no instances by its name")
+            yield Skip("a JSON file that holds no instances by its name", name)
             continue
         try:
             content = _load(path)
@@ -59,6 +60,10 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         yield from _file(path, name, split, content, Images(source, _roots(path, split, options, source)), options)
     if not read_any:
         raise DataError(f"{source} is a folder; 'coco' finds no COCO file in it.")
+
+
+def _holds_instances(path: Path) -> bool:
+    return path.name.casefold().startswith("instances")
 
 
 def _roots(file: Path, split: str | None, options: Options, source: Path | None = None) -> list[Path]:
