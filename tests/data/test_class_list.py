@@ -142,6 +142,21 @@ def test_a_list_that_the_data_does_not_match_is_refused_with_what_may_be_meant(
     assert "'teddybear' (row 2): did you mean 'teddy bear'?" in told and "person, cat, dog, teddy bear" in told
 
 
+def test_a_class_that_gives_no_record_is_not_taken_for_a_missing_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").mkdir()
+    put(tmp_path / "source", "1.jpg")
+    box = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>90</xmax><ymax>9</ymax></bndbox></object>"
+    boxes = box.format("cat", 1) + box.format("cat", 5) + box.format("dog", 7)
+    put_text(tmp_path / "source" / "1.xml", f"<annotation><filename>1.jpg</filename>{boxes}</annotation>")
+    command = ["data", "import", "voc", str(tmp_path / "source"), "--out", str(tmp_path / "out"), "--classes"]
+    assert run([*command, "cat,dog"]) == 0
+    assert "chosen classes without a record: cat" in capsys.readouterr().out
+    assert run([*command, "cow,dog", "--force"]) == 2
+    assert "1 of 2 classes are not in" in capsys.readouterr().err
+
+
 def test_a_chosen_class_without_a_record_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = coco(tmp_path / "source", ("dog",), ("dog",)), tmp_path / "out"
     command = ["data", "import", "coco", str(file), "--task", "detection", "--out", str(out)]

@@ -163,6 +163,21 @@ def test_flaws_of_ilsvrc_are_put_aside_or_counted(tmp_path: Path, capsys: pytest
     assert code == 0 and "a validation image without a label, since there is no LOC_val_solution.csv" in out
 
 
+def test_what_is_no_part_of_the_layout_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "source"  # as the tiny form of ImageNet has it
+    class_folders(source / "train")
+    picture(source / "train" / "loose.JPEG", 1)
+    picture(source / "val" / "images" / "val_0.JPEG", 2)
+    write(source / "val" / "val_annotations.txt", "val_0.JPEG\tn01440764\t0\t32\t44\t62\n")
+    write(source / "words.txt", SYNSETS)
+    write(source / "wnids.txt", "n01440764\n")
+    write(source / "LOC_val_solution.csv", "ImageId,PredictionString\n")
+    code, out, _ = do_import(capsys, source, "--out", tmp_path / "out")
+    assert code == 0 and "train: " in out
+    assert "3 x a file outside of the class folders: wnids.txt, loose.JPEG, val_annotations.txt" in out
+    assert "1 x a folder that no WordNet id names: images" in out
+
+
 def test_coco_says_once_what_it_does_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = coco2017(tmp_path / "source", LABELS)
     code, out, err = do_import(capsys, source, "--task", "detection", "--out", tmp_path / "out")

@@ -26,6 +26,7 @@ class Chooser:
         self.listed, self.keep_empty = listed, keep_empty
         self.known = Classes()
         self._names: dict[str, str] = {}
+        self._seen: set[str] = set()
 
     def choose(self, findings: Iterable[Found]) -> Iterator[Found]:
         """What to keep of ``findings``."""
@@ -51,13 +52,16 @@ class Chooser:
         return ["chosen classes without a record: " + ", ".join(none)] if none else []
 
     def _learn(self, classes: Classes) -> None:
+        if not classes.ids and self._seen.issuperset(classes.names):
+            return
+        self._seen.update(classes.names)
         self.known |= classes
         meant = self.listed.among(self.known)
         self._names = {source: name_in(line, meant) for source, line in meant.items()}
 
     def _name(self, source: Any) -> str | None:
         """What the list calls a class of the source; None where it is left out."""
-        if isinstance(source, str) and source not in self.known.names:
+        if isinstance(source, str):
             self._learn(Classes((source,)))
         return self._names.get(source)
 

@@ -20,7 +20,7 @@ from rise_vlm.data.balance import named_in
 from rise_vlm.data.card import Card
 from rise_vlm.data.checking import BadRow, Counts, Problem, need_file
 from rise_vlm.data.choosing import Chooser
-from rise_vlm.data.class_list import Classes, distinct, need_choice
+from rise_vlm.data.class_list import Classes, distinct
 from rise_vlm.data.formats import Format
 from rise_vlm.data.formats.base import Found, Item, Note, Options, Reader, Skip
 from rise_vlm.data.images import ImageSize, read_size, turn_box
@@ -116,7 +116,6 @@ def import_dataset(
     imported and, with ``strict``, at the first bad row; then nothing is left behind.
     """
     refuse_existing(out, force)
-    need_choice(options.classes, options.keep_empty, options.task)
     reader = form.load_reader()
     chooser = None if options.classes is None else Chooser(options.classes, keep_empty=options.keep_empty)
     survey = _first_pass(form, reader, source, options, chooser)

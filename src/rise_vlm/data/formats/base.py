@@ -108,6 +108,8 @@ def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator
     for _ in range(told - len(boxes)):
         yield Skip("an exact double of a box: the same class and corners in one image")
     names = Counter(box.name for box in boxes)
+    if options.classes is not None:
+        yield Classes(tuple(names))  # also those that give no item: the source has them
     if options.task == "detection":
         yield from _detection(template, boxes)
     elif not names:

@@ -5,7 +5,7 @@ Folders called by WordNet ids are ImageNet's, and 'imagenet' names them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from rise_vlm.data.checking import Problem
@@ -43,7 +43,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     splits = split_level(folders)
     if not folders:
         raise DataError(f"{source} holds no folders; images are expected as {source}/CLASS/IMAGE.")
-    yield from _loose(source)
+    yield from loose_files(source)
     places = list(_class_folders(folders, splits))
     names = tuple(dict.fromkeys(folder.name for folder, _ in places))
     yield Classes(names)
@@ -51,7 +51,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         yield Note("the folders are called by WordNet ids; 'rise data import imagenet' gives the classes their names")
     kept = set(names) if options.classes is None else options.classes.among(Classes(names)).keys()
     for folder in splits or ():
-        yield from _loose(folder)
+        yield from loose_files(folder)
     for folder in folders if splits else ():
         if splits and folder not in splits:
             yield Skip("a folder that is none of train, val and test", folder.name)
@@ -72,9 +72,10 @@ def _class_folders(folders: list[Path], splits: dict[Path, str] | None) -> Itera
                 yield inner, splits[folder]
 
 
-def _loose(folder: Path) -> Iterator[Skip]:
+def loose_files(folder: Path, but: Collection[str] = ()) -> Iterator[Skip]:
+    """A Skip for every file that lies in ``folder`` itself, hidden ones and those called as in ``but`` left out."""
     for entry in sorted(folder.iterdir()):
-        if entry.is_file() and not entry.name.startswith("."):
+        if entry.is_file() and not entry.name.startswith(".") and entry.name not in but:
             yield Skip("a file outside of the class folders", entry.name)
 
 

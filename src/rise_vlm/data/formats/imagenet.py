@@ -17,7 +17,7 @@ from typing import Any
 from rise_vlm.data.checking import BadRow, Problem
 from rise_vlm.data.class_list import WORDNET_ID
 from rise_vlm.data.formats.base import Classes, Found, Item, Note, Options, Skip
-from rise_vlm.data.formats.folders import images_in
+from rise_vlm.data.formats.folders import images_in, loose_files
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import IMAGE_SUFFIXES, IMAGENET_ROOTS, folders_in, need_folder, split_level
 from rise_vlm.data.formats.reading import read_json, read_text
@@ -28,7 +28,13 @@ from rise_vlm.tasks.base import normal_name
 MAPPINGS = ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt", "imagenet_class_index.json", "map_clsloc.txt")
 """Files that name the WordNet ids; the first that is there counts."""
 
+SPEAKING = frozenset(MAPPINGS) - {"words.txt"}
+"""Those whose name says enough to be looked for beside the source too."""
+
 SOLUTION = "LOC_val_solution.csv"
+LISTS = (*MAPPINGS, SOLUTION, "LOC_train_solution.csv", "LOC_sample_submission.csv")
+"""Files that belong to the layout and are no loose ones."""
+
 COLUMNS = ("ImageId", "PredictionString")
 
 
@@ -50,14 +56,14 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every image of a class folder and every validation image that the solution labels."""
     need_folder(source, "imagenet")
     root = next((source / part for part in IMAGENET_ROOTS if (source / part).is_dir()), source)
-    around = [source, *(path for path in root.parents if path.is_relative_to(source)), root, source.parent]
+    around = [*(path for path in reversed(root.parents) if path.is_relative_to(source)), root, source.parent]
     places, skips = _places(root)
     truths = _solution(around) if any(not place.wordnet_id for place in places) else None
     ids = {place.wordnet_id for place in places if place.wordnet_id} | set(truths[1].values() if truths else ())
     if not ids:
         raise DataError(f"{root} has no folder called by a WordNet id, such as n01440764; 'imagenet' reads those.")
-    mapping = _mapping(around)
-    if not mapping and options.classes is None:
+    mapping = _mapping(around, source)
+    if not mapping and (options.classes is None or not all(line.name for line in options.classes.lines)):
         known = ", ".join(MAPPINGS[:4])
         yield Note(f"no file says what the WordNet ids mean, so they are the classes; put one of {known} beside them")
     classes = _classes(sorted(ids), mapping)
@@ -78,18 +84,24 @@ def _places(root: Path) -> tuple[list[Place], list[Skip]]:
     """The folders with images, and what lies beside them that is not read."""
     folders = folders_in(root)
     splits = split_level(folders)
+    loose = list(loose_files(root, LISTS))
     if splits is None:
-        return _class_places(folders, None)
+        places, skips = _class_places(folders, None)
+        return places, loose + skips
     places: list[Place] = []
-    skips = [Skip("a folder that is none of train, val and test", each.name) for each in folders if each not in splits]
+    skips = loose + [
+        Skip("a folder that is none of train, val and test", each.name) for each in folders if each not in splits
+    ]
     for folder, split in splits.items():
         inner = folders_in(folder)
         if any(WORDNET_ID.fullmatch(each.name) for each in inner):
             found, more = _class_places(inner, split)
             places += found
-            skips += more
+            skips += [*loose_files(folder, LISTS), *more]
         elif split == "val":
+            images = {path.name for path in folder.iterdir() if path.suffix.casefold() in IMAGE_SUFFIXES}
             places.append(Place(folder, split))
+            skips += [*loose_files(folder, images), *_class_places(inner, split)[1]]
         else:
             skips.append(Skip("a folder whose images have no labels", folder.name))
     return places, skips
@@ -110,12 +122,12 @@ def _classes(ids: list[str], mapping: Mapping[str, list[str]]) -> Classes:
     return Classes(tuple(names.values()), {name: id_ for id_, name in names.items()}, words)
 
 
-def _mapping(around: list[Path]) -> dict[str, list[str]]:
+def _mapping(around: list[Path], source: Path) -> dict[str, list[str]]:
     """WordNet id -> its names, of the first mapping file that is there; empty where none is."""
     for name in MAPPINGS:
         for folder in around:
             path = folder / name
-            if path.is_file():
+            if path.is_file() and (name in SPEAKING or folder.is_relative_to(source)):
                 path = safe_join(folder, name)
                 found = _from_index(path) if path.suffix == ".json" else _from_lines(path)
                 if not found:
@@ -164,18 +176,21 @@ def _solution(around: list[Path]) -> tuple[str, dict[str, str], list[Problem]] |
     path = next((folder / SOLUTION for folder in around if (folder / SOLUTION).is_file()), None)
     if path is None:
         return None
-    rows = csv.reader(io.StringIO(read_text(safe_join(path.parent, SOLUTION))))
-    if tuple(cell.strip() for cell in next(rows, [])) != COLUMNS:
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(safe_join(path.parent, SOLUTION)))))
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV: {error}; fetch the file again.") from error
+    if tuple(cell.strip() for cell in (rows or [[]])[0]) != COLUMNS:
         raise DataError(f"{path} does not begin with the columns {','.join(COLUMNS)}; fetch the file again.")
     truths: dict[str, str] = {}
     bad: list[Problem] = []
-    for row in rows:
+    for number, row in enumerate(rows[1:], start=2):
         id_ = row[1].split()[0] if len(row) == 2 and row[1].split() else ""
         if WORDNET_ID.fullmatch(id_):
             truths[row[0].strip()] = id_
         elif row:
             told = f"'{','.join(row)[:60]}' is no image and a WordNet id"
-            bad.append(BadRow("row", told, row[0] or None).at(SOLUTION, rows.line_num))
+            bad.append(BadRow("row", told, row[0] or None).at(SOLUTION, number))
     return SOLUTION, truths, bad
 
 
