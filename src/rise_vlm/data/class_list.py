@@ -132,7 +132,8 @@ class ClassList:
             return ""
         told = [line.told + _near(line, classes) for line in absent[:MOST_TOLD]]
         told += [f"and {len(absent) - MOST_TOLD} more"] if len(absent) > MOST_TOLD else []
-        known = ", ".join(classes.names[:MOST_TOLD]) + (" ..." if len(classes.names) > MOST_TOLD else "")
+        further = len(classes.names) - MOST_TOLD
+        known = ", ".join(classes.names[:MOST_TOLD]) + (f" and {further} more" if further > 0 else "")
         return (
             f"{self.where}: {len(absent)} of {len(self.lines)} classes are not in {source}: {', '.join(told)}. "
             f"It has {len(classes.names)} classes: {known or 'none'}. Mend the list or take these out."

@@ -73,7 +73,9 @@ def _roots(file: Path, split: str | None, options: Options, source: Path | None 
     above = source or file.parent.parent
     names = [name for name in (file.stem.rpartition("_")[2], split) if name and (source or split)]
     called = [above / part / name for name in names for part in ("images", "")]
-    return [file.parent, *called, *([source] if source else [])]
+    if source is None:
+        return [file.parent, *called]
+    return [*(folder for folder in called if folder.is_dir()), file.parent, source]
 
 
 def _file(
