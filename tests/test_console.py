@@ -76,6 +76,16 @@ def test_fields_stay_until_they_are_replaced(clock: Clock) -> None:
     assert "reward=0.500 stage=warm up" in bar.line()
 
 
+def test_the_end_is_told_once_however_often_the_bar_is_updated(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = Progress("Importing", total=2)
+    for advance in (1, 1, 0, 0, 0):
+        clock.now += 1
+        bar.update(advance)
+    assert capsys.readouterr().err.splitlines() == ["Importing: 2/2  1.0/s  2 s"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7620, "2 h 07 min"), (math.inf, "?")],

@@ -79,6 +79,7 @@ class Progress:
         self.description, self.total, self.done = description, total, 0
         self.fields: dict[str, float | str] = {}
         self._skipped = 0
+        self._ended = False
         self._start = self._told = time.monotonic()
 
     def update(self, advance: int = 1, **fields: float | str) -> None:
@@ -126,8 +127,9 @@ class Progress:
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now - self._told >= PLAIN_INTERVAL or (self.total is not None and self.done >= self.total):
-            self._told = now
+        ends = not self._ended and self.total is not None and self.done >= self.total
+        if ends or now - self._told >= PLAIN_INTERVAL:
+            self._told, self._ended = now, self._ended or ends
             say(self.line())
 
 

@@ -39,7 +39,6 @@ IN_FILES: dict[str, Case] = {
             "outside": (voc(BOX.format("cat", 1, 1, 50, 5)), "leaves the image"),
             "negative": (voc(BOX.format("cat", -3, 1, 5, 5)), "leaves the image"),
             "other size": (voc(BOX.format("cat", 1, 1, 5, 5)).replace("<width>20", "<width>21"), "21 x 10"),
-            "the same box twice": (voc(BOX.format("cat", 1, 1, 5, 5) * 2), "listed twice"),
             "wrong encoding": (
                 b'<?xml version="1.0" encoding="utf-8"?>' + voc(BOX.format("k\xe4fer", 1, 1, 5, 5)).encode("latin-1"),
                 "no XML",

@@ -250,6 +250,16 @@ IN_ROWS: dict[str, Case] = {
         task="distribution",
     ),
     **each(
+        "imagenet",
+        "LOC_synset_mapping.txt",
+        {
+            "nothing": ("", "no folder called by a WordNet id"),
+            "no folder of a class": ("n01440764 tench, Tinca tinca", "no folder called by a WordNet id"),
+        },
+        task="classification",
+        whole=True,
+    ),
+    **each(
         "fiftyone",
         "samples.json",
         {

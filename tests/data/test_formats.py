@@ -54,8 +54,10 @@ def test_folders_without_splits(tmp_path: Path) -> None:
     assert sorted(skips(read)) == [
         "a file outside of the class folders",
         "a file that is no image",
-        "the folder 'empty' without images",
+        "a folder without images",
     ]
+    names = {each.name for each in read if isinstance(each, Skip)}
+    assert names == {"LICENSE", "b/readme.txt", "empty"}
 
 
 @pytest.mark.parametrize(("name", "split"), [("validation", "val"), ("valid", "val"), ("VAL", "val"), ("Test", "test")])
@@ -66,7 +68,9 @@ def test_folders_with_splits(tmp_path: Path, name: str, split: str) -> None:
         ("Train/a/1.png", "a", "train"),
         (f"{name}/a/1.png", "a", split),
     }
-    assert skips(read) == ["the folder 'extra' is none of train, val and test"]
+    assert [each for each in read if isinstance(each, Skip)] == [
+        Skip("a folder that is none of train, val and test", "extra")
+    ]
 
 
 def test_a_class_may_be_called_test(tmp_path: Path) -> None:

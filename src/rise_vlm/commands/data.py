@@ -15,6 +15,7 @@ from rise_vlm.worlds import WORLDS
 
 if TYPE_CHECKING:
     from rise_vlm.data.formats import Format
+    from rise_vlm.data.formats.base import Options
     from rise_vlm.data.importing import Outcome
 
 app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split and export datasets.")
@@ -58,6 +59,13 @@ def import_(
     images: Annotated[Path | None, typer.Option(help="Folder of the images, if they are elsewhere.")] = None,
     columns: Annotated[str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet).")] = None,
     question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (grounding).")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Only these classes: a text file with one a line, or names with commas.")
+    ] = None,
+    keep_empty: Annotated[
+        bool,
+        typer.Option("--keep-empty", help="With --classes: keep images without any of them, as empty (detection)."),
+    ] = False,
     boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     force: Force = False,
@@ -69,36 +77,18 @@ def import_(
     docs/formats.md lists the formats.
     """
     from rise_vlm.data.formats import find_format
-    from rise_vlm.data.formats.base import Options
     from rise_vlm.data.importing import import_dataset
 
     format, source, seen = _format_and_source(words)
     form = find_format(format)
-    given = {"images": images, "columns": columns, "question": question, "boxes": boxes}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in given.keys() - form.options:
-        raise UserError(f"--{name} means nothing to the format '{format}'.")
-    asked, task = task, task or form.tasks[0]
-    if task not in form.tasks:
-        raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
-    if "columns" in given:
-        given["columns"] = _two_columns(str(columns))
-    if boxes not in (None, "auto", "upright", "stored"):
-        raise UserError(f"--boxes is auto, upright or stored, not '{boxes}'.")
-    outcome = import_dataset(
-        form, source, out, Options(task=task, **given), shares=_shares(val, test), force=force, strict=strict
+    given = {"images": images, "columns": columns, "question": question, "boxes": boxes, "classes": classes}
+    options = _options(
+        form, format, task, keep_empty, {key: value for key, value in given.items() if value is not None}
     )
-    lines = [
-        (f"Taken for '{format}': {seen}. " if seen else "") + f"Task: {task}.{_other_task(form, task, asked, outcome)}"
-    ]
-    lines += [f"{split}: {number} records" for split, number in outcome.splits.items()]
-    if outcome.dealt:
-        lines.append(f"Splits: {outcome.dealt}.")
-    lines.append(_quarantined(outcome.quarantined))
-    lines += [f"Skipped: {number} x {reason}" for reason, number in outcome.skipped.most_common()]
-    lines += _classes(outcome.classes)
-    lines += [f"Note: {note}" for note in outcome.notes]
-    result = {"dataset": str(out), "format": format, "seen": seen, "task": task} | outcome.to_dict()
+    outcome = import_dataset(form, source, out, options, shares=_shares(val, test), force=force, strict=strict)
+    guessed = f"Taken for '{format}': {seen}. " if seen else ""
+    lines = [f"{guessed}Task: {options.task}.{_other_task(form, options.task, task, outcome)}", *_imported(outcome)]
+    result = {"dataset": str(out), "format": format, "seen": seen, "task": options.task} | outcome.to_dict()
     tell(result, as_json, f"Imported {source} into {out}.", *lines)
 
 
@@ -146,6 +136,36 @@ def _format_and_source(words: list[str]) -> tuple[str, Path, str]:
         raise UserError(f"import needs a source too: rise data import {source} SOURCE --out DIR.")
     format, seen = guess(source)
     return format, source, seen
+
+
+def _options(form: Format, format: str, task: str | None, keep_empty: bool, given: dict[str, Any]) -> Options:
+    """What was asked for, checked as far as it can be without the source."""
+    from rise_vlm.data.class_list import ClassList, need_choice
+    from rise_vlm.data.formats.base import Options
+
+    for name in given.keys() - form.options:
+        raise UserError(f"--{name} means nothing to the format '{format}'.")
+    task = task or form.tasks[0]
+    if task not in form.tasks:
+        raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
+    if "columns" in given:
+        given["columns"] = _two_columns(given["columns"])
+    if given.get("boxes", "auto") not in ("auto", "upright", "stored"):
+        raise UserError(f"--boxes is auto, upright or stored, not '{given['boxes']}'.")
+    if "classes" in given:
+        given["classes"] = ClassList.read(given["classes"])
+    need_choice(given.get("classes"), keep_empty, task)
+    return Options(task=task, keep_empty=keep_empty, **given)
+
+
+def _imported(outcome: Outcome) -> list[str]:
+    """What an import made, for a person to read."""
+    lines = [f"{split}: {number} records" for split, number in outcome.splits.items()]
+    if outcome.dealt:
+        lines.append(f"Splits: {outcome.dealt}.")
+    lines.append(_quarantined(outcome.quarantined))
+    lines += [f"Skipped: {told}" for told in outcome.left_out()]
+    return lines + _classes(outcome.classes) + [f"Note: {note}" for note in outcome.notes]
 
 
 def _two_columns(columns: str) -> tuple[str, str]:

@@ -19,8 +19,10 @@ from rise_vlm.console import progress
 from rise_vlm.data.balance import named_in
 from rise_vlm.data.card import Card
 from rise_vlm.data.checking import BadRow, Counts, Problem, need_file
+from rise_vlm.data.choosing import Chooser
+from rise_vlm.data.class_list import Classes, distinct
 from rise_vlm.data.formats import Format
-from rise_vlm.data.formats.base import Classes, Found, Item, Note, Options, Skip
+from rise_vlm.data.formats.base import Found, Item, Note, Options, Reader, Skip
 from rise_vlm.data.images import ImageSize, read_size, turn_box
 from rise_vlm.data.typos import typos
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
@@ -34,17 +36,40 @@ CLASSED = ("classification", "detection", "distribution", "grounding")
 """Tasks whose records name classes; those of others have letters and numbers."""
 
 
+FIRST_NAMES = 3
+"""Names of skipped files that are told."""
+
+
 @dataclass
 class Outcome:
-    """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes."""
+    """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes;
+    ``named`` has the first names of what was skipped, by reason.
+    """
 
     splits: dict[str, int] = field(default_factory=dict)
     quarantined: Counts = field(default_factory=Counts)
     skipped: Counter[str] = field(default_factory=Counter)
+    named: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     dealt: str = ""
     classes: Counter[str] = field(default_factory=Counter)
     boxed: bool = False
+
+    def skip(self, what: Skip) -> None:
+        """Count what was left out."""
+        self.skipped[what.reason] += 1
+        first = self.named.setdefault(what.reason, []) if what.name else []
+        if what.name and len(first) < FIRST_NAMES:
+            first.append(what.name)
+
+    def left_out(self) -> list[str]:
+        """A line for every reason: how often, and the first names."""
+        lines = []
+        for reason, number in self.skipped.most_common():
+            names = self.named.get(reason, [])
+            more = " ..." if number > len(names) else ""
+            lines.append(f"{number:,} x {reason}" + (f": {', '.join(names)}{more}" if names else ""))
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -53,6 +78,7 @@ class Outcome:
             "quarantined": self.quarantined.quarantined,
             "kinds": dict(self.quarantined.kinds),
             "skipped": dict(self.skipped),
+            "skipped_first": self.named,
             "notes": self.notes,
             "dealt": self.dealt,
             "classes": {name: round(number, 3) for name, number in self.classes.most_common()},
@@ -61,11 +87,11 @@ class Outcome:
 
 @dataclass
 class Survey:
-    """What the first pass found: classes (declared ones first), the source's own splits, hashes of the images that may
-    be dealt to splits.
+    """What the first pass found: declared classes, those that occur, the source's own splits, hashes of the images that
+    may be dealt to splits.
     """
 
-    classes: dict[str, None] = field(default_factory=dict)
+    classes: Classes = field(default_factory=Classes)
     found: set[str] = field(default_factory=set)
     splits: set[str] = field(default_factory=set)
     groups: set[int] = field(default_factory=set)
@@ -91,30 +117,52 @@ def import_dataset(
     """
     refuse_existing(out, force)
     reader = form.load_reader()
-    try:
-        survey = _survey(reader.read(source, options))
-    except OSError as error:  # a folder that may not be entered, a disk that fails
-        raise DataError(f"{source} cannot be read: {error}.", exit_code=1) from error
-    if not survey.items:
-        raise DataError(_nothing(source, survey.outcome, form, options), exit_code=1)
+    chooser = None if options.classes is None else Chooser(options.classes, keep_empty=options.keep_empty)
+    survey = _first_pass(form, reader, source, options, chooser)
     outcome = Outcome(notes=survey.outcome.notes)
     deal = _dealer(survey, shares, outcome)
-    card = Card(name=out.name, task=options.task, classes=_class_list(survey, options.task), source=str(source))
+    classes = _class_list(survey, options.task) if chooser is None else _chosen(chooser, options.task)
+    synonyms = {name: list(words) for name, words in classes.items() if words}
+    card = Card(name=out.name, task=options.task, classes=list(classes), synonyms=synonyms, source=str(source))
     judge = make_task(card).check  # refuses class names that it cannot tell apart, before any image is copied
     with (
         DatasetWriter(out, card, judge=judge, force=force) as writer,
         progress(f"Importing {source.name}", survey.items) as bar,
     ):
-        for found in reader.read(source, options):
+        for found in _findings(reader, source, options, chooser):
             problem = _take(found, writer, deal, options, outcome)
             if problem is not None and strict:
                 raise DataError(f"{source}: {problem}.", exit_code=1)
-            bar.update(isinstance(found, Item))
+            if isinstance(found, Item):
+                bar.update()
         outcome.splits = {split: writer.counts[split].records for split in ordered(writer.counts)}
         if not outcome.splits:
             raise DataError(_nothing(source, outcome, form, options), exit_code=1)
+    if chooser is not None:
+        outcome.notes += [chooser.told(), *chooser.unused(outcome.classes)]
     outcome.notes += typos(outcome.classes)
     return outcome
+
+
+def _findings(reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Iterator[Found]:
+    """What the reader finds, or of it what is of the chosen classes."""
+    found = reader.read(source, options)
+    return iter(found) if chooser is None else chooser.choose(found)
+
+
+def _first_pass(form: Format, reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Survey:
+    """The survey of a source. Raises DataError where it holds nothing, or lacks a class that was asked for."""
+    try:
+        survey = _survey(_findings(reader, source, options, chooser))
+    except OSError as error:  # a folder that may not be entered, a disk that fails
+        raise DataError(f"{source} cannot be read: {error}.", exit_code=1) from error
+    if chooser is not None and chooser.known.names:
+        missing = chooser.listed.missing(chooser.known, source)
+        if missing:
+            raise DataError(missing)
+    if not survey.items:
+        raise DataError(_nothing(source, survey.outcome, form, options), exit_code=1)
+    return survey
 
 
 def _take(
@@ -122,7 +170,7 @@ def _take(
 ) -> Problem | None:
     """Make ``found`` a record, or put it aside, or count that it is skipped; the problem, if it is one."""
     if isinstance(found, Skip):
-        outcome.skipped[found.reason] += 1
+        outcome.skip(found)
     if isinstance(found, Skip | Note | Classes):
         return None
     problem = found if isinstance(found, Problem) else _copy(found, writer, deal(found), options)
@@ -139,13 +187,13 @@ def _survey(findings: Iterator[Found]) -> Survey:
     survey = Survey()
     for found in findings:
         if isinstance(found, Skip):
-            survey.outcome.skipped[found.reason] += 1
+            survey.outcome.skip(found)
         elif isinstance(found, Problem):
             survey.outcome.quarantined.add(found)
         elif isinstance(found, Note):
             survey.outcome.notes.append(found.text)
         elif isinstance(found, Classes):
-            survey.classes |= dict.fromkeys(found.names)
+            survey.classes |= found
         else:
             survey.items += 1
             if found.split is not None:
@@ -166,15 +214,20 @@ def _classes_in(annotation: Any) -> set[str]:
     return {thing["label"] for thing in things if isinstance(thing, dict) and isinstance(thing.get("label"), str)}
 
 
-def _class_list(survey: Survey, task: str) -> list[str]:
-    """The classes of the dataset: for detection and distributions those that the source declares, in its order, and
-    any others that occur; for classification those that occur, sorted; for all other tasks none.
+def _class_list(survey: Survey, task: str) -> dict[str, tuple[str, ...]]:
+    """The classes of the dataset with their synonyms: for detection and distributions those that the source declares,
+    in its order, and any others that occur; for classification those that occur, sorted; for all other tasks none.
     """
-    if task == "classification":
-        return sorted(survey.found)
-    if task not in ("detection", "distribution"):
-        return []
-    return [*survey.classes, *sorted(survey.found - survey.classes.keys())]
+    if task not in ("classification", "detection", "distribution"):
+        return {}
+    declared = () if task == "classification" else survey.classes.names
+    names = (*declared, *sorted(survey.found - set(declared)))
+    return {name: distinct(survey.classes.synonyms.get(name, ()), name) for name in names}
+
+
+def _chosen(chooser: Chooser, task: str) -> dict[str, tuple[str, ...]]:
+    """The classes of the dataset where a list chose them; grounding names none."""
+    return chooser.classes() if task != "grounding" else {}
 
 
 def _hash(group: str) -> int:
@@ -272,9 +325,7 @@ def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> 
     if outcome.quarantined.first:
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
     if outcome.skipped:
-        why += (
-            " Skipped: " + ", ".join(f"{number} x {reason}" for reason, number in outcome.skipped.most_common(3)) + "."
-        )
+        why += " Skipped: " + "; ".join(outcome.left_out()[:3]) + "."
     if len(form.tasks) > 1:
         why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."
     return f"{source} gave no record.{why}"

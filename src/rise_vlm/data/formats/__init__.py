@@ -59,20 +59,29 @@ class Format:
 TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure")
 BOXES = ("grounding", "classification", "detection")
 PHOTOS = frozenset({"images"})
-QUESTION = frozenset({"images", "question", "boxes"})
+CHOICE = frozenset({"classes"})
+QUESTION = frozenset({"images", "question", "boxes"}) | CHOICE
 
 FORMATS = {
     "folders": Format(
         "folders",
         ("classification",),
+        CHOICE,
         reads="a folder per class, with or without train, val and test above",
         writes=("classification",),
         keeps=frozenset({"split"}),
     ),
+    "imagenet": Format(
+        "imagenet",
+        ("classification",),
+        CHOICE,
+        reads="ImageNet: a folder per WordNet id, or the ILSVRC layout; names from a mapping file beside them",
+        beware="images of the test set have no labels and are left out",
+    ),
     "csv": Format(
         "csv",
         ("classification", "detection", "grounding", "distribution"),
-        frozenset({"images", "columns", "question", "boxes"}),
+        QUESTION | {"columns"},
         reads="a table with the columns image and label; boxes in more columns, or one column per class",
         writes=("classification", "detection", "grounding", "distribution"),
         keeps=frozenset({"id", "split", "empty", "question", "rationale", "score"}),
@@ -143,7 +152,7 @@ FORMATS = {
     "reasonrft": Format(
         "reasonrft",
         TEXTS,
-        PHOTOS,
+        PHOTOS | CHOICE,
         reads="Reason-RFT or Visual-RFT JSON: image, problem, solution or answer, cot",
         writes=TEXTS,
         keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
@@ -152,7 +161,7 @@ FORMATS = {
     "sharegpt": Format(
         "sharegpt",
         TEXTS,
-        PHOTOS,
+        PHOTOS | CHOICE,
         reads="ShareGPT or LLaMA-Factory messages with images; the reply holds the answer, after <think> if it reasons",
         writes=TEXTS,
         keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
@@ -193,7 +202,7 @@ FORMATS = {
     "parquet": Format(
         "parquet",
         ("classification", "detection", "grounding", "distribution"),
-        frozenset({"images", "columns", "question", "boxes"}),
+        QUESTION | {"columns"},
         reads="Parquet with an image column, as hub datasets have it: label, objects, or our annotation",
         writes=("classification", "detection", "grounding", "distribution"),
         keeps=frozenset({"id", "split", "classes", "empty", "question", "rationale", "score", "meta"}),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rise_vlm.data.checking import Problem
+from rise_vlm.data.class_list import Classes, ClassList
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Skip:
-    """Something in the source that is left out on purpose, such as a second box of a class."""
+    """Something in the source that is left out on purpose, such as a second box of a class; the first few that have a
+    name are told by it.
+    """
 
     reason: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,25 +54,22 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True)
-class Classes:
-    """The classes that the source declares, in its order, whether or not they occur."""
-
-    names: tuple[str, ...]
-
-
 Found = Item | Problem | Skip | Note | Classes
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for. ``question`` is a template in which ``{class}`` stands for the class."""
+    """What the user asked for. ``question`` is a template in which ``{class}`` stands for the class; ``classes`` are
+    those to keep, which a reader may use to pass over what it need not open.
+    """
 
     task: str
     images: Path | None = None
     columns: tuple[str, str] | None = None
     question: str = "Where is the {class}?"
     boxes: str = "auto"
+    classes: ClassList | None = None
+    keep_empty: bool = False
 
 
 class Reader(Protocol):
@@ -101,9 +102,14 @@ def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator
     Detection makes one item of all boxes, none included; one broken box breaks it. Grounding makes one item for each
     class that has exactly one box in the image, since a question about a class has one answer only then; a template
     that has a question of its own and one box makes one item with that. Classification makes one item where all boxes
-    are of one class.
+    are of one class. An exact double of a box counts once.
     """
+    told, boxes = len(boxes), _distinct(boxes)
+    for _ in range(told - len(boxes)):
+        yield Skip("an exact double of a box: the same class and corners in one image")
     names = Counter(box.name for box in boxes)
+    if options.classes is not None:
+        yield Classes(tuple(names))  # also those that give no item: the source has them
     if options.task == "detection":
         yield from _detection(template, boxes)
     elif not names:
@@ -122,6 +128,15 @@ def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator
         for number in names.values():
             if number > 1:
                 yield Skip(f"a class with {number} boxes in one image: grounding takes one")
+
+
+def _distinct(boxes: Sequence[Box]) -> list[Box]:
+    """The boxes without those that equal an earlier one in class and corners; broken ones all stay."""
+    kept: dict[Any, Box] = {}
+    for at, box in enumerate(boxes):
+        key = at if box.corners is None else (box.name, tuple(box.corners), box.crowd)
+        kept.setdefault(key, box)
+    return list(kept.values())
 
 
 def _detection(template: Item, boxes: Sequence[Box]) -> Iterator[Found]:

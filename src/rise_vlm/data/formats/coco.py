@@ -27,7 +27,8 @@ IMAGES = "images/{split}/{name}"
 
 def sees(glimpse: Glimpse) -> str | None:
     """A JSON object with the three lists of COCO; of a large one the middle list shows by what is in it."""
-    lists = {"images", "categories"} <= glimpse.keys and {"annotations", "bbox"} & glimpse.keys
+    keys = glimpse.keys_where(_holds_instances)
+    lists = {"images", "categories"} <= keys and {"annotations", "bbox"} & keys
     return "JSON with images, annotations and categories" if lists else None
 
 
@@ -42,12 +43,12 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         yield from _file(source, source.name, None, _load(source), images, options)
         return
     whole = [path for path in files_below(source) if path.suffix.casefold() == ".json"]
-    instances = [path for path in whole if path.name.casefold().startswith("instances")]
+    instances = [path for path in whole if _holds_instances(path)]
     read_any = False
     for path in whole:
         name = path.relative_to(source).as_posix()
         if instances and path not in instances:
-            yield Skip(f"the file {name}, which holds no instances by its name")
+            yield Skip("a JSON file that holds no instances by its name", name)
             continue
         try:
             content = _load(path)
@@ -61,6 +62,10 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         raise DataError(f"{source} is a folder; 'coco' finds no COCO file in it.")
 
 
+def _holds_instances(path: Path) -> bool:
+    return path.name.casefold().startswith("instances")
+
+
 def _roots(file: Path, split: str | None, options: Options, source: Path | None = None) -> list[Path]:
     """Where the images of a COCO file may lie: with it, or in a folder that its split or its name names."""
     if options.images is not None:
@@ -68,7 +73,9 @@ def _roots(file: Path, split: str | None, options: Options, source: Path | None 
     above = source or file.parent.parent
     names = [name for name in (file.stem.rpartition("_")[2], split) if name and (source or split)]
     called = [above / part / name for name in names for part in ("images", "")]
-    return [file.parent, *called, *([source] if source else [])]
+    if source is None:
+        return [file.parent, *called]
+    return [*(folder for folder in called if folder.is_dir()), file.parent, source]
 
 
 def _file(

@@ -12,10 +12,10 @@ from pathlib import Path
 from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Classes, Found, Item, Options
 from rise_vlm.data.formats.guessing import Glimpse
-from rise_vlm.data.formats.places import Images
+from rise_vlm.data.formats.places import IMAGE_SUFFIXES, Images, files_below
 from rise_vlm.data.formats.reading import number, read_text
 from rise_vlm.data.images import safe_join
-from rise_vlm.errors import DataError
+from rise_vlm.errors import DataError, nearest
 
 NAME = "ground_truth.txt"
 EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
@@ -25,15 +25,13 @@ def sees(glimpse: Glimpse) -> str | None:
     """The file ground_truth.txt, lines of a file and nine numbers."""
     if NAME not in glimpse.names:
         return None
-    lines = glimpse.head(".txt").splitlines()[:2]
+    lines = glimpse.head_of(NAME).splitlines()[:2]
     return f"{NAME} with ten columns" if lines and len(lines[-1].split()) >= 10 else None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every line."""
-    table = safe_join(source, NAME) if source.is_dir() else source
-    if not table.is_file():
-        raise DataError(f"{source} is {'a folder' if source.is_dir() else 'missing'}; 'emotion6' reads {NAME}.")
+    table = _table(source)
     images = Images.of(table, options.images, table.parent / "images")
     yield Classes(EMOTIONS)
     for row, line in enumerate(read_text(table).splitlines(), start=1):
@@ -43,6 +41,19 @@ def read(source: Path, options: Options) -> Iterator[Found]:
             yield _item(table.name, row, line, images)
         except BadRow as bad:
             yield bad.at(table.name, row)
+
+
+def _table(source: Path) -> Path:
+    """The table, in the folder or in one below it."""
+    if source.is_file():
+        return source
+    found = list(files_below(source)) if source.is_dir() else []
+    tables = [path for path in found if path.name.casefold() == NAME]
+    if len(tables) != 1:
+        others = [path.name for path in found if path.suffix.casefold() not in IMAGE_SUFFIXES]
+        what = f"a folder with {len(tables)} of them" if source.is_dir() else "missing"
+        raise DataError(f"'emotion6' reads {NAME}; {source} is {what}.{nearest(NAME, others)}")
+    return safe_join(source, tables[0].relative_to(source).as_posix())
 
 
 def _item(file: str, row: int, line: str, images: Images) -> Item:

@@ -1,12 +1,16 @@
-"""A folder per class: ``SOURCE/class/image`` or ``SOURCE/split/class/image``. The folder's name is the class."""
+"""A folder per class: ``SOURCE/class/image`` or ``SOURCE/split/class/image``. The folder's name is the class.
+
+Folders called by WordNet ids are ImageNet's, and 'imagenet' names them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from rise_vlm.data.checking import Problem
-from rise_vlm.data.formats.base import Entry, Found, Item, Options, Skip, Target
+from rise_vlm.data.class_list import WORDNET_ID
+from rise_vlm.data.formats.base import Classes, Entry, Found, Item, Note, Options, Skip, Target
 from rise_vlm.data.formats.guessing import Glimpse, is_note
 from rise_vlm.data.formats.places import files_below, folders_in, need_folder, split_level
 from rise_vlm.data.images import safe_join
@@ -20,6 +24,8 @@ IMAGES = "{split}/{class}/{name}"
 
 def sees(glimpse: Glimpse) -> str | None:
     """Folders with images and nothing that could be an annotation."""
+    if glimpse.wordnet:
+        return None
     if glimpse.folders and glimpse.images > 1 and not any(_may_annotate(path, glimpse) for path in glimpse.files):
         return f"images in {len(glimpse.folders)} folders and no annotation files"
     return None
@@ -37,40 +43,59 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     splits = split_level(folders)
     if not folders:
         raise DataError(f"{source} holds no folders; images are expected as {source}/CLASS/IMAGE.")
-    yield from _loose(source)
+    yield from loose_files(source)
+    places = list(_class_folders(folders, splits))
+    names = tuple(dict.fromkeys(folder.name for folder, _ in places))
+    yield Classes(names)
+    if any(WORDNET_ID.fullmatch(name) for name in names):
+        yield Note("the folders are called by WordNet ids; 'rise data import imagenet' gives the classes their names")
+    kept = set(names) if options.classes is None else options.classes.among(Classes(names)).keys()
+    for folder in splits or ():
+        yield from loose_files(folder)
+    for folder in folders if splits else ():
+        if splits and folder not in splits:
+            yield Skip("a folder that is none of train, val and test", folder.name)
+    for folder, split in places:
+        if folder.name in kept:
+            yield from images_in(source, folder, split, folder.name)
+        else:
+            yield Skip("a folder of a class that --classes leaves out", folder.name)
+
+
+def _class_folders(folders: list[Path], splits: dict[Path, str] | None) -> Iterator[tuple[Path, str | None]]:
+    """The folders of classes, each with its split."""
     for folder in folders:
         if splits is None:
-            yield from _class_folder(source, folder, None)
-        elif folder not in splits:
-            yield Skip(f"the folder '{folder.name}' is none of train, val and test")
-        else:
-            yield from _loose(folder)
-            for class_folder in folders_in(folder):
-                yield from _class_folder(source, class_folder, splits[folder])
+            yield folder, None
+        elif folder in splits:
+            for inner in folders_in(folder):
+                yield inner, splits[folder]
 
 
-def _loose(folder: Path) -> Iterator[Skip]:
+def loose_files(folder: Path, but: Collection[str] = ()) -> Iterator[Skip]:
+    """A Skip for every file that lies in ``folder`` itself, hidden ones and those called as in ``but`` left out."""
     for entry in sorted(folder.iterdir()):
-        if entry.is_file() and not entry.name.startswith("."):
-            yield Skip("a file outside of the class folders")
+        if entry.is_file() and not entry.name.startswith(".") and entry.name not in but:
+            yield Skip("a file outside of the class folders", entry.name)
 
 
-def _class_folder(source: Path, folder: Path, split: str | None) -> Iterator[Found]:
+def images_in(source: Path, folder: Path, split: str | None, name: str) -> Iterator[Found]:
+    """An item of the class ``name`` for every file below ``folder`` that may be an image."""
     empty = True
     for path in files_below(folder):
         empty = False
-        name = path.relative_to(source).as_posix()
+        file = path.relative_to(source).as_posix()
         if path.suffix.casefold() in NO_IMAGES or is_note(path):
-            yield Skip("a file that is no image")
+            yield Skip("a file that is no image", file)
             continue
         try:
-            safe_join(source, name)
+            safe_join(source, file)
         except DataError as error:
-            yield Problem(name, None, "path", str(error), name)
+            yield Problem(file, None, "path", str(error), file)
             continue
-        yield Item(name, None, name, name, path, folder.name, split)
+        yield Item(file, None, file, file, path, name, split)
     if empty:
-        yield Skip(f"the folder '{folder.name}' without images")
+        yield Skip("a folder without images", folder.name)
 
 
 def write(entries: Iterable[Entry], out: Path, target: Target) -> None:

@@ -10,12 +10,13 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rise_vlm.data.formats.places import IMAGE_SUFFIXES, files_below, folders_in
+from rise_vlm.data.formats.places import IMAGE_SUFFIXES, files_below, folders_in, wordnet_folder
 from rise_vlm.errors import DataError, UserError
 
 NOTE_SUFFIXES = frozenset({".md", ".rst", ".html", ".htm", ".pdf", ".py", ".ini", ".db", ".log"})
@@ -92,13 +93,18 @@ class Glimpse:
         if isinstance(self.json, dict):
             return set(self.json)
         path = self.first(".json")
-        if self.json is None and path is not None and path.is_file() and path.stat().st_size > WHOLE:
-            with path.open("rb") as file:
-                head = file.read(HEAD)
-                file.seek(-HEAD, 2)
-                head += file.read(HEAD)
-            return set(re.findall(r'"(\w+)": ?[\[{]', head.decode("utf-8", "replace")))
-        return set()
+        return _keys(path) if self.json is None and path is not None and path.is_file() else set()
+
+    def keys_where(self, wanted: Callable[[Path], bool]) -> set[str]:
+        """``keys`` of the first JSON file that is wanted; of the first of all where none is."""
+        path = next((path for path in self.files if path.suffix.casefold() == ".json" and wanted(path)), None)
+        return self.keys if path is None else _keys(path)
+
+    @cached_property
+    def wordnet(self) -> str:
+        """The name of the first folder of images that is called by a WordNet id; empty where there is none."""
+        folder = wordnet_folder(self.source) if self.is_folder else None
+        return "" if folder is None else folder.name
 
     @cached_property
     def row(self) -> dict[str, Any]:
@@ -126,6 +132,11 @@ class Glimpse:
         path = self.first(*suffixes)
         return "" if path is None else _head(path)
 
+    def head_of(self, name: str) -> str:
+        """The beginning of the first file called ``name``, whatever the case."""
+        path = next((path for path in self.files if path.name.casefold() == name), None)
+        return "" if path is None else _head(path)
+
     def names_images(self, path: Path) -> bool:
         """Whether a text file is called like an image, or has a line that begins with an image's name."""
         words = [path.name, *(line.split(maxsplit=1)[0] for line in _head(path).splitlines() if line.strip())]
@@ -137,6 +148,20 @@ def is_note(path: Path) -> bool:
     suffix = path.suffix.casefold()
     named = suffix in ("", ".txt") and re.split(r"[^a-z]", path.name.casefold())[0] in NOTE_NAMES
     return named or suffix in NOTE_SUFFIXES
+
+
+def _keys(path: Path) -> set[str]:
+    """The keys of a JSON object; of a large file those that its beginning and its end show."""
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size > WHOLE:
+                head = file.read(HEAD)
+                file.seek(-HEAD, 2)
+                return set(re.findall(r'"(\w+)": ?[\[{]', (head + file.read(HEAD)).decode("utf-8", "replace")))
+            content = json.loads(file.read())
+            return set(content) if isinstance(content, dict) else set()
+    except (ValueError, RecursionError, OSError):
+        return set()
 
 
 def _head(path: Path) -> str:

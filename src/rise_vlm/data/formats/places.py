@@ -31,6 +31,9 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
 )
 
+IMAGENET_ROOTS = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC", "")
+"""Where below a source the splits or class folders of ImageNet may lie; the first that is there counts."""
+
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below ``folder``, hidden ones left out, in the order of their paths; links to folders not followed."""
@@ -66,6 +69,17 @@ def split_in(path: Path | PurePosixPath, *, by_name: bool = True) -> str | None:
     """The split that a path within the source names: by a folder or, with ``by_name``, by a word of the file's name."""
     words = [*reversed(path.parent.parts), *(reversed(re.split(r"[^A-Za-z]+", path.stem)) if by_name else ())]
     return next((SPLIT_NAMES[word.casefold()] for word in words if word.casefold() in SPLIT_NAMES), None)
+
+
+def wordnet_folder(source: Path) -> Path | None:
+    """The first folder of a source that is called by a WordNet id and has an image in it, as ImageNet's are."""
+    for root in (source / part for part in IMAGENET_ROOTS):
+        folders = folders_in(root) if root.is_dir() else []
+        splits = split_level(folders) or {}
+        for folder in (inner for each in splits for inner in folders_in(each)) if splits else folders:
+            if re.fullmatch(r"n\d{8}", folder.name):
+                return folder if any(path.suffix.casefold() in IMAGE_SUFFIXES for path in files_below(folder)) else None
+    return None
 
 
 def need_folder(source: Path, format: str) -> None:

@@ -1,7 +1,8 @@
 """ReasonSeg, the data of LISA: JSON beside each image with ``text`` (questions) and ``shapes`` (polygons).
 
 The polygons called ``target`` are one region; its box goes with every text. ``ignore`` and ``flag`` shapes are left
-out, as LISA's own reader does. Some files are in Windows-1252. Written back, a region is its box as a polygon.
+out, as LISA's own reader does; so is ``explanatory/train.json``, a list of explanations. Some files are in
+Windows-1252. Written back, a region is its box as a polygon.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ IMAGES = "{split}/{name}"
 
 def sees(glimpse: Glimpse) -> str | None:
     """JSON with text and shapes."""
-    return "JSON with text and shapes" if {"text", "shapes"} <= glimpse.keys else None
+    keys = glimpse.keys_where(lambda path: path.stem.casefold() in glimpse.stems)
+    return "JSON with text and shapes" if {"text", "shapes"} <= keys else None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
@@ -32,6 +34,9 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     for path, name, split in annotation_files(source, "reasonseg", [".json"], by_name=False):
         try:
             content = parse_json(read_text(path, else_encoding="cp1252"), "the file")
+            if isinstance(content, list) and "explanatory" in path.parent.name.casefold():
+                yield Skip("a list of explanations, which annotates no image", name)
+                continue
             yield from _file(path.stem, name, split, content, images)
         except BadRow as bad:
             yield bad.at(name, None)

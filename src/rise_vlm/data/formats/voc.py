@@ -34,6 +34,8 @@ IMAGES = "JPEGImages/{name}"
 
 def sees(glimpse: Glimpse) -> str | None:
     """XML files that begin with <annotation> and know boxes."""
+    if glimpse.wordnet:  # ImageNet's own boxes lie beside its folders of images
+        return None
     if glimpse.is_folder and glimpse.tag == "annotation" and "<polygon>" not in glimpse.head(".xml"):
         return "XML files that begin with <annotation>"
     return None
