@@ -31,16 +31,17 @@ def environment() -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _processor(),
+        "cpu": processor("model name") or platform.processor() or platform.machine(),
         "cpus": usable_cores(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
 
 
-def _processor() -> str:
-    with contextlib.suppress(OSError):  # no Linux
+def processor(key: str) -> str:
+    """What Linux says of the processor, such as its ``model name`` or ``vendor_id``; empty elsewhere."""
+    with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(key):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""

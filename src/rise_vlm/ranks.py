@@ -129,6 +129,13 @@ def gather(part: Sequence[T]) -> list[T]:
     return [one for each in parts for one in each]
 
 
+def in_turn(part: Sequence[T]) -> Iterator[T | None]:
+    """The parts of all processes one after the other; for an item of another process None."""
+    for owner, count in enumerate(gather([len(part)])):
+        for number in range(count):
+            yield part[number] if owner == rank() else None
+
+
 def same(what: str, value: object) -> None:
     """Refuse processes that differ in ``value``: they would compute nonsense together, or wait for each other forever.
 

@@ -295,23 +295,14 @@ class _Training:
     def _offenders(self, prepared: Prepared) -> list[str]:
         """The records of the micro-batches that are not finite, found by computing each once more by itself."""
         found: dict[str, None] = {}
-        for micro in self._in_turn(prepared.micro):
+        # With weights in parts the gradient is that of all processes: of one micro-batch of one process at a time.
+        for micro in ranks.in_turn(prepared.micro) if ranks.in_parts() else prepared.micro:
             groups = micro.groups if isinstance(micro, Grouped) else []
             losses = self._own_gradient([micro] if groups else [])
             norm = self.optimizer.whole_norm() if ranks.in_parts() else self.optimizer.gradient_norm()
             if losses and not (math.isfinite(losses[0].value) and math.isfinite(norm)):
                 found |= dict.fromkeys(group.prompt.record for group in groups)
         return [record for record in dict.fromkeys(ranks.gather(list(found))) if record]
-
-    def _in_turn(self, micros: Sequence[Any]) -> Iterator[Any]:
-        """These micro-batches. With weights in parts, whose gradient is that of all processes, those of one process
-        after the other, and None for another's."""
-        if not ranks.in_parts():
-            yield from micros
-            return
-        for owner, count in enumerate(ranks.gather([len(micros)])):
-            for number in range(count):
-                yield micros[number] if owner == ranks.rank() else None
 
     def _rate(self, step: int) -> float:
         how = self.settings

@@ -47,4 +47,10 @@ def place(model: nn.Module, part: nn.Module, device: torch.device, apart: Iterab
 def some_of(weight: Tensor, count: int) -> bytes:
     """``count`` values of a weight, or all it has, evenly over it, as float32: enough to tell two models apart."""
     values = weight.detach().reshape(-1)
-    return values[:: max(values.numel() // count, 1)][:count].float().cpu().contiguous().numpy().tobytes()
+    at = places(values.numel(), count)
+    return values[at.start : at.stop : at.step].float().cpu().contiguous().numpy().tobytes()
+
+
+def places(size: int, count: int) -> range:
+    """Which of ``size`` values those are."""
+    return range(0, size, max(size // count, 1))[:count]

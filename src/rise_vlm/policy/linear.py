@@ -11,13 +11,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rise_vlm import ranks
+from rise_vlm.machine import processor
 from rise_vlm.policy.loading import cpu_has_bf16
 from rise_vlm.policy.room import out_of_memory
 
@@ -123,7 +123,12 @@ def _packs(weight: Tensor) -> bool:
 def _float32_pays() -> bool:
     """Whether MKL is held back here: an AMD processor with AVX-512."""
     wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return wide and torch.backends.mkl.is_available() and _vendor() == "AuthenticAMD" and _works(torch.float32)
+    return (
+        wide
+        and torch.backends.mkl.is_available()
+        and processor("vendor_id") == "AuthenticAMD"
+        and _works(torch.float32)
+    )
 
 
 @functools.cache
@@ -139,12 +144,3 @@ def _works(dtype: torch.dtype) -> bool:
         return bool(torch.equal(_onednn(rows, packed, None), rows) and torch.equal(_onednn(rows, weight, None), rows))
     except (AttributeError, RuntimeError, TypeError):
         return False
-
-
-def _vendor() -> str:
-    """The processor's maker, as Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")

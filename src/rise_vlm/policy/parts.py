@@ -244,9 +244,8 @@ def _some_of_own(weight: Tensor, count: int) -> bytes:
     """Of the values that `frozen.some_of` takes of the whole those that this process holds."""
     held = own(weight).reshape(-1)
     before = _start(weight) * (weight.numel() // max(len(weight), 1))
-    step = max(weight.numel() // count, 1)
-    places = [at - before for at in range(0, weight.numel(), step)[:count] if before <= at < before + len(held)]
-    return held[places].float().cpu().numpy().tobytes()
+    mine = [at - before for at in frozen.places(weight.numel(), count) if before <= at < before + len(held)]
+    return held[mine].float().cpu().numpy().tobytes()
 
 
 def _start(weight: Tensor) -> int:

@@ -46,9 +46,7 @@ class World(Protocol):
 
     def stated_facts(self, text: str) -> frozenset[str]: ...
 
-    def make(
-        self, out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False
-    ) -> dict[str, Any]: ...
+    def make(self, out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]: ...
 
 
 def load_world(name: str) -> World:
