@@ -69,7 +69,7 @@ def test_tokenizer_splits_numbers_into_digits(policy: Policy) -> None:
 
 def test_training_rows_are_encoded_as_the_policy_encodes_prompts(policy: Policy) -> None:
     for world, scene, row in some_rows(20):
-        images = [corpus.WORLDS[world].draw(scene)] if row.sees_image else []
+        images = corpus.pictures(world, scene)[: row.pictures]
         prompt = policy.encode(row.prompt, images)
         ids, start, positions = encode_row(policy.tokenizer, row, (6, 6))
         assert ids[:start] == prompt.input_ids.tolist()

@@ -19,7 +19,7 @@ from rise_vlm.tasks.base import think_answer
 from rise_vlm.worlds import blocks, load_world
 from rise_vlm.worlds.blocks import Scene
 from rise_vlm.worlds.blocks_camera import CLEVR, VIEWS, Camera
-from rise_vlm.worlds.blocks_questions import FAMILIES, THING, Program, answer, apart, covers
+from rise_vlm.worlds.blocks_questions import FAMILIES, LARGEST, THING, Program, answer, apart, covers, sample_program
 from rise_vlm.worlds.blocks_things import SOLIDS, VEHICLES
 from rise_vlm.worlds.blocks_words import Seen, fits
 
@@ -57,6 +57,14 @@ def test_the_camera_is_that_of_real_super_clevr_to_a_pixel() -> None:
         assert np.abs(fitted.x - np.array(CLEVR)).max() < 0.75  # the published jitter is at most 0.5
         worst = max(worst, float(np.abs(fitted.fun).max()))
     assert worst < 1.0
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "long"])
+def test_things_that_are_all_alike_can_be_asked_about(family: str) -> None:
+    alike = [Seen("small", "red", "metal", "cube", "left")] * 3
+    for seed in range(20):
+        program = sample_program(random.Random(seed), alike, family)
+        assert 0 <= answer(program, alike) <= LARGEST
 
 
 def test_the_camera_looks_at_the_origin_and_sees_right_and_up() -> None:

@@ -170,7 +170,11 @@ _DRAW: dict[str, Callable[[random.Random, Sequence[Seen]], Program]] = {
 
 
 def sample_program(rng: random.Random, seen: Sequence[Seen], family: str) -> Program:
-    """A program of a family with a certain answer from 0 to `LARGEST`; zeros are made rarer."""
+    """A program of a family with a certain answer from 0 to `LARGEST`; zeros are made rarer. Where all things have one
+    shape, which leaves nothing to mistake for another, multihop stands in for adversarial.
+    """
+    if family == "adversarial" and len({one.shape for one in seen}) == 1:
+        family = "multihop"
     while True:
         try:
             program = _DRAW[family](rng, seen)

@@ -26,17 +26,19 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass
 class Chunk:
-    """Rows of like length: ``ids``, ``weights`` (R, L), ``positions`` (3, R, L); ``scene_of`` (R,), -1: no picture."""
+    """Rows of like length: ``ids``, ``weights`` (R, L), ``positions`` (3, R, L); ``shown`` (P,): the pictures in their
+    prompts, row after row.
+    """
 
     ids: Tensor
     weights: Tensor
     positions: Tensor
-    scene_of: Tensor
+    shown: Tensor
 
 
 @dataclass
 class Batch:
-    """``images`` (S, H, W, 3) uint8 and the chunks of rows about them; all weights of a batch sum to 1."""
+    """``images`` (N, H, W, 3) uint8 and the chunks of rows about them; all weights of a batch sum to 1."""
 
     images: Tensor
     chunks: list[Chunk]
@@ -50,17 +52,18 @@ class Batches:
 
     def __getitem__(self, step: int) -> Batch:
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(GRIDS)
-        stream = corpus.scenes(self.seed, start=step * self.phase.scenes)
+        stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=self.phase.shares)
         images: list[np.ndarray] = []
-        rows: list[tuple[int, Row]] = []
-        for index in range(self.phase.scenes):
+        rows: list[tuple[range, Row]] = []
+        for _ in range(self.phase.scenes):
             world, scene, rng = next(stream)
-            picture = corpus.WORLDS[world].draw(scene, size=SIDE, supersample=1)
-            images.append(np.asarray(picture.resize((wide * PATCH, high * PATCH), resample=3)))
-            drawn = corpus.rows(world, scene, self.phase.rows, rng, self.phase.mixture)
-            rows += [(index, row) for row in drawn]
+            first = len(images)
+            drawn = corpus.pictures(world, scene, SIDE, supersample=1)
+            images += [np.asarray(picture.resize((wide * PATCH, high * PATCH), resample=3)) for picture in drawn]
+            turns = corpus.rows(world, scene, self.phase.rows, rng, self.phase.mixture)
+            rows += [(range(first, first + row.pictures), row) for row in turns]
         grid = (high // MERGE, wide // MERGE)
-        encoded = [(index if row.sees_image else -1, *encode_row(self.tokenizer, row, grid)) for index, row in rows]
+        encoded = [(shown, *encode_row(self.tokenizer, row, grid)) for shown, row in rows]
         encoded.sort(key=lambda row: len(row[1]))
         share = -(-len(encoded) // CHUNKS)
         chunks = [_collate(self.tokenizer, encoded[i : i + share]) for i in range(0, len(encoded), share)]
@@ -70,7 +73,7 @@ class Batches:
         return Batch(torch.from_numpy(np.stack(images)), chunks)
 
 
-def _collate(tokenizer: PreTrainedTokenizerFast, rows: list[tuple[int, list[int], int, Tensor]]) -> Chunk:
+def _collate(tokenizer: PreTrainedTokenizerFast, rows: list[tuple[range, list[int], int, Tensor]]) -> Chunk:
     length = max(len(ids) for _, ids, _, _ in rows)
     ids = torch.full((len(rows), length), token_id(tokenizer, END))
     weights = torch.zeros(len(rows), length)
@@ -80,7 +83,9 @@ def _collate(tokenizer: PreTrainedTokenizerFast, rows: list[tuple[int, list[int]
         # A short answer would drown among captions, so a row weighs as the root of its length.
         weights[r, start : len(row_ids)] = (len(row_ids) - start) ** -0.5
         positions[:, r, : len(row_ids)] = row_positions
-    return Chunk(ids, weights, positions, torch.tensor([scene for scene, _, _, _ in rows]))
+    return Chunk(
+        ids, weights, positions, torch.tensor([picture for shown, *_ in rows for picture in shown], dtype=torch.long)
+    )
 
 
 def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row, grid: tuple[int, int]) -> tuple[list[int], int, Tensor]:
@@ -88,19 +93,22 @@ def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row, grid: tuple[int, in
 
     ``grid`` counts image tokens down and across. Equal to the chat template with the processor's expansion (tested).
     """
-    image = "<|vision_start|>" + "<|image_pad|>" * (grid[0] * grid[1]) + "<|vision_end|>" if row.sees_image else ""
-    prompt = f"<|im_start|>user\n{image}{row.prompt}<|im_end|>\n<|im_start|>assistant\n"
+    count = grid[0] * grid[1]
+    image = "<|vision_start|>" + "<|image_pad|>" * count + "<|vision_end|>"
+    prompt = f"<|im_start|>user\n{image * row.pictures}{row.prompt}<|im_end|>\n<|im_start|>assistant\n"
     ids = tokenizer.encode(prompt)
     start = len(ids)
     ids += tokenizer.encode(row.completion + TURN_END)
-    if not row.sees_image:
-        return ids, start, torch.arange(len(ids)).expand(3, -1)
-    first = ids.index(token_id(tokenizer, IMAGE_PAD))
-    count = grid[0] * grid[1]
     down, across = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
-    picture = torch.stack([torch.zeros(count, dtype=torch.long), down.flatten(), across.flatten()]) + first
-    rest = torch.arange(len(ids) - first - count) + first + max(grid)
-    return ids, start, torch.cat([torch.arange(first).expand(3, -1), picture, rest.expand(3, -1)], dim=1)
+    picture = torch.stack([torch.zeros(count, dtype=torch.long), down.flatten(), across.flatten()])
+    parts: list[Tensor] = []
+    at = done = 0
+    for _ in range(row.pictures):
+        first = ids.index(token_id(tokenizer, IMAGE_PAD), done)
+        parts += [torch.arange(first - done).expand(3, -1) + at, picture + at + first - done]
+        at, done = at + first - done + max(grid), first + count
+    parts.append(torch.arange(len(ids) - done).expand(3, -1) + at)
+    return ids, start, torch.cat(parts, dim=1)
 
 
 def patches(images: Tensor) -> Tensor:

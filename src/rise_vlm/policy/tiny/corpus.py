@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from PIL import Image
+
+from rise_vlm.policy.tiny import reasoning_rows as reasoning
+from rise_vlm.policy.tiny import simple_rows as simple
 from rise_vlm.policy.tiny.row_makers import (
     QUESTIONS,
+    SIDE,
     Row,
     RowMaker,
     affect_about_row,
@@ -31,26 +36,39 @@ from rise_vlm.policy.tiny.row_makers import (
     rest_row,
     taste_row,
 )
-from rise_vlm.worlds import affect, errand
+from rise_vlm.worlds import affect, blocks, errand, figures, icons, moves, street
 
 Mixture = dict[str, list[tuple[RowMaker, float]]]
 """By world: what makes its rows, with weights."""
 
 
+WORLDS: dict[str, ModuleType] = {
+    "affect": affect, "errand": errand, "icons": icons, "street": street, "blocks": blocks, "figures": figures,
+    "moves": moves,
+}  # fmt: skip
+TWO = {"affect": 0.45, "errand": 0.55}
+ALL = {"affect": 0.11, "errand": 0.13, "icons": 0.15, "street": 0.25, "blocks": 0.13, "figures": 0.15, "moves": 0.08}
+"""How often a scene is of each world: where only the first two are taught, and where all are."""
+
+
 @dataclass(frozen=True)
 class Phase:
-    """``steps`` steps in which each process draws ``scenes`` scenes with ``rows`` rows each from a mixture."""
+    """``steps`` steps in which each process draws ``scenes`` scenes of the worlds by their ``shares``, with ``rows``
+    rows each from a mixture.
+    """
 
     steps: int
     scenes: int
     rows: int
     mixture: Mixture
+    shares: dict[str, float]
 
 
-def _mixture(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: float = 0.0) -> Mixture:
-    """The rows of both worlds; for every unit of them, ``copying`` of lists to repeat, ``rest`` of lists to complete
-    and ``lots`` of words by lot (half as many of the first and the last in `errand`, which has more to perceive); in
-    `errand` ``link`` of boxes that follow from the rationale alone."""
+def _two(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: float = 0.0) -> Mixture:
+    """The rows of `affect` and `errand`; for every unit of them, ``copying`` of lists to repeat, ``rest`` of lists
+    to complete and ``lots`` of words by lot (half as many of the first and the last in `errand`, which has more to
+    perceive); in `errand` ``link`` of boxes that follow from the rationale alone.
+    """
     asked = fact_row(affect, tuple(family for family in QUESTIONS if family in (*affect.FACTS, "count")))
     return {
         "affect": [
@@ -79,30 +97,77 @@ def _mixture(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: 
     }
 
 
+_ALL: Mixture = {
+    **_two(copying=0.1, rest=0.2, lots=0.6, link=0.1),
+    "icons": [
+        (describe_row(icons), 0.20),
+        (simple.icon_list_row, 0.25),
+        (simple.icon_part_row, 0.15),
+        (simple.icon_fact_row, 0.12),
+        (simple.icon_taste_row, 0.40),
+        (lot_row(icons), 0.12),
+    ],
+    "street": [
+        (describe_row(street), 0.25),
+        (simple.street_list_row, 0.35),
+        (simple.street_box_row, 0.15),
+        (simple.street_find_row, 0.45),
+        (lot_row(street), 0.06),
+    ],
+    "blocks": [
+        (describe_row(blocks), 0.25),
+        (reasoning.block_list_row, 0.35),
+        (reasoning.block_count_row, 0.35),
+        (reasoning.sum_row, 0.10),
+    ],
+    "figures": [
+        (describe_row(figures), 0.25),
+        (reasoning.figure_list_row, 0.45),
+        (reasoning.figure_read_row, 0.25),
+        (reasoning.sum_row, 0.20),
+    ],
+    "moves": [
+        (describe_row(moves), 0.15),
+        (reasoning.move_describe_row, 0.55),
+        (reasoning.move_table_row, 0.30),
+    ],
+}
+
 CURRICULUM = (
-    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture()),
+    Phase(steps=1700, scenes=20, rows=2, mixture=_two(), shares=TWO),
     # Some skills are learned all at once or not at all, and only where much of a step asks for them: to copy from a
     # list, and to know what of it is still to come.
-    Phase(steps=500, scenes=8, rows=8, mixture=_mixture(copying=2.0, lots=1.5)),
-    Phase(steps=350, scenes=8, rows=8, mixture=_mixture(copying=0.4, rest=1.6, lots=1.0)),
-    Phase(steps=1700, scenes=20, rows=2, mixture=_mixture(copying=0.1, rest=0.4, lots=1.0, link=0.25)),
+    Phase(steps=500, scenes=8, rows=8, mixture=_two(copying=2.0, lots=1.5), shares=TWO),
+    Phase(steps=350, scenes=8, rows=8, mixture=_two(copying=0.4, rest=1.6, lots=1.0), shares=TWO),
+    Phase(steps=1700, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.25), shares=TWO),
+    Phase(steps=2600, scenes=20, rows=2, mixture=_ALL, shares=ALL),
 )
-WORLDS: dict[str, ModuleType] = {"affect": affect, "errand": errand}
-SHARES = {"affect": 0.45, "errand": 0.55}
 
 
-def scenes(seed: int, start: int = 0) -> Iterator[tuple[str, Any, random.Random]]:
-    """An endless stream of (world, scene of split "any", generator); item i depends on ``seed`` and i alone."""
+def scenes(
+    seed: int, start: int = 0, shares: dict[str, float] | None = None
+) -> Iterator[tuple[str, Any, random.Random]]:
+    """An endless stream of (world, scene of split "any", generator); item i depends on ``seed``, ``shares`` (by default
+    those of all worlds) and i alone.
+    """
     index = start
+    odds = shares or ALL
     while True:
         rng = random.Random(f"{seed}/{index}")
-        world = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        world = rng.choices(list(odds), list(odds.values()))[0]
         yield world, WORLDS[world].sample_scene(rng, "any"), rng
         index += 1
 
 
+def pictures(world: str, scene: Any, size: int = SIDE, supersample: int = 2) -> list[Image.Image]:
+    """The pictures of a scene: one, or two of `moves`."""
+    if world == "moves":
+        return list(moves.pictures(scene, size, supersample))
+    return [WORLDS[world].draw(scene, size=size, supersample=supersample)]
+
+
 def rows(world: str, scene: Any, count: int, rng: random.Random, mixture: Mixture | None = None) -> list[Row]:
-    """``count`` rows about one scene of a world ("affect" or "errand"), by default from the last mixture."""
+    """``count`` rows about one scene of a world, by default from the last mixture."""
     makers = (mixture or CURRICULUM[-1].mixture)[world]
     chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
     return [maker(scene, rng) for maker in chosen]

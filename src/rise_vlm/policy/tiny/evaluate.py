@@ -72,7 +72,7 @@ def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
                 role = "think" if row.completion.startswith("<think>") else "answer"
                 lot = " by lot" if "by lot" in row.prompt else ""
                 role = "reconstruct" if row.prompt.startswith("Someone") else role
-                prompts.append(policy.encode(row.prompt, [corpus.WORLDS[name].draw(scene)] if row.sees_image else []))
+                prompts.append(policy.encode(row.prompt, corpus.pictures(name, scene)[: row.pictures]))
                 wanted.append((f"{name} {kind} {role}{lot}", row, found[1]))
     generator = torch.Generator().manual_seed(0)
     groups = sample(policy, prompts, 1, max_new_tokens=160, temperature=0.0, generator=generator)

@@ -23,7 +23,7 @@ from rise_vlm.tasks.base import DESCRIBE, Role, Task, bare_answer, think_answer
 from rise_vlm.tasks.classification import Classification
 from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.tasks.grounding import Grounding
-from rise_vlm.worlds import affect, affect_words, errand
+from rise_vlm.worlds import affect, affect_words, errand, icons, street
 
 FRAME = Thousand()
 SIDE = 336
@@ -35,10 +35,15 @@ PEOPLE = (
 ).split()
 LABELS = (
     "amber birch cobalt delta ember fern granite hazel indigo jade kiwi lotus maple nickel olive pearl quartz river "
-    "silver topaz umber violet willow zinc anchor bridge castle desert engine forest"
+    "silver topaz umber violet willow zinc island bridge castle desert engine forest"
 ).split()
-LOT_WORDS = [*LABELS, *affect.CLASSES, *PEOPLE, *"dress hat pants shirt shoes skirt ace king ten".split()]
-"""Words drawn by lot, the emotions among them: they teach copying from a class list, never what a picture evokes."""
+LOT_WORDS = [
+    *LABELS, *affect.CLASSES, *icons.CLASSES, *street.CLASSES, *PEOPLE,
+    *"dress hat pants shirt shoes skirt ace king ten".split(),
+]  # fmt: skip
+"""Words drawn by lot, the worlds' classes among them: they teach copying from a class list, never what a picture shows
+or evokes.
+"""
 
 
 WORDS = sorted(
@@ -93,10 +98,10 @@ def values_of(fact: Fact) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Row:
-    """One conversation turn: the user's text, whether the picture is shown, and the completion."""
+    """One conversation turn: the user's text, how many of the scene's pictures are shown, and the completion."""
 
     prompt: str
-    sees_image: bool
+    pictures: int
     completion: str
 
 
@@ -123,25 +128,25 @@ class Taste:
         return tuple(math.exp(s) / total for s in sums)
 
 
-def _tastes(people: list[str], spread: float) -> list[Taste]:
-    """One fixed rule per person, from a generator seeded by the person's name."""
-    tastes = []
-    for person in people:
-        rng = random.Random(f"taste of {person}")
-        labels = tuple(rng.sample(LABELS, rng.randint(3, 7)))
-        families = rng.sample(TASTE_FAMILIES, rng.choice((1, 2, 2, 3)))
-        weights = {
-            family: {value: tuple(rng.gauss(0, spread) for _ in labels) for value in affect.FACTS[family]}
-            for family in families
-        }
-        tastes.append(Taste(person, labels, weights))
-    return tastes
+def taste_of(
+    person: str, spread: float, families: Sequence[str], facts: Mapping[str, Sequence[str]], most: int = 7
+) -> Taste:
+    """The fixed rule of a person over some of ``families`` with the values ``facts``, from the person's name."""
+    rng = random.Random(f"taste of {person}")
+    labels = tuple(rng.sample(LABELS, rng.randint(3, most)))
+    chosen = rng.sample(families, rng.choice((1, 2, 2, 3)))
+    weights = {family: {v: tuple(rng.gauss(0, spread) for _ in labels) for v in facts[family]} for family in chosen}
+    return Taste(person, labels, weights)
+
+
+def crowd(first: int, count: int) -> list[str]:
+    """Names of people that nobody has, the same each time."""
+    return [made_up(random.Random(f"person {i}")).capitalize() for i in range(first, first + count)]
 
 
 TASTE_FAMILIES = ("face", "posture", "weather", "light", "setting", "shirt", "thing", "hat")
-_CROWD = [made_up(random.Random(f"person {i}")).capitalize() for i in range(48)]
-SORTERS = _tastes([*PEOPLE[:12], *_CROWD[:24]], 3.0)
-VOTERS = _tastes([*PEOPLE[12:], *_CROWD[24:]], 1.4)
+SORTERS = [taste_of(p, 3.0, TASTE_FAMILIES, affect.FACTS) for p in (*PEOPLE[:12], *crowd(0, 24))]
+VOTERS = [taste_of(p, 1.4, TASTE_FAMILIES, affect.FACTS) for p in (*PEOPLE[12:], *crowd(24, 24))]
 
 
 def affect_list_row(scene: affect.Scene, rng: random.Random) -> Row:
@@ -149,7 +154,7 @@ def affect_list_row(scene: affect.Scene, rng: random.Random) -> Row:
     facts = affect.scene_facts(scene)
     pairs = [(family, facts[family]) for family in QUESTIONS if family in facts]
     told = [f"{family} {' and '.join(value) if isinstance(value, tuple) else value}" for family, value in pairs]
-    return Row("List the facts of this picture.", True, ", ".join(told) + ".")
+    return Row("List the facts of this picture.", 1, ", ".join(told) + ".")
 
 
 def affect_about_row(scene: affect.Scene, rng: random.Random) -> Row:
@@ -158,31 +163,31 @@ def affect_about_row(scene: affect.Scene, rng: random.Random) -> Row:
     facts = sorted(affect.true_facts(scene), key=lambda fact: (ORDER.index(fact.split("=")[0]), fact))
     told = [rng.choice(affect_words.CLAUSES[fact]).replace("{p}", person) for fact in facts]
     if rng.random() < 0.5:
-        return Row("Tell all there is in order.", True, ". ".join(told) + ".")
+        return Row("Tell all there is in order.", 1, ". ".join(told) + ".")
     chosen = rng.randrange(len(facts))
     family = facts[chosen].split("=")[0]
     same = [clause for clause, fact in zip(told, facts, strict=True) if fact.split("=")[0] == family]
-    return Row(f"Say something about the {family}.", True, " and ".join(same) + ".")
+    return Row(f"Say something about the {family}.", 1, " and ".join(same) + ".")
 
 
 def errand_about_row(scene: errand.Scene, rng: random.Random) -> Row:
     """One thing, asked for by name, in the words of captions."""
     kind = rng.choice(sorted(errand_boxes(scene)))
-    return Row(f"Say something about the {kind}.", True, errand.describe_thing(scene, kind, rng))
+    return Row(f"Say something about the {kind}.", 1, errand.describe_thing(scene, kind, rng))
 
 
 def errand_list_row(scene: errand.Scene, rng: random.Random) -> Row:
     """Every thing: by name in alphabetical order, or box by box from left to right with its colour and name."""
     found = errand_boxes(scene)
     if rng.random() < 0.4:
-        return Row("List the facts of this picture.", True, f"room {scene.room}, {', '.join(sorted(found))}.")
+        return Row("List the facts of this picture.", 1, f"room {scene.room}, {', '.join(sorted(found))}.")
     colours = {thing.kind: thing.colour for thing in scene.things}
     told = []
     for kind in sorted(found, key=lambda kind: found[kind]):
         # The box comes first: to find a spot and then to name what is there is learned far sooner than the reverse.
         box = FRAME.encode([part * SIDE for part in found[kind]], SIDE, SIDE)
         told.append(f"[{', '.join(map(str, box))}] {colours[kind]} {kind}")
-    return Row(f"List every thing with its box. {FRAME.hint}", True, ", ".join(told) + ".")
+    return Row(f"List every thing with its box. {FRAME.hint}", 1, ", ".join(told) + ".")
 
 
 def errand_place_row(scene: errand.Scene, rng: random.Random) -> Row:
@@ -190,30 +195,30 @@ def errand_place_row(scene: errand.Scene, rng: random.Random) -> Row:
     places = {thing.kind: f"at the {thing.row} {thing.column}" for thing in scene.things}
     if rng.random() < 0.5:
         kind = rng.choice(sorted(places))
-        return Row(f"Say where the {kind} is.", True, f"{kind} {places[kind]}.")
-    return Row("Say where every thing is.", True, ", ".join(f"{kind} {places[kind]}" for kind in sorted(places)) + ".")
+        return Row(f"Say where the {kind} is.", 1, f"{kind} {places[kind]}.")
+    return Row("Say where every thing is.", 1, ", ".join(f"{kind} {places[kind]}" for kind in sorted(places)) + ".")
 
 
 def describe_row(world: ModuleType) -> RowMaker:
     """The label-free description."""
-    return lambda scene, rng: Row(DESCRIBE, True, world.describe(scene, rng))
+    return lambda scene, rng: Row(DESCRIBE, 1, world.describe(scene, rng))
 
 
-def _in_role(task: Task, record: Record, role: Role, rationale: str) -> Row:
+def in_role(task: Task, record: Record, role: Role, rationale: str) -> Row:
     """One of the four roles, with a true description as the rationale."""
     answer = task.render(record.annotation, record, FRAME)
     prompt = task.prompt(role, record, FRAME, rationale if role == "reconstruct" else None)
     if role == "reason":
-        return Row(prompt, True, rationale)
+        return Row(prompt, 1, rationale)
     completion = think_answer(rationale, answer) if role == "think" else bare_answer(answer)
-    return Row(prompt, role != "reconstruct" or task.sees_image, completion)
+    return Row(prompt, int(role != "reconstruct" or task.sees_image), completion)
 
 
-def _role(rng: random.Random) -> Role:
+def any_role(rng: random.Random) -> Role:
     return rng.choices(("answer", "think", "reason", "reconstruct"), (30, 25, 20, 25))[0]
 
 
-def _record(question: str, annotation: object) -> Record:
+def record_of(question: str, annotation: object) -> Record:
     return Record(id="x", images=("x.png",), annotation=annotation, question=question, width=SIDE, height=SIDE)
 
 
@@ -221,12 +226,12 @@ def _choice_row(
     world: ModuleType, scene: Any, rng: random.Random, classes: list[str], question: str, label: str, role: Role
 ) -> Row:
     """A classification row; a rationale that names its class is drawn again, and given up for the answer role."""
-    task, record = Classification(classes), _record(question, label)
+    task, record = Classification(classes), record_of(question, label)
     for _ in range(4):
         rationale = world.describe(scene, rng)
         if role == "answer" or not any(name in rationale for name in classes):
-            return _in_role(task, record, role, rationale)
-    return _in_role(task, record, "answer", "")
+            return in_role(task, record, role, rationale)
+    return in_role(task, record, "answer", "")
 
 
 def visible(world: ModuleType, scene: Any) -> dict[str, Fact]:
@@ -247,7 +252,7 @@ def fact_row(world: ModuleType, families: tuple[str, ...]) -> RowMaker:
         label = rng.choice(values)
         classes = [*rng.sample(options, rng.randint(1, min(len(options), 6))), label]
         rng.shuffle(classes)
-        role = "answer" if rng.random() < 0.6 else _role(rng)
+        role = "answer" if rng.random() < 0.6 else any_role(rng)
         return _choice_row(world, scene, rng, classes, rng.choice(QUESTIONS[family]), label, role)
 
     return make
@@ -272,11 +277,11 @@ def taste_row(scene: affect.Scene, rng: random.Random) -> Row:
     rng.shuffle(labels)
     rationale = _told(taste, scene, rng) if rng.random() < 0.7 else affect.describe(scene, rng)
     if single:
-        record = _record(f"Which box does {taste.person} put this picture in?", max(chances, key=chances.__getitem__))
-        return _in_role(Classification(labels), record, _role(rng), rationale)
+        record = record_of(f"Which box does {taste.person} put this picture in?", max(chances, key=chances.__getitem__))
+        return in_role(Classification(labels), record, any_role(rng), rationale)
     votes = _votes([chances.get(label, 0.0) for label in labels], labels, RATERS, rng)
-    record = _record(f"Which boxes do friends of {taste.person} choose?", votes)
-    return _in_role(Distribution(labels), record, _role(rng), rationale)
+    record = record_of(f"Which boxes do friends of {taste.person} choose?", votes)
+    return in_role(Distribution(labels), record, any_role(rng), rationale)
 
 
 def _told(taste: Taste, scene: affect.Scene, rng: random.Random) -> str:
@@ -305,7 +310,7 @@ def copy_row(scene: Any, rng: random.Random) -> Row:
     start = rng.choice((0, rng.randrange(len(words))))
     asked = "Repeat the classes." if start == 0 else f"Repeat the classes from {words[start]} on."
     told = ", ".join(words[start:])
-    return Row(f"Classes: {', '.join(words)}.\n{asked}", False, f"{told}. {told}.")
+    return Row(f"Classes: {', '.join(words)}.\n{asked}", 0, f"{told}. {told}.")
 
 
 def rest_row(scene: Any, rng: random.Random) -> Row:
@@ -314,7 +319,7 @@ def rest_row(scene: Any, rng: random.Random) -> Row:
     given = rng.sample(words, rng.randint(1, len(words) - 1))
     rest = [word for word in words if word not in given]
     asked = f"Classes: {', '.join(words)}.\nGiven: {', '.join(given)}.\nRepeat the others."
-    return Row(asked, False, f"{', '.join(rest)}.")
+    return Row(asked, 0, f"{', '.join(rest)}.")
 
 
 def lot_row(world: ModuleType) -> RowMaker:
@@ -325,20 +330,20 @@ def lot_row(world: ModuleType) -> RowMaker:
         role: Role = rng.choices(("answer", "think", "reason", "reconstruct"), (40, 20, 10, 30))[0]
         rationale = world.describe(scene, rng)
         if rng.random() < 0.3:
-            record = _record("Which word comes by lot?", rng.choice(labels))
-            return _in_role(Classification(labels), record, role, rationale)
+            record = record_of("Which word comes by lot?", rng.choice(labels))
+            return in_role(Classification(labels), record, role, rationale)
         # Flat votes leave no label out: what comes next is then settled, and the list is soon read.
         evenness = rng.choice((0.5, 8))
         chances = [rng.gammavariate(evenness, 1) + 1e-3 for _ in labels]
         raters = RATERS if rng.random() < 0.8 else rng.randint(3, 20)
-        record = _record("Which words come by lot?", _votes(chances, labels, raters, rng))
-        return _in_role(Distribution(labels), record, role, rationale)
+        record = record_of("Which words come by lot?", _votes(chances, labels, raters, rng))
+        return in_role(Distribution(labels), record, role, rationale)
 
     return make
 
 
 def _box_row(box: Box, rng: random.Random, question: str, words: str) -> Row:
-    return _in_role(Grounding(), _record(question, [part * SIDE for part in box]), _role(rng), words)
+    return in_role(Grounding(), record_of(question, [part * SIDE for part in box]), any_role(rng), words)
 
 
 def affect_box_row(scene: affect.Scene, rng: random.Random) -> Row:
@@ -365,7 +370,7 @@ def errand_lot_row(scene: errand.Scene, rng: random.Random) -> Row:
     box = [part * SIDE for part in errand_boxes(scene)[name]]
     role: Role = rng.choices(("answer", "think", "reason", "reconstruct"), (10, 60, 10, 20))[0]
     rationale = errand.describe_thing(scene, name, rng)
-    return _in_role(Grounding(), _record("Which thing comes by lot?", box), role, rationale)
+    return in_role(Grounding(), record_of("Which thing comes by lot?", box), role, rationale)
 
 
 def _wants() -> dict[str, set[str]]:

@@ -100,7 +100,7 @@ def loss_of(model: Qwen2VLForConditionalGeneration, batch: Batch) -> Tensor:
 def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: Tensor) -> Tensor:
     embedded = model.get_input_embeddings()(chunk.ids)
     slots = (chunk.ids == model.config.image_token_id).unsqueeze(-1)
-    embedded = embedded.masked_scatter(slots, features[chunk.scene_of[chunk.scene_of >= 0]].to(embedded.dtype))
+    embedded = embedded.masked_scatter(slots, features[chunk.shown].to(embedded.dtype))
     length = chunk.ids.shape[1]
     causal = torch.full((length, length), float("-inf"), dtype=embedded.dtype).triu(1)[None, None]
     hidden = model.model.language_model(
@@ -195,6 +195,7 @@ class Settings:
     halt: int
     processes: int
     init: Path | None
+    last: int | None
 
     @property
     def work(self) -> Path:
@@ -202,8 +203,15 @@ class Settings:
         return self.out.with_name(self.out.name + "-work")
 
 
+def steps_of(settings: Settings) -> int:
+    """How many steps a run has: the curriculum's, or its last."""
+    whole = sum(phase.steps for phase in corpus.CURRICULUM)
+    return whole if settings.last is None else min(settings.last, whole)
+
+
 def batch_of(tokenizer: PreTrainedTokenizerFast, settings: Settings, step: int, rank: int) -> Batch:
     """The batch of process ``rank`` in ``step``: process r of n takes every n-th one of the phase."""
+    step += sum(phase.steps for phase in corpus.CURRICULUM) - steps_of(settings)
     for number, phase in enumerate(corpus.CURRICULUM):
         if step < phase.steps:
             # Each phase has a stream of scenes of its own.
@@ -230,7 +238,7 @@ def train(rank: int, settings: Settings) -> None:
         first = json.loads((work / "state.json").read_text())["step"]
         masters.load(load_file(work / "state.safetensors"))
         say(f"continuing from step {first}")
-    steps = sum(phase.steps for phase in corpus.CURRICULUM)
+    steps = steps_of(settings)
     last = min(steps, settings.halt)
     with progress("pre-training", last - first) as bar, (work / f"log-{rank}.jsonl").open("a") as log:
         for step in range(first, last):
@@ -261,6 +269,7 @@ def main() -> None:
     parser.add_argument("--halt", type=int, default=1 << 30, help="stop early at this step, for trials")
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers that share each step")
     parser.add_argument("--init", type=Path, help="a model folder whose weights and tokenizer to begin with")
+    parser.add_argument("--last", type=int, help="only so many steps, the last of the curriculum; with --init")
     settings = Settings(**vars(parser.parse_args()))
     settings.work.mkdir(parents=True, exist_ok=True)
     (settings.work / "meeting").unlink(missing_ok=True)
