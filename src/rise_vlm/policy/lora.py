@@ -34,10 +34,10 @@ class LoraSettings(BaseModel):
     targets: tuple[str, ...] | str = "all-linear"
 
 
-def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, base_name: str) -> Any:
+def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, name: str) -> Any:
     """Wrap ``model`` with fresh adapters on ``language_model``, a part of it; only they train.
 
-    ``base_name`` is what a saved adapter says it belongs to.
+    ``name`` is the model's: a saved adapter says that it belongs to it, in a form that holds from any folder.
 
     Raises:
         UserError: a target names no linear layer of the language model.
@@ -54,7 +54,9 @@ def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, base
         bias="none",
     )
     wrapped = get_peft_model(model, config)
-    wrapped.peft_config["default"].base_model_name_or_path = base_name
+    path = Path(name).expanduser()
+    lasting = name if name == "tiny" or not path.is_dir() else str(path.resolve())
+    wrapped.peft_config["default"].base_model_name_or_path = lasting
     return wrapped
 
 

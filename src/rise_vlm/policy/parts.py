@@ -227,6 +227,15 @@ def collect(part: Tensor, weight: Tensor) -> Tensor | None:
     return torch.cat([one for one in parts if one is not None]) if ranks.is_main() else None
 
 
+def put_together(model: nn.Module) -> dict[str, Tensor]:
+    """The whole weights of a model in parts, in the main process; elsewhere nothing. All processes must come here."""
+    found: dict[str, Tensor] = {}
+    for name, weight in model.state_dict(keep_vars=True).items():
+        if (made := collect(own(weight), weight)) is not None:
+            found[name] = made.to(dtype_of(weight))
+    return found
+
+
 def some_of(weights: Iterable[Tensor], count: int) -> list[bytes]:
     """`frozen.some_of` of each weight; of weights in parts all processes must ask, and all are told."""
     weights = list(weights)

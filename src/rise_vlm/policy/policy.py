@@ -19,15 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rise_vlm import ranks
 from rise_vlm.errors import UserError
 from rise_vlm.policy import parts
-from rise_vlm.policy.attention import NAME, AttentionPlan
+from rise_vlm.policy.attention import AttentionPlan
 from rise_vlm.policy.families import Family
-from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint, fast_patch_embedding
-from rise_vlm.policy.frozen import place as share_frozen
+from rise_vlm.policy.features import SHARED_CACHE, TowerFingerprint
 from rise_vlm.policy.linear import MANY_STEPS, fast_linears, packed_weights
-from rise_vlm.policy.loading import DType, Loaded, load_checkpoint, pick_dtype, refuse_windows
+from rise_vlm.policy.loading import DType, load_checkpoint, pick_dtype, refuse_windows
 from rise_vlm.policy.lora import (
     LoraSettings,
     adapter_base,
@@ -37,8 +35,9 @@ from rise_vlm.policy.lora import (
     merged_state,
     save_adapter,
 )
+from rise_vlm.policy.placing import placed
 from rise_vlm.policy.probe import probe
-from rise_vlm.policy.prompt import ImageInput, Prompt, special_tokens, user_turn
+from rise_vlm.policy.prompt import ImageInput, Prompt, special_tokens, stop_ids, user_turn
 from rise_vlm.policy.room import Room
 
 
@@ -57,7 +56,7 @@ class Policy:
         self.processor = family.processor
         self.packs = family.packs(self.base)
         self.frame = family.frame
-        self.stop_ids = _stop_ids(self.base, tokenizer)
+        self.stop_ids = stop_ids(self.base, tokenizer)
         self.feature_cache = SHARED_CACHE
         self.room = Room()
         self._special = special_tokens(tokenizer)
@@ -97,19 +96,16 @@ class Policy:
         freeze_tower = freeze_tower or frozen
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         base_name = adapter_base(name)
-        if base_name is not None and lora is not None:
-            raise UserError(f"model {name}: it is an adapter already, so lora cannot add another. Leave lora out.")
-        if (lora or base_name) and not freeze_tower:
-            raise UserError("lora trains adapters of the language model only: it needs freeze_tower: true.")
+        _refuse_adapters(name, bool(base_name), bool(lora), freeze_tower)
         if base_name is not None and max_pixels is None:
             max_pixels = adapter_pixels(name)
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
         still = bool(frozen or lora or base_name)
-        model, layers = _placed(loaded, place, tower_still=freeze_tower, still=still)
+        model, layers = placed(loaded, place, tower_still=freeze_tower, still=still)
         if base_name is not None:
             model = load_adapter(model, name)
         elif lora is not None:
-            model = add_lora(model, loaded.family.language_model(model), lora, _lasting(name))
+            model = add_lora(model, loaded.family.language_model(model), lora, name)
         fast_linears(model, place)
         policy = cls(model.eval(), loaded.tokenizer, loaded.family, device=place, name=name)
         policy.max_pixels = max_pixels
@@ -118,12 +114,12 @@ class Policy:
             model.requires_grad_(False)
         if layers:
             parts.divide(model, policy.language_model, layers, place)
-        if keep_reference and not policy.adapts:
-            again = partial(cls.load, name, dtype=dtype, max_pixels=max_pixels, device=device, frozen=True)
-            policy._frozen_copy = again().model if layers else copy.deepcopy(model).requires_grad_(False)
         if keep_reference and base_name is not None:
             trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
             policy._first_adapter = {name: weight.detach().clone() for name, weight in trained.items()}
+        elif keep_reference and lora is None:
+            again = partial(cls.load, name, dtype=dtype, max_pixels=max_pixels, device=device, frozen=True)
+            policy._frozen_copy = again().model if layers else copy.deepcopy(model).requires_grad_(False)
         if gradient_checkpointing:
             policy.checkpoint_layers()
         if not layers:
@@ -353,11 +349,7 @@ class Policy:
         All processes must come here.
         """
         if parts.divided(self.language_model) and not self.adapts:
-            found: dict[str, Tensor] = {}
-            for name, weight in self.base.state_dict(keep_vars=True).items():
-                if (made := parts.collect(parts.own(weight), weight)) is not None:
-                    found[name] = made.to(parts.dtype_of(weight))
-            self._whole = found
+            self._whole = parts.put_together(self.base)
         try:
             yield
         finally:
@@ -406,30 +398,9 @@ class Policy:
             self.model = trained
 
 
-def _placed(loaded: Loaded, place: torch.device, *, still: bool, tower_still: bool) -> tuple[Any, list[nn.Module]]:
-    """The model of a checkpoint on its device, and the layers that are to be divided, which are not there yet; its
-    weights do not train if ``still``, its tower's not if ``tower_still``."""
-    family, model = loaded.family, loaded.model.eval()
-    decoder: Any = family.language_model(model)
-    layers = parts.layers_of(decoder, family.model_type) if ranks.in_parts() else []
-    if tower_still:
-        share_frozen(model, model if still else family.tower(model), place, apart=parts.divisible(layers))
-    if not layers:
-        model = model.to(place)
-    fast_patch_embedding(family.tower(model))
-    if family.packs(model):
-        decoder.config._attn_implementation = NAME
-    return model, layers
-
-
-def _lasting(name: str) -> str:
-    """A model's name that holds from any folder."""
-    path = Path(name).expanduser()
-    return name if name == "tiny" or not path.is_dir() else str(path.resolve())
-
-
-def _stop_ids(base: Any, tokenizer: Any) -> tuple[int, ...]:
-    stops: set[int] = set()
-    for stated in (tokenizer.eos_token_id, base.generation_config.eos_token_id):
-        stops.update([stated] if isinstance(stated, int) else stated or [])
-    return tuple(sorted(stops))
+def _refuse_adapters(name: str, adapts: bool, lora: bool, freeze_tower: bool) -> None:
+    """Adapters upon adapters, or beside a tower that trains."""
+    if adapts and lora:
+        raise UserError(f"model {name}: it is an adapter already, so lora cannot add another. Leave lora out.")
+    if (adapts or lora) and not freeze_tower:
+        raise UserError("lora trains adapters of the language model only: it needs freeze_tower: true.")

@@ -139,3 +139,11 @@ def user_turn(
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a completion: what the tokenizer and the checkpoint's generation settings name."""
+    stops: set[int] = set()
+    for stated in (tokenizer.eos_token_id, model.generation_config.eos_token_id):
+        stops.update([stated] if isinstance(stated, int) else stated or [])
+    return tuple(sorted(stops))
