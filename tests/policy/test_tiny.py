@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ from rise_vlm.policy.tiny.row_makers import Row
 from rise_vlm.policy.tiny.train import share_of
 from rise_vlm.tasks.base import DESCRIBE
 from rise_vlm.tasks.distribution import Distribution
-from rise_vlm.worlds import affect, errand
+from rise_vlm.worlds import affect, errand, figures, icons, street
 
 MODEL = Path(corpus.__file__).parent / "model"
 SEEN = 400
@@ -101,10 +102,25 @@ def test_corpus_never_asks_a_downstream_question() -> None:
     assert not [row for _, _, row in rows if any(question in row.prompt for question in wanted)]
 
 
-def test_emotions_appear_only_as_words_drawn_by_lot_or_repeated() -> None:
-    told = [row for _, _, row in some_rows(1500) if any(f" {name}" in f" {row.completion}" for name in affect.CLASSES)]
-    assert told
+@pytest.mark.parametrize("world", [affect, icons, street])
+def test_downstream_classes_appear_only_as_words_drawn_by_lot_or_repeated(world: ModuleType) -> None:
+    names = re.compile(rf"\b({'|'.join(world.CLASSES)})s?\b", re.IGNORECASE)
+    rows = [row for name, _, row in some_rows(2500) if name == world.NAME]
+    told = [row for row in rows if names.search(row.completion) or (row.pictures and names.search(row.prompt))]
+    assert len(told) > 2
     assert all("by lot" in row.prompt or "Repeat the" in row.prompt for row in told)
+
+
+def test_corpus_never_adds_takes_away_works_out_or_changes() -> None:
+    """The questions of `blocks` take something away or add it, those of `figures` leave something to be worked out,
+    those of `moves` ask for functions."""
+    for name, scene, row in some_rows(1500):
+        if name == "blocks":
+            assert not re.search(r"(?i)\b(subtract|take away|remove|withdraw|add|introduce|insert)", row.prompt)
+        if name == "figures":
+            assert figures.plan(scene).question not in row.prompt
+        if name == "moves":
+            assert not re.search(r"(?i)function|change_|turn the scene", row.prompt + row.completion)
 
 
 def test_corpus_descriptions_are_true() -> None:
