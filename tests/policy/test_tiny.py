@@ -20,7 +20,7 @@ from rise_vlm.policy import Policy
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batches, encode_row, patches
 from rise_vlm.policy.tiny.build import CONTEXT, IMAGE_SIDE, VOCABULARY, image_processor
-from rise_vlm.policy.tiny.row_makers import Row
+from rise_vlm.policy.tiny.rows import Row
 from rise_vlm.policy.tiny.train import share_of
 from rise_vlm.tasks.base import DESCRIBE
 from rise_vlm.tasks.distribution import Distribution

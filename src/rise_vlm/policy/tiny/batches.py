@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.build import END, IMAGE_PAD, MERGE, PATCH, TURN_END, token_id
-from rise_vlm.policy.tiny.row_makers import SIDE, Row
+from rise_vlm.policy.tiny.rows import SIDE, Row
 
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""

@@ -1,8 +1,8 @@
 """What a model perceives on scenes it has not seen: ``python -m rise_vlm.policy.tiny.evaluate MODEL``.
 
-Facts of its descriptions (share that is true, share of all facts that is named), variety of its samples, and accuracy,
-box overlap and readability in the prompt forms on the made-up label families. Left out: the downstream tasks
-(``rise evaluate``).
+Facts of its descriptions (share that is true, share of all facts that is named), variety of its samples, scores in the
+prompt forms on the made-up label families, and lists of all there is. Left out: the downstream tasks (``rise
+evaluate``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
@@ -18,20 +17,16 @@ from typing import Any
 
 import torch
 
-from rise_vlm.data.record import Record
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.policy.tiny import corpus
-from rise_vlm.policy.tiny.row_makers import FRAME, SIDE, Row
-from rise_vlm.rewards.boxes import iou
-from rise_vlm.tasks.base import DESCRIBE, Task
-from rise_vlm.tasks.classification import Classification
-from rise_vlm.tasks.distribution import Distribution
-from rise_vlm.tasks.grounding import Grounding
+from rise_vlm.policy.tiny.rows import FRAME, Asked
+from rise_vlm.tasks.base import DESCRIBE
 
 HELD_OUT_SEED = 1_000_003
 """Scenes of pre-training come from seed 0; these come from elsewhere in the stream of scenes."""
-ANSWER = re.compile(r"<answer>(.*)</answer>$", re.DOTALL)
+SETTLED = ("List", "How many are there of each", "What is written", "Read the numbers")
+"""How the prompts of rows begin that leave no choice of what to say."""
 
 
 def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) -> dict[str, dict[str, float]]:
@@ -62,52 +57,47 @@ def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) 
 
 
 def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
-    """Per maker of rows and kind of answer: share of exact answers, mean box IoU, share that can be read, greedy."""
+    """Per world, task and role: mean score of greedy answers, share that can be read, how many."""
     prompts: list[Prompt] = []
-    wanted: list[tuple[str, Row, str]] = []
+    wanted: list[tuple[str, Asked]] = []
     for name, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=50_000), scenes):
         for row in corpus.rows(name, scene, 4, rng):
-            if found := ANSWER.search(row.completion):
-                kind = "box" if found[1].startswith("[") else "votes" if ": " in found[1] else "class"
-                role = "think" if row.completion.startswith("<think>") else "answer"
+            if row.asked and row.asked.role != "reason":
                 lot = " by lot" if "by lot" in row.prompt else ""
-                role = "reconstruct" if row.prompt.startswith("Someone") else role
                 prompts.append(policy.encode(row.prompt, corpus.pictures(name, scene)[: row.pictures]))
-                wanted.append((f"{name} {kind} {role}{lot}", row, found[1]))
+                wanted.append((f"{name} {row.asked.task.name} {row.asked.role}{lot}", row.asked))
     generator = torch.Generator().manual_seed(0)
-    groups = sample(policy, prompts, 1, max_new_tokens=160, temperature=0.0, generator=generator)
-    rows: dict[str, list[tuple[bool, float, bool]]] = defaultdict(list)
-    for (key, row, truth), group in zip(wanted, groups, strict=True):
-        found = ANSWER.search(group[0].text)
-        answer = found[1] if found else ""
-        rows[key].append((answer == truth, _overlap(answer, truth), readable(row, answer)))
+    groups = sample(policy, prompts, 1, max_new_tokens=256, temperature=0.0, generator=generator)
+    found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for (key, asked), group in zip(wanted, groups, strict=True):
+        value = asked.task.parse_completion(group[0].text, asked.record, FRAME, asked.role).parsed.value
+        found[key].append((asked.task.score(asked.record.annotation, value), value is not None))
     return {
-        key: {
-            "exact": mean(r[0] for r in v),
-            "iou": mean(r[1] for r in v),
-            "parsed": mean(r[2] for r in v),
-            "n": len(v),
-        }
-        for key, v in sorted(rows.items())
+        key: {"score": mean(score for score, _ in rows), "parsed": mean(read for _, read in rows), "n": len(rows)}
+        for key, rows in sorted(found.items())
     }
 
 
-def readable(row: Row, answer: str) -> bool:
-    """Whether the parser of the row's task takes ``answer``."""
-    listed = re.search(r"Classes: (.*)\.\n", row.prompt)
-    task: Task = Grounding()
-    if listed:
-        kind = Distribution if "probability" in row.prompt else Classification
-        task = kind(listed[1].split(", "))
-    record = Record(id="x", images=("x.png",), annotation=None, width=SIDE, height=SIDE)
-    return task.parse(answer, record, FRAME).value is not None
-
-
-def _overlap(answer: str, truth: str) -> float:
-    boxes = [[float(n) for n in re.findall(r"\d+", text)] for text in (answer, truth)]
-    if len(boxes[0]) != 4 or len(boxes[1]) != 4 or not truth.startswith("["):
-        return 0.0
-    return iou(boxes[0], boxes[1])
+def lists(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
+    """Per world, of greedy rows that leave no choice: the share that is right to the letter, and of words in place."""
+    prompts: list[Prompt] = []
+    wanted: list[tuple[str, str]] = []
+    for name, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=90_000), scenes):
+        for row in corpus.rows(name, scene, 4, rng):
+            if row.asked is None and row.prompt.startswith(SETTLED):
+                prompts.append(policy.encode(row.prompt, corpus.pictures(name, scene)[: row.pictures]))
+                wanted.append((f"{name}: {row.prompt.split('.')[0][:60]}", row.completion))
+    generator = torch.Generator().manual_seed(0)
+    groups = sample(policy, prompts, 1, max_new_tokens=256, temperature=0.0, generator=generator)
+    found: dict[str, list[tuple[bool, float]]] = defaultdict(list)
+    for (key, truth), group in zip(wanted, groups, strict=True):
+        told, true = group[0].text.split(), truth.split()
+        right = sum(a == b for a, b in zip(told, true, strict=False)) / max(len(told), len(true))
+        found[key].append((told == true, right))
+    return {
+        key: {"exact": mean(exact for exact, _ in rows), "words": mean(share for _, share in rows), "n": len(rows)}
+        for key, rows in sorted(found.items())
+    }
 
 
 def main() -> None:
@@ -121,6 +111,7 @@ def main() -> None:
         "greedy": descriptions(policy, options.scenes, 1, 0.0),
         "temperature 1": descriptions(policy, options.scenes // 4, 8, 1.0),
         "forms": forms(policy, options.scenes),
+        "lists": lists(policy, options.scenes),
     }
     print(json.dumps(figures, indent=2))
 

@@ -1,10 +1,9 @@
-"""The rows that the built-in model is pre-trained on, each made from a scene of a world: a turn of a conversation.
+"""What all rows of pre-training are made of: a turn of a conversation, the four roles, invented people, words by lot.
 
-They teach describing, naming, locating, and the four roles of every task, but
-on made-up label families: the value of one visible fact ("What is the weather?"), the taste of an invented person
-("Which box does Ada put this picture in?", a fixed random rule over one or two facts), or words drawn by lot, so that
-any class list can be copied. Never shown: the downstream annotations, their hidden rules, their queries. Left out: how
-often each is shown (``corpus``).
+A row is made from a scene of a world; the rows of a world are one file beside this one, ``<world>_rows``. The four
+roles of every task are taught on made-up label families: the value of one visible fact, the taste of an invented person
+(a fixed random rule over a few facts), or words drawn by lot, so that any class list can be copied. Never shown: the
+downstream annotations, their hidden rules, their questions. Left out: how often each is shown (``corpus``).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +21,7 @@ from rise_vlm.tasks.base import DESCRIBE, Role, Task, bare_answer, think_answer
 from rise_vlm.tasks.classification import Classification
 from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.tasks.grounding import Grounding
-from rise_vlm.worlds import affect, affect_words, errand, icons, street
+from rise_vlm.worlds import affect, errand, icons, street
 
 FRAME = Thousand()
 SIDE = 336
@@ -81,14 +79,10 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "count": ("How many things are there?",),
 }
 
-
 Fact = str | tuple[str, ...]
 """The value of a fact family; a tuple where several hold."""
-Box = tuple[float, float, float, float]
 
-affect_boxes = lru_cache(maxsize=4)(affect.boxes)
-errand_boxes = lru_cache(maxsize=4)(errand.boxes)
-"""The boxes of a scene, computed once for all its rows."""
+Box = tuple[float, float, float, float]
 
 
 def values_of(fact: Fact) -> tuple[str, ...]:
@@ -97,12 +91,24 @@ def values_of(fact: Fact) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a row in a role asks for."""
+
+    task: Task
+    record: Record
+    role: Role
+
+
+@dataclass(frozen=True)
 class Row:
-    """One conversation turn: the user's text, how many of the scene's pictures are shown, and the completion."""
+    """One conversation turn: the user's text, how many of the scene's pictures are shown, and the completion; what was
+    ``asked`` where it is in one of the four roles.
+    """
 
     prompt: str
     pictures: int
     completion: str
+    asked: Asked | None = None
 
 
 RowMaker = Callable[[Any, random.Random], Row]
@@ -144,61 +150,6 @@ def crowd(first: int, count: int) -> list[str]:
     return [made_up(random.Random(f"person {i}")).capitalize() for i in range(first, first + count)]
 
 
-TASTE_FAMILIES = ("face", "posture", "weather", "light", "setting", "shirt", "thing", "hat")
-SORTERS = [taste_of(p, 3.0, TASTE_FAMILIES, affect.FACTS) for p in (*PEOPLE[:12], *crowd(0, 24))]
-VOTERS = [taste_of(p, 1.4, TASTE_FAMILIES, affect.FACTS) for p in (*PEOPLE[12:], *crowd(24, 24))]
-
-
-def affect_list_row(scene: affect.Scene, rng: random.Random) -> Row:
-    """All facts in a fixed order: what to say is settled, so every word teaches perception."""
-    facts = affect.scene_facts(scene)
-    pairs = [(family, facts[family]) for family in QUESTIONS if family in facts]
-    told = [f"{family} {' and '.join(value) if isinstance(value, tuple) else value}" for family, value in pairs]
-    return Row("List the facts of this picture.", 1, ", ".join(told) + ".")
-
-
-def affect_about_row(scene: affect.Scene, rng: random.Random) -> Row:
-    """One fact, asked for, in the words of captions; or all of them in a fixed order."""
-    person = rng.choice(affect_words.PEOPLE)
-    facts = sorted(affect.true_facts(scene), key=lambda fact: (ORDER.index(fact.split("=")[0]), fact))
-    told = [rng.choice(affect_words.CLAUSES[fact]).replace("{p}", person) for fact in facts]
-    if rng.random() < 0.5:
-        return Row("Tell all there is in order.", 1, ". ".join(told) + ".")
-    chosen = rng.randrange(len(facts))
-    family = facts[chosen].split("=")[0]
-    same = [clause for clause, fact in zip(told, facts, strict=True) if fact.split("=")[0] == family]
-    return Row(f"Say something about the {family}.", 1, " and ".join(same) + ".")
-
-
-def errand_about_row(scene: errand.Scene, rng: random.Random) -> Row:
-    """One thing, asked for by name, in the words of captions."""
-    kind = rng.choice(sorted(errand_boxes(scene)))
-    return Row(f"Say something about the {kind}.", 1, errand.describe_thing(scene, kind, rng))
-
-
-def errand_list_row(scene: errand.Scene, rng: random.Random) -> Row:
-    """Every thing: by name in alphabetical order, or box by box from left to right with its colour and name."""
-    found = errand_boxes(scene)
-    if rng.random() < 0.4:
-        return Row("List the facts of this picture.", 1, f"room {scene.room}, {', '.join(sorted(found))}.")
-    colours = {thing.kind: thing.colour for thing in scene.things}
-    told = []
-    for kind in sorted(found, key=lambda kind: found[kind]):
-        # The box comes first: to find a spot and then to name what is there is learned far sooner than the reverse.
-        box = FRAME.encode([part * SIDE for part in found[kind]], SIDE, SIDE)
-        told.append(f"[{', '.join(map(str, box))}] {colours[kind]} {kind}")
-    return Row(f"List every thing with its box. {FRAME.hint}", 1, ", ".join(told) + ".")
-
-
-def errand_place_row(scene: errand.Scene, rng: random.Random) -> Row:
-    """Where one thing is, or all in alphabetical order, in the words of captions, which leave most to choose."""
-    places = {thing.kind: f"at the {thing.row} {thing.column}" for thing in scene.things}
-    if rng.random() < 0.5:
-        kind = rng.choice(sorted(places))
-        return Row(f"Say where the {kind} is.", 1, f"{kind} {places[kind]}.")
-    return Row("Say where every thing is.", 1, ", ".join(f"{kind} {places[kind]}" for kind in sorted(places)) + ".")
-
-
 def describe_row(world: ModuleType) -> RowMaker:
     """The label-free description."""
     return lambda scene, rng: Row(DESCRIBE, 1, world.describe(scene, rng))
@@ -208,10 +159,11 @@ def in_role(task: Task, record: Record, role: Role, rationale: str) -> Row:
     """One of the four roles, with a true description as the rationale."""
     answer = task.render(record.annotation, record, FRAME)
     prompt = task.prompt(role, record, FRAME, rationale if role == "reconstruct" else None)
+    asked = Asked(task, record, role)
     if role == "reason":
-        return Row(prompt, 1, rationale)
+        return Row(prompt, 1, rationale, asked)
     completion = think_answer(rationale, answer) if role == "think" else bare_answer(answer)
-    return Row(prompt, int(role != "reconstruct" or task.sees_image), completion)
+    return Row(prompt, int(role != "reconstruct" or task.sees_image), completion, asked)
 
 
 def any_role(rng: random.Random) -> Role:
@@ -234,20 +186,12 @@ def _choice_row(
     return in_role(task, record, "answer", "")
 
 
-def visible(world: ModuleType, scene: Any) -> dict[str, Fact]:
-    """The value of each fact family that a question may ask for; a tuple where several hold."""
-    if world is affect:
-        return affect.scene_facts(scene)
-    kinds = tuple(errand_boxes(scene))
-    return {"thing": kinds, "room": scene.room, "count": NUMBERS[len(kinds) - 1]}
-
-
-def fact_row(world: ModuleType, families: tuple[str, ...]) -> RowMaker:
-    """Which value does one visible fact have? Among a random few of its values, in random order."""
+def fact_row(world: ModuleType, families: tuple[str, ...], visible: Callable[[Any], Mapping[str, Fact]]) -> RowMaker:
+    """Which value does one of the visible facts have? Among a random few of its values, in random order."""
 
     def make(scene: Any, rng: random.Random) -> Row:
         family = rng.choice(families)
-        values = values_of(visible(world, scene)[family])
+        values = values_of(visible(scene)[family])
         options = [v for v in world.FACTS.get(family, NUMBERS) if v not in values]
         label = rng.choice(values)
         classes = [*rng.sample(options, rng.randint(1, min(len(options), 6))), label]
@@ -258,39 +202,9 @@ def fact_row(world: ModuleType, families: tuple[str, ...]) -> RowMaker:
     return make
 
 
-def _votes(chances: Sequence[float], labels: Sequence[str], raters: int, rng: random.Random) -> dict[str, float]:
+def votes_of(chances: Sequence[float], labels: Sequence[str], raters: int, rng: random.Random) -> dict[str, float]:
     drawn = rng.choices(labels, chances, k=raters)
     return {label: drawn.count(label) / raters for label in labels}
-
-
-def taste_row(scene: affect.Scene, rng: random.Random) -> Row:
-    """An invented person's rule over the facts, as one class or as a distribution of votes.
-
-    The labels come in any order and among others that nobody chooses, so they must be read from the prompt. The
-    rationale tells the facts that decide, or is a description like any other.
-    """
-    single = rng.random() < 0.4
-    taste = rng.choice(SORTERS if single else VOTERS)
-    chances = dict(zip(taste.labels, taste.chances(affect.scene_facts(scene)), strict=True))
-    others = [label for label in LABELS if label not in taste.labels]
-    labels = [*taste.labels, *rng.sample(others, rng.choice((0, 0, 1, 2, 3)))]
-    rng.shuffle(labels)
-    rationale = _told(taste, scene, rng) if rng.random() < 0.7 else affect.describe(scene, rng)
-    if single:
-        record = record_of(f"Which box does {taste.person} put this picture in?", max(chances, key=chances.__getitem__))
-        return in_role(Classification(labels), record, any_role(rng), rationale)
-    votes = _votes([chances.get(label, 0.0) for label in labels], labels, RATERS, rng)
-    record = record_of(f"Which boxes do friends of {taste.person} choose?", votes)
-    return in_role(Distribution(labels), record, any_role(rng), rationale)
-
-
-def _told(taste: Taste, scene: affect.Scene, rng: random.Random) -> str:
-    """The facts that decide by a rule, in the words of captions and in any order."""
-    person = rng.choice(affect_words.PEOPLE)
-    facts = sorted(fact for fact in affect.true_facts(scene) if fact.split("=")[0] in taste.weights)
-    rng.shuffle(facts)
-    clauses = [rng.choice(affect_words.CLAUSES[fact]).replace("{p}", person) for fact in facts]
-    return " ".join(f"{clause[0].upper()}{clause[1:]}." for clause in clauses)
 
 
 def word_list(rng: random.Random, most: int = 10) -> list[str]:
@@ -336,48 +250,12 @@ def lot_row(world: ModuleType) -> RowMaker:
         evenness = rng.choice((0.5, 8))
         chances = [rng.gammavariate(evenness, 1) + 1e-3 for _ in labels]
         raters = RATERS if rng.random() < 0.8 else rng.randint(3, 20)
-        record = record_of("Which words come by lot?", _votes(chances, labels, raters, rng))
+        record = record_of("Which words come by lot?", votes_of(chances, labels, raters, rng))
         return in_role(Distribution(labels), record, role, rationale)
 
     return make
 
 
-def _box_row(box: Box, rng: random.Random, question: str, words: str) -> Row:
+def box_row(box: Box, rng: random.Random, question: str, words: str) -> Row:
+    """Where something is; ``box`` in parts of the picture."""
     return in_role(Grounding(), record_of(question, [part * SIDE for part in box]), any_role(rng), words)
-
-
-def affect_box_row(scene: affect.Scene, rng: random.Random) -> Row:
-    """Where is the person, the head or a thing?"""
-    name = rng.choice(sorted(affect_boxes(scene)))
-    words = rng.choice((f"It is the {name}.", f"The {name} of the picture.", f"There is one {name}."))
-    return _box_row(affect_boxes(scene)[name], rng, f"Where is the {name}?", words)
-
-
-def errand_box_row(scene: errand.Scene, rng: random.Random) -> Row:
-    """Where is a thing, asked by name, by colour, by place or by what an invented person is looking for."""
-    name = rng.choice(sorted(errand_boxes(scene)))
-    words = errand.describe_thing(scene, name, rng)
-    asked = [f"Where is the {name}?", f"Where is the {name}?", f"Find the {name}."]
-    seekers = [p for p in PEOPLE if WANTS[p] & set(errand_boxes(scene)) == {name}]
-    if seekers:
-        asked += [f"What is {rng.choice(seekers)} looking for?"] * 3
-    return _box_row(errand_boxes(scene)[name], rng, rng.choice(asked), words)
-
-
-def errand_lot_row(scene: errand.Scene, rng: random.Random) -> Row:
-    """Any one thing: the question says nothing, so the box must be that of the thing that the rationale names."""
-    name = rng.choice(sorted(errand_boxes(scene)))
-    box = [part * SIDE for part in errand_boxes(scene)[name]]
-    role: Role = rng.choices(("answer", "think", "reason", "reconstruct"), (10, 60, 10, 20))[0]
-    rationale = errand.describe_thing(scene, name, rng)
-    return in_role(Grounding(), record_of("Which thing comes by lot?", box), role, rationale)
-
-
-def _wants() -> dict[str, set[str]]:
-    """The kinds of thing each invented person is looking for: two at random."""
-    return {person: set(random.Random(f"wants {person}").sample(errand.FACTS["thing"], 2)) for person in PEOPLE}
-
-
-WANTS = _wants()
-
-ORDER = tuple(QUESTIONS)
