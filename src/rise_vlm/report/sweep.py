@@ -22,7 +22,7 @@ from rise_vlm.report.table import arm_name
 from rise_vlm.report.template import write_whole
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import recipe_digest
-from rise_vlm.stages.trained import find_model
+from rise_vlm.stages.trained import settled
 
 WORLD_FLOORS = ("single_cue", "additive", "random_thing")
 """Floors that only a world can know."""
@@ -82,7 +82,7 @@ def finished(cell: Cell) -> bool:
         return False
     try:
         ran = load_recipe(cell.folder / "recipe.yaml")
-        wanted = cell.recipe.model_copy(update={"model": find_model(cell.recipe.model).model})
+        wanted = settled(cell.recipe)
     except UserError:
         return False
     return recipe_digest(ran) == recipe_digest(wanted)
