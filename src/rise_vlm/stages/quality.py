@@ -140,7 +140,7 @@ class Quality:
             text = answer["rationale"] or ""
             samples = groups[place] if place < len(groups) else None
             leaks = prompter.material.task.leaks(text, record, policy.frame, prompt.text) if text else []
-            told = {"leaks": leaks, "repeated": repeated({"rationale": text}), "facts": self._facts(record, text)}
+            told = {"leaks": leaks, "repeated": abs(repeated({"rationale": text})), "facts": self._facts(record, text)}
             told |= {"samples": samples, "distinct_2": distinct_n(samples) if samples else None}
             rows.append({**answer, "stage": author.stage, "rationale": text, **told, "swapped": swapped[place]})
         replace_rows(self._made(author), rows)
