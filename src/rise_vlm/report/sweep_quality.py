@@ -12,7 +12,8 @@ from typing import Any
 from rise_vlm.report.rationales import COLUMNS, stage_name
 
 SHOWN = (
-    "gain_shuffled", "gain_empty", "swap_rationale", "facts_precision", "facts_recall", "leak_rate", "words", "distinct",
+    "gain_shuffled", "gain_empty", "swap_rationale",
+    "facts_precision", "facts_recall", "leak_rate", "words", "distinct",
 )  # fmt: skip
 Stage = Mapping[str, Any]
 
