@@ -68,7 +68,7 @@ def test_the_report_shows_the_stages_and_the_same_pictures_side_by_side(finished
     page = write_report(finished).read_text(encoding="utf-8").partition('id="rationales"')[2].partition("</section>")[0]
     for name in ("Base", "After the loop", "After SFT", "After GRPO"):
         assert page.count(f">{name}<") == 3, "in the table, and with each of two pictures"
-    assert any(words in page for words in WORDS) and page.count("told the annotation") == 2
+    assert any(words in page for words in WORDS) and page.count(">told the annotation<") == 2
 
 
 def test_a_run_that_is_stopped_while_it_measures_ends_like_one_that_was_not(
