@@ -11,6 +11,7 @@ Left out: the figures (``quality_figures``).
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ from rise_vlm.stages.selection import repeated
 from rise_vlm.stages.trained import stage_of
 from rise_vlm.tasks.base import Role
 
-SAMPLED, SAMPLES = 8, 4
-"""Records, and rationales sampled of each at temperature 1, by which diversity is told."""
+SAMPLES, SAMPLED = 4, 4
+"""So many rationales are sampled at temperature 1, of one in so many records, by which diversity is told."""
 
 STAMP = "quality.json"
 """What was measured in this folder, and by which judge: with others it is measured anew."""
@@ -133,7 +134,7 @@ class Quality:
         answers = self._answers(policy, author)
         prompter = Prompter(policy, self.context.material)
         prompts = [prompter.prompt(author.role, record) for record in self.records]
-        groups = self._samples(policy, author, prompts[:SAMPLED])
+        groups = self._samples(policy, author, prompts[: math.ceil(len(prompts) / SAMPLED)])
         swapped = self._swap(policy, answers, prompts) if author.role == "think" else [None] * len(answers)
         rows: list[Row] = []
         for place, (record, answer, prompt) in enumerate(zip(self.records, answers, prompts, strict=True)):
