@@ -19,6 +19,7 @@ def fake_run(
     seconds: float = 60.0,
     loop: Mapping[str, Any] | None = None,
     records: int = 100,
+    quality: Mapping[str, Any] | None = None,
 ) -> Path:
     """``scores`` maps splits to the score of each record, ``r0``, ``r1``, ...; a score of 0 was not parsed."""
     (folder / "predictions").mkdir(parents=True)
@@ -40,6 +41,8 @@ def fake_run(
             "metrics": {"score": score, "parsed": 1.0}, "intervals": {},
             "cost": {"seconds": seconds, "rollouts": 10, "tokens": 1000, "peak_mb": 500.0},
         })  # fmt: skip
+    if quality:
+        arms[0]["quality"] = quality
     results = {
         "format": 1, "recipe": arm, "model": "tiny",
         "data": {"name": "d", "task": task, "folder": "data", "classes": ["red"], "counts": {"train": records}},

@@ -67,6 +67,28 @@ def test_tables_come_from_the_results_and_go_between_the_marks(finished: tuple[S
     assert shown is not None and "Data efficiency" in shown.read_text(encoding="utf-8")
 
 
+def test_rationales_have_a_table_of_their_own_stage_by_stage(tmp_path: Path) -> None:
+    text = "data: {d: data}\nseeds: [0, 1]\narms: {ans_sft: null, visual_rft: null, rise: null}\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    for cell in cells(sweep, out):
+        stages = [
+            {"stage": stage, "role": "think", "metrics": {"gain_shuffled": gain + 0.02 * cell.seed, "words": 30.0}}
+            for stage, gain in (("base", 0.0), ("grpo", 0.2))
+        ]
+        quality = {} if cell.arm == "ans_sft" else {"quality": {"n": 4, "judge": "tiny", "stages": stages}}
+        fake_run(cell.folder, cell.arm, {"test": [0.5, 0.6, 0.7, 0.6]}, seed=cell.seed, **quality)
+        write_recipe(cell.recipe, cell.folder)
+    found = blocks(sweep, cells(sweep, out))
+    lines = markdown(sweep, found).splitlines()
+    start = lines.index("| rationales | gain | words |")
+    assert lines[start + 2 : start + 6] == [
+        "| Base | 0.010 (0.000 to 0.020) | 30.0 (30.0 to 30.0) |",
+        "| Visual-RFT, after GRPO | 0.210 (0.200 to 0.220) | 30.0 (30.0 to 30.0) |",
+        "| RISE, after GRPO | 0.210 (0.200 to 0.220) | 30.0 (30.0 to 30.0) |",
+        "",
+    ]
+
+
 def test_what_is_missing_is_said(finished: tuple[Sweep, Path]) -> None:
     sweep, out = finished
     for seed in (0, 1):

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from stage_kit import small_recipe
 
-from rise_vlm.stages import evaluate, harvest, warm_up
+from rise_vlm.stages import harvest, predictions, warm_up
 from rise_vlm.stages.files import Row, read_rows
 from rise_vlm.stages.run import run_recipe
 
 PLACES: dict[str, tuple[Any, str, str]] = {
     "warm_up": (warm_up, "stages=[warm_up]", "stages/01-warm_up/descriptions.jsonl"),
     "harvest": (harvest, "stages=[harvest]", "stages/01-harvest/samples.jsonl"),
-    "evaluate": (evaluate, "stages=[evaluate]", "predictions/rise-test.jsonl"),
+    "evaluate": (predictions, "stages=[evaluate]", "predictions/rise-test.jsonl"),
 }
 OPTIONS = {
     "warm_up": ("warm_up.samples=2",),

@@ -17,11 +17,12 @@ from rise_vlm.policy import Policy
 from rise_vlm.recipes import load_recipe
 from rise_vlm.recipes.schema import ClosedLoop, Grounding
 from rise_vlm.stages.cost import Meter
+from rise_vlm.stages.facts import Facts
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.grounding import Grounder
 from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict
 from rise_vlm.stages.material import Material
-from rise_vlm.stages.probes import PROBES, Facts, Probes, Reconstructed, change, log_probes, paired
+from rise_vlm.stages.probes import PROBES, Probes, Reconstructed, change, log_probes, paired
 from rise_vlm.stages.prompter import Prompter
 
 # In school, the first of these meant red and the second blue, whatever the picture.

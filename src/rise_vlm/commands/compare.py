@@ -20,7 +20,10 @@ def main(
     against: Annotated[
         str | None, typer.Option(help="The arm that the others are compared with; the first.", show_default=False)
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="score, or another metric of the task; repeatable.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="score, another metric of the task, or quality.gain_shuffled and the like; repeatable."),
+    ] = None,
     common: Annotated[bool, typer.Option("--common", help="Compare only the records that all arms answered.")] = False,
     report: Annotated[Path | None, typer.Option(help="Also write a page to this file.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,

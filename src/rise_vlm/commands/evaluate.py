@@ -35,7 +35,7 @@ def main(
     from rise_vlm.data import Dataset
     from rise_vlm.recipes import as_overrides, load_recipe
     from rise_vlm.stages.preflight import prepare
-    from rise_vlm.stages.trained import UNSEEN, doubts, find_model
+    from rise_vlm.stages.trained import UNSEEN, doubts, find_model, judged_by
 
     if role not in (None, "think", "answer"):
         raise UserError(f"--role is think or answer, not '{role}'.")
@@ -49,6 +49,8 @@ def main(
     settings |= {"data": str(dataset), "model": found.model, "evaluate.splits": [split], "evaluate.roles": [chosen]}
     settings |= {"evaluate.limit": limit} if limit else {}
     settings |= dict(found.settings) | ({"evaluate.max_new_tokens": max_new_tokens} if max_new_tokens else {})
+    if found.base and chosen == "think" and not settings.get("evaluate.quality.judge"):
+        settings |= judged_by(found.base)
     recipe = load_recipe("zero_shot", as_overrides(settings))
     folder = out or Path("runs") / f"evaluate-{name}-{dataset.resolve().name}-{split}-{chosen}"
     prepared = prepare(recipe, folder)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -85,6 +85,17 @@ class Prompt:
     def head(self) -> tuple[bytes, tuple[str, ...]]:
         """Equal for two prompts exactly when the model sees the same thing up to the last token of a picture."""
         return self._seen(self.pictures_end)
+
+    def followed_by(self, ids: Tensor) -> Prompt:
+        """The prompt with ``ids`` (C,) int64, the start of a completion, behind it."""
+        behind = self.next_position + torch.arange(len(ids)).expand(len(self.positions), -1)
+        return replace(
+            self,
+            input_ids=torch.cat([self.input_ids, ids]),
+            positions=torch.cat([self.positions, behind], dim=1),
+            next_position=self.next_position + len(ids),
+            blocks=None if self.blocks is None else torch.cat([self.blocks, torch.full_like(ids, -1)]),
+        )
 
     def _seen(self, end: int) -> tuple[bytes, tuple[str, ...]]:
         return self.input_ids[:end].numpy().tobytes(), tuple(image.key for image in self.images)

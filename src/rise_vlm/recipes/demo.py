@@ -72,15 +72,19 @@ def full(world: str) -> Size:
     return ERRAND if world == "errand" else AFFECT
 
 
+FEW = "evaluate.quality.records=8"
+"""The rationales of seven models on 32 records each would take a quick demo twenty seconds."""
+
+
 QUICK = Size(
     train=48,
     val=16,
     test=32,
     minutes=2,
     overrides={
-        "zero_shot": (),
+        "zero_shot": (FEW,),
         "ans_sft": ("sft.steps=20",),
-        "visual_rft": ("grpo.steps=6", "grpo.records_per_step=4"),
+        "visual_rft": ("grpo.steps=6", "grpo.records_per_step=4", FEW),
         "rise": (
             "warm_up.samples=2",
             "warm_up.steps=10",
@@ -92,6 +96,7 @@ QUICK = Size(
             "sft.steps=20",
             "grpo.steps=4",
             "grpo.records_per_step=4",
+            FEW,
         ),
     },
     note="a --quick demo shows that all parts run; a few steps train nothing, so its scores say nothing",

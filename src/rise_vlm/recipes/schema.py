@@ -254,6 +254,14 @@ class Grpo(Settings):
         return dict.fromkeys(names, 1.0) if isinstance(names, list) else value
 
 
+class Quality(Settings):
+    """What is measured of the rationales that the model of each stage writes: on ``records`` records of the first split
+    (0: nothing). ``judge`` rebuilds annotations from them: a model or a run; None is the base."""
+
+    records: Annotated[int, Field(ge=0)] = 32
+    judge: Annotated[str, Field(min_length=1)] | None = None
+
+
 class Evaluate(Settings):
     """Greedy answers on ``splits``. ``auto`` is every split whose name begins with test or ood. The dataset may lack
     ``test`` or ``ood``, which is said; any other must be there.
@@ -267,6 +275,12 @@ class Evaluate(Settings):
     limit: Count | None = None
     records_per_batch: Count = 32
     resamples: Count = 1000
+    quality: Quality = Quality()
+
+    @property
+    def measures_quality(self) -> bool:
+        """Whether there are rationales, and something is to be measured of them."""
+        return "think" in self.roles and self.quality.records > 0
 
 
 class Recipe(Settings):
@@ -311,6 +325,10 @@ class Recipe(Settings):
         """The training settings of a stage, with the recipe's seed and precision."""
         train: TrainSettings = getattr(self, stage).train
         return train.model_copy(update={"seed": self.seed, "precision": self.policy.precision})
+
+    def evaluated(self, role: str) -> str:
+        """The name of the arm that answers in ``role``."""
+        return self.name if role == self.evaluate.roles[0] else f"{self.name}_{role}"
 
     def resolved(self) -> dict[str, Any]:
         """Plain values of everything that plays a part: sections of stages that do not run are left out."""

@@ -8,7 +8,7 @@ records (macro-F1, mAP), which cannot be paired record by record.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
@@ -18,6 +18,7 @@ from rise_vlm.console import say
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.stages.files import read_json, read_rows
 from rise_vlm.stages.paired import Difference, OneSeed, difference
+from rise_vlm.stages.quality_figures import MEANS, METRIC
 
 Row = dict[str, Any]
 COSTS = ("seconds", "rollouts", "tokens", "peak_mb")
@@ -38,6 +39,9 @@ class Answers:
     dataset: str
     cost: Mapping[str, float]
     file: Path
+    rationales: Path | None = None
+    known: tuple[str, ...] = ()
+    """Figures of rationales; rows of which one is not known are left out."""
 
     @cached_property
     def rows(self) -> dict[str, Row]:
@@ -45,7 +49,7 @@ class Answers:
         found = {row["id"]: row for row in read_rows(self.file) if "id" in row}
         if not found or any("score" not in row or "annotation" not in row for row in found.values()):
             raise UserError(f"{self.file}: there are no predictions in it; run {self.folder} again.")
-        return found
+        return {id: row for id, row in found.items() if all(MEANS[name](row) is not None for name in self.known)}
 
 
 @dataclass
@@ -165,6 +169,7 @@ def answers_of(home: Path) -> list[Answers]:
                 str(about.get("name") or data.name),
                 arm.get("cost") or {},
                 home / "predictions" / f"{arm['arm']}-{arm['split']}.jsonl",
+                _rationales(home, arm),
             )
             for arm in results["arms"]
         ]
@@ -172,10 +177,14 @@ def answers_of(home: Path) -> list[Answers]:
         raise UserError(f"{path}: an entry of 'arms' lacks {error}.") from None
 
 
+def _rationales(home: Path, arm: Mapping[str, Any]) -> Path | None:
+    """What was measured of the rationales of an arm's last model, where that was."""
+    stages = [one["stage"] for one in (arm.get("quality") or {}).get("stages", ()) if one["role"] == "think"]
+    return home / "quality" / f"{arm['arm']}-{stages[-1]}.jsonl" if stages else None
+
+
 def _named(found: Sequence[tuple[str, Answers]]) -> list[Answers]:
     """Arms called by their label, else their name; by their folder too where two folders have the same arm and seed."""
-    from dataclasses import replace
-
     several = {label: {answers.arm for other, answers in found if other == label} for label, _ in found}
     named: list[Answers] = []
     for label, answers in found:
@@ -224,6 +233,9 @@ def compare(
         raise UserError(f"there is no arm '{against}' (there are: {', '.join(arms)}).{nearest(against, arms)}")
     against = against or arms[0]
     notes: list[str] = []
+    if any(metric.startswith(METRIC) for metric in metrics):
+        answers, arms = _measured(answers, metrics, against, notes)
+        common = True
     task = _one_task(answers)
     splits = _shared_splits(answers, arms, notes)
     seeds = _shared_seeds(answers, arms, notes)
@@ -250,6 +262,33 @@ def compare(
     return Comparison(
         task, data, arms, splits, seeds, against, list(metrics), figures, differences, costs, list(dict.fromkeys(notes))
     )
+
+
+def _measured(
+    answers: Sequence[Answers], metrics: Sequence[str], against: str, notes: list[str]
+) -> tuple[list[Answers], list[str]]:
+    """The rationales of the arms' last models in the place of their predictions, and the arms that have some.
+
+    Of the records only those of which all ``metrics`` are known. Raises UserError for a figure that there is not, and
+    where fewer than two arms have rationales, or the one that is compared against has none.
+    """
+    names = [metric.removeprefix(METRIC) for metric in metrics]
+    for metric, name in zip(metrics, names, strict=True):
+        if not metric.startswith(METRIC):
+            raise UserError(f"--metric {metric}: figures of rationales ({METRIC}...) are compared by themselves.")
+        if name not in MEANS:
+            raise UserError(
+                f"there is no figure '{metric}' that is a mean over records (there are: "
+                f"{', '.join(METRIC + known for known in MEANS)}).{nearest(name, MEANS)}"
+            )
+    found = [replace(one, file=one.rationales, known=tuple(names)) for one in answers if one.rationales is not None]
+    having = list(dict.fromkeys(one.arm for one in found if one.rows))
+    if against not in having or len(having) < 2:
+        odd = against if against not in having else "all but one arm"
+        raise UserError(f"{', '.join(metrics)}: nothing of the kind was measured of {odd}.")
+    if left := sorted({one.arm for one in answers} - set(having)):
+        notes.append(f"nothing of the kind was measured of {', '.join(left)}")
+    return [one for one in found if one.arm in having], having
 
 
 def _one_task(answers: Sequence[Answers]) -> str:
@@ -356,6 +395,8 @@ def _values(one: Answers, metric: str) -> dict[str, float]:
     """By record id, what one record adds to a metric. Raises UserError for one that is no mean over records."""
     if metric == "score":
         return {id: float(row["score"]) for id, row in one.rows.items()}
+    if metric.startswith(METRIC):
+        return {id: float(MEANS[metric.removeprefix(METRIC)](row) or 0.0) for id, row in one.rows.items()}
     if metric == "parsed":
         return {id: float(row.get("reason") is None) for id, row in one.rows.items()}
     task = _task_of(one)

@@ -259,15 +259,19 @@ def _box(value: Any) -> Box | None:
 
 def _picture(item: Item, roots: Sequence[Path]) -> None:
     """Set the thumbnail of ``item``, or the problem that left it without one."""
-    paths = [Path(item.image)] if Path(item.image).is_absolute() else [root / item.image for root in roots]
+    item.thumbnail, item.problem = find_picture(item.image, roots)
+
+
+def find_picture(image: str, roots: Sequence[Path]) -> tuple[Thumbnail | None, str]:
+    """The thumbnail of a picture below one of ``roots``, or None and the problem."""
+    paths = [Path(image)] if Path(image).is_absolute() else [root / image for root in roots]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        item.problem = f"{item.image or 'The picture'} is not where it was."
-        return
+        return None, f"{image or 'The picture'} is not where it was."
     try:
-        item.thumbnail = thumbnail(read_image(path))
+        return thumbnail(read_image(path)), ""
     except UserError as error:
-        item.problem = str(error)
+        return None, str(error)
 
 
 def thumbnail(image: Image.Image) -> Thumbnail:

@@ -16,6 +16,7 @@ from rise_vlm.console import duration
 from rise_vlm.report.charts import histogram, number
 from rise_vlm.report.curves import Chart, loop_charts, training_charts
 from rise_vlm.report.gallery import gallery, total
+from rise_vlm.report.rationales import examples, quality_table
 from rise_vlm.report.read import Histogram, Run, read_run
 from rise_vlm.report.table import Table, arm_name, build_table, headline, split_name
 from rise_vlm.report.template import TEMPLATES, fill, write_whole
@@ -84,6 +85,8 @@ def _view(run: Run, limit: int) -> dict[str, Any]:
         "loop": loop_charts(run),
         "loop_notes": [note for note in results.notes if note.startswith(("closed_loop:", "harvest:"))],
         "harvest": _harvest(run.histogram),
+        "quality": quality_table(results),
+        "examples": examples(run),
         "training": training_charts(run, lambda arm: colours.get(arm, "a3")),
         "items": items,
         "question": questions.pop() if len(questions) == 1 else "",

@@ -49,6 +49,23 @@ class Cost(_Piece):
     peak_mb: float | None = None
 
 
+class QualityStage(_Piece):
+    """The figures of the rationales that one stage's model wrote."""
+
+    stage: str
+    role: str = "think"
+    metrics: dict[str, float | None] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
+
+
+class QualityResult(_Piece):
+    """What was measured of an arm's rationales, stage by stage."""
+
+    n: int = 0
+    judge: str = ""
+    stages: tuple[QualityStage, ...] = ()
+
+
 class ArmResult(_Piece):
     """The figures of one arm, seed and split."""
 
@@ -60,6 +77,7 @@ class ArmResult(_Piece):
     metrics: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float] | None] = {}
     cost: Cost | None = None
+    quality: QualityResult | None = None
 
     @field_validator("metrics", "intervals", mode="before")
     @classmethod
@@ -143,7 +161,8 @@ class Histogram:
 class Run:
     """All that a report shows, read from disk.
 
-    ``predictions`` maps (arm, split) to rows; ``card`` is the dataset's, where it is at hand.
+    ``predictions`` maps (arm, split) to rows, ``rationales`` (arm, stage). ``card`` is the dataset's, where it
+    is at hand.
     """
 
     root: Path
@@ -152,6 +171,7 @@ class Run:
     stages: list[Stage] = field(default_factory=list)
     histogram: Histogram | None = None
     predictions: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    rationales: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     data_roots: list[Path] = field(default_factory=list)
     card: Card | None = None
 
@@ -179,6 +199,9 @@ def read_run(root: Path) -> Run:
         for path in sorted(home.glob("predictions/*.jsonl")):
             name, _, split = path.stem.rpartition("-")
             run.predictions.setdefault((name, split), read_rows(path))
+        for path in sorted(home.glob("quality/*.jsonl")):
+            name, _, stage = path.stem.rpartition("-")
+            run.rationales.setdefault((name, stage), read_rows(path))
     run.data_roots = _data_roots(run)
     run.card = next((Card.read(folder) for folder in run.data_roots if (folder / CARD).is_file()), None)
     return run

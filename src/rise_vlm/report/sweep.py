@@ -18,11 +18,12 @@ from rise_vlm.recipes.loader import load_recipe
 from rise_vlm.recipes.sweep import Cell, Sweep, stamp_of
 from rise_vlm.report.comparison import Answers, Comparison, answers_of, compare
 from rise_vlm.report.comparison_page import Group, curve_charts, write_page
+from rise_vlm.report.sweep_quality import quality_rows
 from rise_vlm.report.table import arm_name
 from rise_vlm.report.template import write_whole
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import recipe_digest
-from rise_vlm.stages.trained import find_model
+from rise_vlm.stages.trained import settled
 
 WORLD_FLOORS = ("single_cue", "additive", "random_thing")
 """Floors that only a world can know."""
@@ -82,7 +83,7 @@ def finished(cell: Cell) -> bool:
         return False
     try:
         ran = load_recipe(cell.folder / "recipe.yaml")
-        wanted = cell.recipe.model_copy(update={"model": find_model(cell.recipe.model).model})
+        wanted = settled(cell.recipe)
     except UserError:
         return False
     return recipe_digest(ran) == recipe_digest(wanted)
@@ -140,6 +141,7 @@ def markdown(sweep: Sweep, found: Sequence[Block]) -> str:
             lines += [f"No table yet: {block.why_not or 'nothing is finished'}.", ""]
         else:
             lines += [*_table(block, block.comparison), ""]
+            lines += _quality([results for _, results in block.used()])
             lines += [f"- {line}" for line in [*_loops(block), *block.comparison.notes]]
             lines += [""]
         missing = [cell for cell in block.cells if cell not in block.finished]
@@ -173,6 +175,12 @@ def _table(block: Block, c: Comparison) -> list[str]:
         cells = [cell for split in c.splits for cell in (f"{scores[split]:.3f}" if split in scores else "-", "")]
         lines.append(_row([f"*{name.replace('_', ' ')}*", *cells, "", ""]))
     return lines
+
+
+def _quality(results: Sequence[dict[str, Any]]) -> list[str]:
+    """What was measured of the rationales; nothing where nothing was."""
+    rows = quality_rows(results)
+    return [_row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:]), ""] if rows else []
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -22,12 +22,13 @@ from rise_vlm.policy import Policy
 from rise_vlm.ranks import main_only, once
 from rise_vlm.recipes.schema import ClosedLoop
 from rise_vlm.stages.context import Context, Summary
+from rise_vlm.stages.facts import Facts
 from rise_vlm.stages.files import RolloutLog, read_rows
 from rise_vlm.stages.grounding import Grounder
 from rise_vlm.stages.loop_reward import LoopReward, Shadow, Verdict, count, pays
 from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
-from rise_vlm.stages.probes import Facts, Probes, change, log_probes, unchanged, unread
+from rise_vlm.stages.probes import Probes, change, log_probes, unchanged, unread
 from rise_vlm.stages.prompter import Prompter
 
 RECONSTRUCTOR = "reconstructor"

@@ -23,9 +23,9 @@ from rise_vlm.engine.sample import sample
 from rise_vlm.recipes.schema import Harvest
 from rise_vlm.stages.closed_loop import RECONSTRUCTOR, make_reward
 from rise_vlm.stages.context import Context, Summary, batches
+from rise_vlm.stages.facts import Facts
 from rise_vlm.stages.files import Row, append_rows, mend_rows, replace_rows, write_json
 from rise_vlm.stages.loop_reward import LoopReward, Verdict, count
-from rise_vlm.stages.probes import Facts
 from rise_vlm.stages.selection import advice, best_of_all, histogram, reason_alone, select, unusable
 from rise_vlm.tasks.base import Task
 

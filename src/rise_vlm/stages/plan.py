@@ -28,7 +28,7 @@ from rise_vlm.stages.rewards import rewards_digest
 FORMAT = 1
 """Raised when a stage's meaning changes, so that results of before are not taken for its own."""
 
-IDLE = ("train.save_every", "train.track", "train.token_budget", "probes", "records_per_batch", "resamples")
+IDLE = ("train.save_every", "train.track", "train.token_budget", "probes", "records_per_batch", "resamples", "quality")
 """Settings of a stage that do not decide what it makes."""
 
 SEEDS = ("harvest", "records_per_batch")
@@ -88,8 +88,8 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
         }
         rewards = rewards_digest(recipe.grpo.rewards) if stage == "grpo" else {}
         settings = [_setting(recipe, key) for key in SETTINGS[stage]]
-        # The intervals of an evaluation depend on the resamples, its predictions do not.
-        ends = recipe.evaluate.resamples if stage == "evaluate" else None
+        # The intervals of an evaluation depend on the resamples, its predictions do not; nor on what is measured more.
+        ends = _ends(recipe, prints) if stage == "evaluate" else None
         named = {"rewards": rewards} if stage == "grpo" and recipe.grpo.rewards else {}
         prints[stage] = _hash({**facts, **named, "settings": settings, "ends": ends})
         work = _hash({**facts, "settings": [_without_steps(one) for one in settings]})
@@ -103,7 +103,21 @@ def recipe_digest(recipe: Recipe) -> str:
     """A hash of the settings that decide a run's results; of the data only how much of it is used, not where it is."""
     own = [recipe.seed, recipe.records, recipe.model, list(recipe.stages), _policy(recipe)]
     stages = [_setting(recipe, key) for stage in recipe.stages for key in SETTINGS[stage]]
-    return _hash([own, stages, recipe.evaluate.resamples])
+    return _hash([own, stages, recipe.evaluate.resamples, _quality(recipe)])
+
+
+def _ends(recipe: Recipe, prints: Mapping[StageName, str]) -> Any:
+    """What decides an evaluation's figures, but not its predictions."""
+    quality = _quality(recipe)
+    if quality is None:
+        return recipe.evaluate.resamples
+    judge = model_digest(quality["judge"]) if quality["judge"] else None
+    return [recipe.evaluate.resamples, quality["records"], judge, prints.get("closed_loop")]
+
+
+def _quality(recipe: Recipe) -> dict[str, Any] | None:
+    """How rationales are measured; None where there are none, or nothing is asked for."""
+    return recipe.evaluate.quality.model_dump(mode="json") if recipe.evaluate.measures_quality else None
 
 
 def upstream(stage: StageName, recipe: Recipe) -> Sequence[StageName]:

@@ -25,7 +25,7 @@ from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
 from rise_vlm.stages.rewards import load_rewards
 from rise_vlm.stages.shares import check_shares
-from rise_vlm.stages.trained import UNSEEN, find_model
+from rise_vlm.stages.trained import UNSEEN, require_model, settled
 
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
@@ -53,8 +53,10 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     Raises:
         UserError: naming what is missing or does not fit, and where.
     """
-    recipe = recipe.model_copy(update={"model": find_model(recipe.model).model})
+    recipe = settled(recipe)
     check_model(recipe)
+    if recipe.evaluate.measures_quality and recipe.evaluate.quality.judge and "evaluate" in recipe.stages:
+        _check_judge(recipe)
     material = Material.open(recipe)
     material.notes.extend([*shared_pictures(material), *short_limits(recipe), *check_shares(material, recipe)])
     if "grpo" in recipe.stages:
@@ -100,6 +102,17 @@ def check_model(recipe: Recipe) -> None:
     lora = recipe.policy.lora
     if lora is not None and adapter_base(recipe.model) is None and lora.targets != "all-linear":
         _check_targets(lora, *resolve(recipe.model))
+
+
+def _check_judge(recipe: Recipe) -> None:
+    """``check_model`` for the judge of rationales."""
+    judge = recipe.evaluate.quality.judge
+    plain = recipe.policy.model_copy(update={"lora": None})
+    try:
+        require_model(str(judge))
+        check_model(recipe.model_copy(update={"model": judge, "policy": plain}))
+    except UserError as error:
+        raise UserError(f"evaluate.quality.judge: {error}") from None
 
 
 def _sees(family: str) -> bool:

@@ -25,6 +25,7 @@ from rise_vlm.data import Record
 from rise_vlm.engine.sample import Rollout, sample
 from rise_vlm.policy import Prompt
 from rise_vlm.ranks import main_only
+from rise_vlm.stages.facts import Facts
 from rise_vlm.stages.files import Row, read_rows, replace_rows
 from rise_vlm.stages.grounding import draw_rng
 from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, count
@@ -37,36 +38,6 @@ falsehood, while two distributions over the same classes are hardly ever further
 
 PROBES = "probes.jsonl"
 """In the loop's folder: a row ``{after, records, wrong_annotation}`` per measurement; ``after``: steps done by then."""
-
-
-@dataclass
-class Facts:
-    """Counts of facts: stated, true, and both."""
-
-    stated: int = 0
-    true: int = 0
-    both: int = 0
-    seen: int = 0
-
-    def add(self, material: Material, record: Record, rationale: str) -> None:
-        """Count one rationale; without a world, or a scene in the record, nothing happens."""
-        if material.world is None or "scene" not in record.meta:
-            return
-        stated = material.world.stated_facts(rationale)
-        true = material.world.true_facts(material.world.Scene.from_dict(record.meta["scene"]))
-        self.seen += 1
-        self.stated += len(stated)
-        self.true += len(true)
-        self.both += len(stated & true)
-
-    def figures(self) -> dict[str, float] | None:
-        """Precision (1 where nothing is stated) and recall; None where no world could tell."""
-        if not self.seen:
-            return None
-        return {
-            "precision": self.both / self.stated if self.stated else 1.0,
-            "recall": self.both / self.true if self.true else 1.0,
-        }
 
 
 @dataclass(frozen=True)

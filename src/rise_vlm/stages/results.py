@@ -41,6 +41,7 @@ def build_results(
             "metrics": one["metrics"],
             "intervals": one["intervals"],
             "cost": cost,
+            **({"quality": one["quality"]} if "quality" in one else {}),
         }
         for one in done.get("evaluate", {}).get("summary", {}).get("arms", [])
     ]

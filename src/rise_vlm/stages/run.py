@@ -82,7 +82,7 @@ def _run(
     before = read_json(out / "results.json")
     if isinstance(before, dict) and all(step.done for step in run.plan):  # nothing was run: it was run then and there
         results["environment"] = before.get("environment", results["environment"])
-    _publish_predictions(run)
+    _publish(run)
     write_json(out / "results.json", results)
     if report:
         from rise_vlm.report import write_report
@@ -156,14 +156,15 @@ def _advance(recipe: Recipe, models: Models, step: Step, summary: dict[str, Any]
     return replace(models, final=made)
 
 
-def _publish_predictions(run: Prepared) -> None:
-    """The predictions also at the root of the run, where ``results.json`` is; those of a former recipe go."""
-    target = run.out / "predictions"
-    shutil.rmtree(target, ignore_errors=True)
-    for step in run.plan:
-        source = step.folder / "predictions"
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=link)
+def _publish(run: Prepared) -> None:
+    """Predictions and rationales also at the run's root, where ``results.json`` is; those of a former recipe go."""
+    for name in ("predictions", "quality"):
+        target = run.out / name
+        shutil.rmtree(target, ignore_errors=True)
+        for step in run.plan:
+            source = step.folder / name
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True, copy_function=link)
 
 
 def link(source: str, target: str) -> None:

@@ -16,7 +16,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import adapter_base
 from rise_vlm.policy.names import resolve
 from rise_vlm.recipes.loader import read_yaml
-from rise_vlm.recipes.schema import STAGES
+from rise_vlm.recipes.schema import STAGES, Recipe
 from rise_vlm.stages.cost import Cost, add_costs, no_cost
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import DONE
@@ -28,6 +28,7 @@ ANSWERING = ("grpo", "sft")
 KEPT = (
     "seed", "policy.precision", "policy.max_pixels",
     "evaluate.max_new_tokens", "evaluate.records_per_batch", "evaluate.resamples",
+    "evaluate.quality.records", "evaluate.quality.judge",
 )  # fmt: skip
 """The settings of a run that decide what its model answers, and the intervals."""
 
@@ -80,7 +81,7 @@ def find_model(name: str) -> Found:
     """
     folder, stage = run_folder(name), ""
     if folder is None:
-        folder, stage = _stage_of(name)
+        folder, stage = stage_of(name)
     if folder is None:
         return Found(name)
     recipe = read_yaml(folder / "recipe.yaml")
@@ -104,6 +105,27 @@ def find_model(name: str) -> Found:
         say(f"run {name} is not finished: the model of its stage {last} is used, not that of {answering[-1]}.")
     task = value_of(read_json(folder / "results.json"), "data.task")
     return replace(found, model=str(model), task=task, cost=cost)
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """The recipe with models in the place of the runs that it names. Raises UserError as ``find_model``."""
+    changed: dict[str, Any] = {"model": find_model(recipe.model).model}
+    evaluate = recipe.evaluate
+    if evaluate.measures_quality and evaluate.quality.judge:
+        judge = find_model(evaluate.quality.judge).model
+        quality = evaluate.quality.model_copy(update={"judge": judge})
+        changed["evaluate"] = evaluate.model_copy(update={"quality": quality})
+    return recipe.model_copy(update=changed)
+
+
+def judged_by(base: str) -> dict[str, Any]:
+    """The settings by which a run's base judges the rationales of its model; a base that is gone judges nothing."""
+    try:
+        require_model(base)
+    except UserError:
+        say(f"{base}, the run's base, is not there any more, so no rationales are judged by it.")
+        return {"evaluate.quality.records": 0}
+    return {"evaluate.quality.judge": base}
 
 
 def find_writer(name: str) -> Writer:
@@ -141,7 +163,7 @@ def run_folder(name: str) -> Path | None:
     return folder if (folder / "recipe.yaml").is_file() else None
 
 
-def _stage_of(name: str) -> tuple[Path | None, str]:
+def stage_of(name: str) -> tuple[Path | None, str]:
     """The run and the stage whose model folder ``name`` is; None and "" where it is not one."""
     stage = Path(name).expanduser().resolve().parent
     run = stage.parents[1] if len(stage.parts) > 2 and stage.parent.name == "stages" else None
