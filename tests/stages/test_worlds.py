@@ -1,4 +1,4 @@
-"""The built-in model through whole recipes on the worlds that the demo does not show, with a step or two of each stage."""
+"""The built-in model through whole recipes on the worlds that the demo does not show, a step or two of each stage."""
 
 from __future__ import annotations
 
