@@ -104,14 +104,16 @@ class Detection(Task):
         return 0.0 if value is None else judged(labelled(annotation), labelled(value))[0]
 
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
-        """``f1``, ``precision`` and ``recall`` at IoU 0.5 over the boxes of all pairs; 1 where there is nothing to find
-        (or nothing was found). A missing answer finds nothing.
+        """``f1``, ``precision`` and ``recall`` at IoU 0.5 over the boxes of all pairs. A missing answer finds nothing.
+
+        Where there is nothing to find (or nothing was found) they are the share of answers that could be read: 1 if all
+        say so, and nothing is won by answers that say nothing.
         """
         metrics = self.mean_score(pairs)
         right = sum(judged(labelled(truth), labelled(boxes))[1] for truth, boxes in pairs if boxes is not None)
         true, found = sum(len(truth) for truth, _ in pairs), sum(len(boxes or ()) for _, boxes in pairs)
         shares = {"f1": (2 * right, true + found), "precision": (right, found), "recall": (right, true)}
-        return metrics | {name: part / whole if whole else 1.0 for name, (part, whole) in shares.items()}
+        return metrics | {name: part / whole if whole else metrics["parsed"] for name, (part, whole) in shares.items()}
 
     def split_metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
         """COCO's twelve figures, those that are undefined left out; see ``detection_coco``."""
