@@ -80,7 +80,8 @@ class Reconstruct(Settings):
     ``reconstructor``: the policy itself, frozen as it was at the start of the loop, an exponential moving average of it
     with ``ema_decay``, or the ``warm_up``'s model (without that stage the base), while the policy starts as the base.
     ``baseline: empty`` subtracts the score that an empty rationale reaches; it is the same for a whole group, so it
-    moves the harvest's threshold, not the gradient.
+    moves the harvest's threshold, not the gradient. ``max_new_tokens`` None: the longest true answer of the records in
+    use and a margin (``stages.limits``).
     """
 
     reconstructor: Literal["policy", "frozen", "ema", "warm_up"] = "policy"
@@ -89,7 +90,7 @@ class Reconstruct(Settings):
     temperature: Weight = 0.0
     samples: Count = 1
     combine: bool = False
-    max_new_tokens: Count = 64
+    max_new_tokens: Count | None = None
     baseline: Literal["none", "empty"] = "none"
 
     @model_validator(mode="after")

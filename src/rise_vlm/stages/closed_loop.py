@@ -116,7 +116,7 @@ class ClosedLoopWork:
         if settings.credit in ("answer", "both"):
             scored = self._answers(verdicts)
             how = settings.reconstruct
-            micro += self._micro(scored, how.temperature, how.max_new_tokens, reports=settings.credit == "answer")
+            micro += self._micro(scored, how.temperature, self.loop.rebuild_limit, reports=settings.credit == "answer")
         self.log.write(step, _rows(records, verdicts))
         self.loop.meter.save()
         metrics = self._metrics(records, verdicts, rewards)

@@ -1,6 +1,7 @@
 """Checks before a run begins, so that a mistake costs seconds and not the hour after which it would show.
 
-None needs torch but two: a model of a family that no test proves, and LoRA targets other than all.
+What measures with the model's tokenizer and processor needs torch; so do a family that no test proves, and LoRA targets
+other than all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.ranks import is_main
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import Recipe
+from rise_vlm.stages.limits import check_prompts, derived_note, ruler, short_answers
 from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
 from rise_vlm.stages.rewards import load_rewards
@@ -56,7 +58,9 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     recipe = recipe.model_copy(update={"model": find_model(recipe.model).model})
     check_model(recipe)
     material = Material.open(recipe)
-    material.notes.extend([*shared_pictures(material), *short_limits(recipe), *check_shares(material, recipe)])
+    measured = measure(recipe, material)
+    short = short_limits(recipe) if measured is None else [*short_rationales(recipe), *measured]
+    material.notes.extend([*shared_pictures(material), *short, *check_shares(material, recipe)])
     if "grpo" in recipe.stages:
         load_rewards(recipe.grpo.rewards)  # one that is not there is told now
     if recipe.model == "tiny" and material.world is None:
@@ -125,28 +129,54 @@ def _check_targets(lora: LoraSettings, source: str, local: bool) -> None:
     choose_targets(model.model.get_decoder(), lora)
 
 
-def short_limits(recipe: Recipe) -> list[str]:
-    """Notes on stages whose rationales may not be as long as they are asked to be, or leave an answer no room.
+def measure(recipe: Recipe, material: Material) -> list[str] | None:
+    """Notes on the limits as the records need them; None where the model, not on this machine, cannot measure them.
 
-    Stages that write rationales alone need room for the words allowed; those that think and answer, after an SFT on
-    harvested rationales, for as long a rationale as the harvest can have kept of those, and the answer.
+    Raises UserError for a prompt that the model's context cannot hold.
     """
-    words = recipe.closed_loop.length.words
-    need = math.ceil(TOKENS_PER_WORD * words)
+    by = ruler(recipe)
+    if by is None:
+        return None
+    check_prompts(recipe, material, by)
+    return [*derived_note(recipe, material, by), *short_answers(recipe, material, by, kept_tokens(recipe))]
+
+
+def words_in_tokens(recipe: Recipe) -> int:
+    """About how many tokens the words take that a rationale may have."""
+    return math.ceil(TOKENS_PER_WORD * recipe.closed_loop.length.words)
+
+
+def kept_tokens(recipe: Recipe) -> int:
+    """About how many tokens a rationale has at most that a harvest has kept; 0 without a harvest."""
+    return min(words_in_tokens(recipe), recipe.harvest.max_new_tokens) if "harvest" in recipe.stages else 0
+
+
+def short_rationales(recipe: Recipe) -> list[str]:
+    """Notes on stages that write rationales alone, and may not write the words that are allowed."""
+    words, need = recipe.closed_loop.length.words, words_in_tokens(recipe)
     alone = {
         "warm_up": recipe.warm_up.max_new_tokens,
         "closed_loop": recipe.closed_loop.rollouts.max_new_tokens,
         "harvest": recipe.harvest.max_new_tokens,
     }
-    notes = [
+    return [
         f"{stage}: {limit} new tokens cannot hold the {words} words that a rationale may have (about {need} tokens); "
         "longer ones are cut off and lost"
         for stage, limit in alone.items()
         if stage in recipe.stages and limit < need
     ]
-    if "harvest" not in recipe.stages:
+
+
+def short_limits(recipe: Recipe) -> list[str]:
+    """Notes on stages whose rationales may not be as long as they are asked to be, or leave an answer no room, by what
+    is usual: of a model that is not there to measure with.
+
+    Stages that think and answer, after an SFT on harvested rationales, need room for as long a rationale as the harvest
+    can have kept, and the answer.
+    """
+    notes, kept = short_rationales(recipe), kept_tokens(recipe)
+    if not kept:
         return notes
-    kept = min(need, recipe.harvest.max_new_tokens)
     thinking = {"grpo": recipe.grpo.rollouts.max_new_tokens}
     if "think" in recipe.evaluate.roles:
         thinking["evaluate"] = recipe.evaluate.max_new_tokens
