@@ -89,9 +89,9 @@ def test_answers_over_a_limit_are_counted_and_the_value_noted_holds_them(
 
 def test_a_rationale_needs_room_too_where_the_harvest_teaches_one(cars: Path, tmp_path: Path) -> None:
     key = "grpo.rollouts.max_new_tokens"
-    (note,) = [n for n in notes_of(cars, tmp_path / "r", "rise", f"{key}=170") if n.startswith(key)]
+    (note,) = [n for n in notes_of(cars, tmp_path / "r", "rise", f"{key}=200") if n.startswith(key)]
     assert "behind a rationale as the harvest keeps them (about 45 tokens)" in note
-    assert not any(n.startswith(key) for n in notes_of(cars, tmp_path / "v", "visual_rft", f"{key}=170"))
+    assert not any(n.startswith(key) for n in notes_of(cars, tmp_path / "v", "visual_rft", f"{key}=200"))
 
 
 @pytest.mark.parametrize("recipe", ["ans_sft", "visual_rft", "rise", "zero_shot"])

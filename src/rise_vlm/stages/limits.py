@@ -94,11 +94,15 @@ class Ruler:
         self._blank = lru_cache(maxsize=4096)(self.family.blank)
 
     def prompt(self, text: str, record: Record, *, sees_image: bool) -> tuple[int, int]:
-        """Tokens of a whole prompt, and those of its pictures. All are taken to be as large as the first."""
+        """Tokens of a whole prompt, and those of its pictures. All are taken to be as large as the first; what the model
+        does not take counts nothing here and is told where it is read."""
         from rise_vlm.policy.prompt import user_turn
 
         count = len(record.images) if sees_image else 0
-        images = [self._blank(record.width, record.height, count == 1)] * count
+        try:
+            images = [self._blank(record.width, record.height, count == 1)] * count
+        except UserError:
+            images = []
         family = self.family
         ids = user_turn(self.tokenizer, text, images, family.marker, family.image_token_id, self._special)
         return len(ids), sum(image.tokens for image in images)
