@@ -145,6 +145,7 @@ class ClosedLoop(Settings):
 
     reward = score x (``leak_factor`` if leaked) + ``format_weight`` x parsed + grounding - length. ``credit``: which
     tokens take the gradient, those of the rationale, of the reconstructed answer (the official code), or of both.
+    ``stop_without_spread``: end after so many steps in a row in which no record's rationales differed in score.
     """
 
     preset: Literal["ours", "official"] = "ours"
@@ -158,6 +159,7 @@ class ClosedLoop(Settings):
     format_weight: Weight = 0.1
     credit: Literal["rationale", "answer", "both"] = "rationale"
     probes: Probes = Probes()
+    stop_without_spread: Count | None = None
     train: TrainSettings = TrainSettings(steps=60, learning_rate=1e-4, warmup_steps=5)
 
     @model_validator(mode="after")
@@ -234,7 +236,8 @@ class Grpo(Settings):
 
     ``rewards`` maps further rewards to their weights: shipped ones by name, a user's own as ``module:function``.
     ``records``: all training records, or the rest that SFT does not learn from. ``refill``: how many times a step may
-    draw further records to replace groups whose rewards are all equal.
+    draw further records to replace groups whose rewards are all equal. ``stop_without_spread``: end after so many steps
+    in a row in which no group's rewards differed.
     """
 
     records: Literal["all", "rest"] = "all"
@@ -245,6 +248,7 @@ class Grpo(Settings):
     objective: Objective = Objective()
     format_weight: Weight = 0.2
     refill: Annotated[int, Field(ge=0)] = 0
+    stop_without_spread: Count | None = None
     train: TrainSettings = TrainSettings(steps=40, learning_rate=5e-5, warmup_steps=5)
 
     @field_validator("rewards", mode="before")
