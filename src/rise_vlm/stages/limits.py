@@ -94,7 +94,7 @@ class Ruler:
         self._blank = lru_cache(maxsize=4096)(self.family.blank)
 
     def prompt(self, text: str, record: Record, *, sees_image: bool) -> tuple[int, int]:
-        """Tokens of a whole prompt, and those of its pictures. All are taken to be as large as the first; what the model
+        """Tokens of a whole prompt, and those of its pictures. All are taken to be as large as the first; what a model
         does not take counts nothing here and is told where it is read."""
         from rise_vlm.policy.prompt import user_turn
 

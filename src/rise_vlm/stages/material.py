@@ -258,8 +258,10 @@ def _digest(text: str) -> str:
 
 def digest_of(material: Material, parts: Mapping[str, Sequence[Record]]) -> str:
     """A hash of the card, of the records in ``parts`` and of their picture files."""
-    card = material.dataset.card.model_dump_json(exclude={"splits"})
-    digest = hashlib.sha256(card.encode())
+    card = material.dataset.card
+    late = {key for key in ("named_by", "language") if key not in card.model_dump(exclude_defaults=True)}
+    # What was made before there were such keys stays.
+    digest = hashlib.sha256(card.model_dump_json(exclude={"splits", *late}).encode())
     for name, records in parts.items():
         digest.update(name.encode())
         for record in records:

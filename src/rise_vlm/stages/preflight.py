@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rise_vlm.data.card import CARD
 from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
 from rise_vlm.policy.names import config_file, resolve
@@ -28,6 +29,7 @@ from rise_vlm.stages.plan import Step, make_plan
 from rise_vlm.stages.rewards import load_rewards
 from rise_vlm.stages.shares import check_shares
 from rise_vlm.stages.trained import UNSEEN, find_model
+from rise_vlm.tasks.everyday import everyday
 
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
@@ -61,6 +63,8 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     measured = measure(recipe, material)
     short = short_limits(recipe) if measured is None else [*short_rationales(recipe), *measured]
     material.notes.extend([*shared_pictures(material), *short, *check_shares(material, recipe)])
+    if {"warm_up", "closed_loop", "harvest"} & set(recipe.stages):
+        material.notes.extend(everyday_names(material))
     if "grpo" in recipe.stages:
         load_rewards(recipe.grpo.rewards)  # one that is not there is told now
     if recipe.model == "tiny" and material.world is None:
@@ -139,6 +143,21 @@ def measure(recipe: Recipe, material: Material) -> list[str] | None:
         return None
     check_prompts(recipe, material, by)
     return [*derived_note(recipe, material, by), *short_answers(recipe, material, by, kept_tokens(recipe))]
+
+
+def everyday_names(material: Material) -> list[str]:
+    """A note on classes that a description names without meaning them: each mention counts as a leak."""
+    card = material.dataset.card
+    names = [name for name in everyday(material.task.classes) if name not in card.named_by]
+    if not names:
+        return []
+    shown = ", ".join(f"'{name}'" for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    return [
+        f"{shown} {'is a class name that is an' if len(names) == 1 else 'are class names that are'} everyday "
+        f"word{'' if len(names) == 1 else 's'}: each mention in a rationale counts as a leak, whatever it means. Name "
+        f"what gives such a class away instead in {material.dataset.root / CARD}, as in "
+        f"'named_by: {{{names[0]}: [words]}}', or with no words for nothing"
+    ]
 
 
 def words_in_tokens(recipe: Recipe) -> int:

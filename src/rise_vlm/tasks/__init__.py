@@ -50,7 +50,8 @@ def make_task(card: Card, **options: Any) -> Task:
         raise UserError(
             f"dataset.yaml: unknown task '{card.task}'; known: {', '.join(TASKS)}.{nearest(card.task, TASKS)}"
         )
-    return TASKS[card.task](card.classes, card.question, card.synonyms, **options)
+    task = TASKS[card.task](card.classes, card.question, card.synonyms, **options)
+    return task.called(card.named_by, card.language)
 
 
 def higher_is_better(metric: str) -> bool:
