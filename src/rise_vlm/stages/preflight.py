@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from rise_vlm.stages.plan import Step, make_plan
 from rise_vlm.stages.rewards import load_rewards
 from rise_vlm.stages.shares import check_shares
 from rise_vlm.stages.trained import UNSEEN, find_model
+from rise_vlm.tasks.detection_coco import MOST
 from rise_vlm.tasks.everyday import everyday
 
 SOME_MB = 50
@@ -63,6 +65,7 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     measured = measure(recipe, material)
     short = short_limits(recipe) if measured is None else [*short_rationales(recipe), *measured]
     material.notes.extend([*shared_pictures(material), *short, *check_shares(material, recipe)])
+    material.notes.extend(crowded(material))
     if {"warm_up", "closed_loop", "harvest"} & set(recipe.stages):
         material.notes.extend(everyday_names(material))
     if "grpo" in recipe.stages:
@@ -143,6 +146,24 @@ def measure(recipe: Recipe, material: Material) -> list[str] | None:
         return None
     check_prompts(recipe, material, by)
     return [*derived_note(recipe, material, by), *short_answers(recipe, material, by, kept_tokens(recipe))]
+
+
+def crowded(material: Material) -> list[str]:
+    """For each test split of a detection, a note on pictures with more boxes of a class than COCO's figures keep."""
+    if material.task.name != "detection":
+        return []
+    notes: list[str] = []
+    for split, records in material.tests.items():
+        most = {one.id: max(Counter(box["label"] for box in one.annotation).values(), default=0) for one in records}
+        over = [id for id, count in most.items() if count > MOST]
+        if over:
+            top = max(over, key=most.__getitem__)
+            notes.append(
+                f"{len(over)} of {len(records)} records of '{split}' have more than {MOST} boxes of a class (record "
+                f"'{top}' has {most[top]}): COCO's figures (ap, ar100, ...) keep the first {MOST} of an answer, so not "
+                "all of them can be found; score and f1 count all"
+            )
+    return notes
 
 
 def everyday_names(material: Material) -> list[str]:
