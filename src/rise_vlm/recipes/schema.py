@@ -47,7 +47,8 @@ class PolicySettings(Settings):
 
 class TaskSettings(Settings):
     """``score``: what the loop, the harvest and GRPO reward: ``default``, ``official`` (the official code's formula,
-    where it has another), or a score of the task by name. The test metric ``score`` is always the default one."""
+    where it has another), ``visual_rft`` (the same of Visual-RFT's code), or a score of the task by name. The test
+    metric ``score`` is always the default one."""
 
     score: Annotated[str, Field(min_length=1)] = "default"
 
@@ -232,7 +233,9 @@ class Sft(Settings):
 
 
 class Grpo(Settings):
-    """GRPO on think-and-answer: reward = ``score_weight`` x task score + ``format_weight`` x well formed + ``rewards``.
+    """GRPO on think-and-answer. ``preset`` fills in the choices of RISE's code, ``official``, or of ``visual_rft``'s.
+
+    Reward = ``score_weight`` x task score + ``format_weight`` x well formed + ``rewards``.
 
     ``rewards`` maps further rewards to their weights: shipped ones by name, a user's own as ``module:function``.
     ``records``: all training records, or the rest that SFT does not learn from. ``refill``: how many times a step may
@@ -240,6 +243,7 @@ class Grpo(Settings):
     in a row in which no group's rewards differed.
     """
 
+    preset: Literal["ours", "official", "visual_rft"] = "ours"
     records: Literal["all", "rest"] = "all"
     score_weight: Weight = 1.0
     rewards: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}

@@ -213,8 +213,8 @@ def _score_option(score: str, dataset: Dataset) -> dict[str, str]:
     known = scores_of(dataset.card.task)
     if score in known:
         return {"score": score}
-    # official: that code has no other for this task; jsd: how the default of every task was once written.
-    if score in ("default", "official", "jsd"):
+    # official, visual_rft: that code has no other for this task; jsd: how the default of every task was once written.
+    if score in ("default", "official", "visual_rft", "jsd"):
         return {}
     options = ["default", "official", *(name for name in known if name != "official")]
     raise UserError(

@@ -35,6 +35,8 @@ SEEDS = ("harvest", "records_per_batch")
 """The one that does decide, by its key: the harvest draws its random numbers batch by batch."""
 
 STOP = "stop_without_spread"
+LATE: dict[str, dict[str, Any]] = {"closed_loop": {STOP: None}, "grpo": {STOP: None, "preset": "ours"}}
+"""Keys by section that came later than runs which stay valid, and the values that mean what was before."""
 
 DONE, INPUTS = "done.json", "inputs.json"
 LAST, CHECKPOINTS = "checkpoint-last", "checkpoint-*"
@@ -253,8 +255,9 @@ def _setting(recipe: Recipe, key: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {name: inner for name, inner in value.items() if name not in IDLE or (key, name) == SEEDS}
-    if kept.get(STOP, 0) is None:
-        del kept[STOP]  # what was made before there was such a key stays
+    for name, default in LATE.get(key, {}).items():
+        if kept.get(name) == default:  # what was made before there was such a key stays
+            kept.pop(name, None)
     if isinstance(kept.get("train"), dict):
         kept["train"] = {name: inner for name, inner in kept["train"].items() if f"train.{name}" not in IDLE}
     return kept

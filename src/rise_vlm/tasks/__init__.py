@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.tasks import counting, structure, transformation
+from rise_vlm.tasks import counting, detection, grounding, structure, transformation
 from rise_vlm.tasks.base import Task
 from rise_vlm.tasks.classification import Classification
 from rise_vlm.tasks.counting import Counting
@@ -30,6 +30,8 @@ TASKS: dict[str, type[Task]] = {
 
 SCORES: dict[str, tuple[str, ...]] = {
     "distribution": ("jsd", "official"),
+    "detection": detection.SCORES,
+    "grounding": grounding.SCORES,
     "counting": counting.SCORES,
     "structure": structure.SCORES,
     "transformation": transformation.SCORES,
