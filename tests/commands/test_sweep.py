@@ -10,6 +10,7 @@ import pytest
 from rise_vlm.cli import run
 from rise_vlm.errors import Interrupted
 from rise_vlm.stages import sweep as stages_sweep
+from rise_vlm.stages.preflight import Prepared
 
 QUICK = """
 settings: {{model: {model}, evaluate.max_new_tokens: 32, evaluate.resamples: 5, sft.records_per_step: 2, sft.steps: 1}}
@@ -61,11 +62,11 @@ def test_ctrl_c_stops_the_whole_sweep(
 ) -> None:
     begun = []
 
-    def stopped(recipe: object, folder: Path, **how: object) -> None:
-        begun.append(folder)
+    def stopped(run: Prepared, **how: object) -> None:
+        begun.append(run.out)
         raise Interrupted("sft: stopped after step 1 of 2")
 
-    monkeypatch.setattr(stages_sweep, "run_recipe", stopped)
+    monkeypatch.setattr(stages_sweep, "run_prepared", stopped)
     path = tmp_path / "mine.yaml"
     cells = f"data: {{noise: {classes}}}\nseeds: [0, 1]\narms: {{ans_sft: }}\n"
     path.write_text(QUICK.format(model=model) + cells, encoding="utf-8")
