@@ -72,3 +72,21 @@ def test_ctrl_c_stops_the_whole_sweep(
     path.write_text(QUICK.format(model=model) + cells, encoding="utf-8")
     assert run(["sweep", str(path), "--out", str(tmp_path / "out")]) == 130
     assert len(begun) == 1 and "stopped after step 1" in capsys.readouterr().err
+
+
+def test_an_arm_is_given_the_time_of_another(classes: Path, model: Path, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "mine.yaml"
+    arms = "arms: {equal: {like: ans_sft, time_of: twice}, ans_sft: , twice: {recipe: ans_sft, set: {sft.steps: 3}}}\n"
+    path.write_text(QUICK.format(model=model) + f"data: {{noise: {classes}}}\n" + arms, encoding="utf-8")
+    words = ["sweep", str(path), "--out", str(tmp_path / "out")]
+    assert run([*words, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "# equal: like ans_sft, in the time of twice" in out and "its steps will give it the time of twice" in out
+    assert run([*words, "--json"]) == 0
+    found = [(one["arm"], one["status"]) for one in json.loads(capsys.readouterr().out)["runs"]]
+    assert found == [("ans_sft", "done"), ("twice", "done"), ("equal", "done")]
+    results = json.loads((tmp_path / "out/noise/all/equal/seed-0/results.json").read_text(encoding="utf-8"))
+    (note,) = [note for note in results["notes"] if "equal compute" in note]
+    assert f"{results['stages']['sft']['summary']['steps']} steps of sft" in note
+    assert run([*words, "--json"]) == 0
+    assert {one["status"] for one in json.loads(capsys.readouterr().out)["runs"]} == {"before"}

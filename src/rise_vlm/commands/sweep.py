@@ -87,6 +87,8 @@ def _tables(sweep: Sweep, cells: Sequence[Cell], folder: Path, into: Path | None
 
 
 def _show(sweep: Sweep, found: Sequence[Outcome], folder: Path, as_json: bool) -> None:
+    from rise_vlm.recipes.sweep import told_settings
+
     if as_json:
         typer.echo(json.dumps({"out": str(folder), "runs": [one.to_dict() for one in found]}))
         return

@@ -87,7 +87,7 @@ def _counted(outcomes: Sequence[Outcome]) -> str:
 def _run(cell: Cell, out: Path, command: str) -> Outcome:
     if cell.waits:
         return Outcome(
-            cell, "failed", f"its steps follow from the runs of {' and '.join(cell.waits)}; one is not there"
+            cell, "failed", f"its steps follow from the runs of {' and '.join(cell.waits)}: not both are there"
         )
     try:
         prepared = prepare(cell.recipe, cell.folder)
