@@ -10,6 +10,7 @@ import pytest
 from rise_vlm.cli import run
 from rise_vlm.errors import Interrupted
 from rise_vlm.stages import sweep as stages_sweep
+from rise_vlm.stages.preflight import Prepared
 
 QUICK = """
 settings: {{model: {model}, evaluate.max_new_tokens: 32, evaluate.resamples: 5, sft.records_per_step: 2, sft.steps: 1}}
@@ -61,13 +62,31 @@ def test_ctrl_c_stops_the_whole_sweep(
 ) -> None:
     begun = []
 
-    def stopped(recipe: object, folder: Path, **how: object) -> None:
-        begun.append(folder)
+    def stopped(run: Prepared, **how: object) -> None:
+        begun.append(run.out)
         raise Interrupted("sft: stopped after step 1 of 2")
 
-    monkeypatch.setattr(stages_sweep, "run_recipe", stopped)
+    monkeypatch.setattr(stages_sweep, "run_prepared", stopped)
     path = tmp_path / "mine.yaml"
     cells = f"data: {{noise: {classes}}}\nseeds: [0, 1]\narms: {{ans_sft: }}\n"
     path.write_text(QUICK.format(model=model) + cells, encoding="utf-8")
     assert run(["sweep", str(path), "--out", str(tmp_path / "out")]) == 130
     assert len(begun) == 1 and "stopped after step 1" in capsys.readouterr().err
+
+
+def test_an_arm_is_given_the_time_of_another(classes: Path, model: Path, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "mine.yaml"
+    arms = "arms: {equal: {like: ans_sft, time_of: twice}, ans_sft: , twice: {recipe: ans_sft, set: {sft.steps: 3}}}\n"
+    path.write_text(QUICK.format(model=model) + f"data: {{noise: {classes}}}\n" + arms, encoding="utf-8")
+    words = ["sweep", str(path), "--out", str(tmp_path / "out")]
+    assert run([*words, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "# equal: like ans_sft, in the time of twice" in out and "its steps will give it the time of twice" in out
+    assert run([*words, "--json"]) == 0
+    found = [(one["arm"], one["status"]) for one in json.loads(capsys.readouterr().out)["runs"]]
+    assert found == [("ans_sft", "done"), ("twice", "done"), ("equal", "done")]
+    results = json.loads((tmp_path / "out/noise/all/equal/seed-0/results.json").read_text(encoding="utf-8"))
+    (note,) = [note for note in results["notes"] if "equal compute" in note]
+    assert f"{results['stages']['sft']['summary']['steps']} steps of sft" in note
+    assert run([*words, "--json"]) == 0
+    assert {one["status"] for one in json.loads(capsys.readouterr().out)["runs"]} == {"before"}

@@ -32,7 +32,8 @@ def test_a_shipped_sweep_can_be(name: str, tmp_path: Path) -> None:
     assert len(planned) == len(sweep.arms) * len(sweep.seeds) * len(sweep.records) * len(sweep.data)
     assert len({cell.folder for cell in planned}) == len(planned)
     assert all(cell.recipe.name == cell.arm and cell.recipe.seed == cell.seed for cell in planned)
-    assert len({json.dumps(c.recipe.resolved() | {"name": ""}) for c in planned}) == len(planned)
+    known = [cell for cell in planned if not cell.waits]  # the others are as their plain arm until steps are derived
+    assert len({json.dumps(cell.recipe.resolved() | {"name": ""}) for cell in known}) == len(known)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
@@ -124,9 +125,10 @@ def test_the_advice_keeps_something_where_nothing_was(rows: list[Row], settings:
     if all(unusable(one) for one in rows):
         assert told.startswith("no threshold would keep one (")
         return
-    threshold = float(told.split()[1])
+    threshold, records = re.findall(r"harvest\.threshold=(-?[\d.]+(?:e-?\d+)?) would keep some of (\d+)", told)[0]
+    threshold = float(threshold)
     kept, _ = select(rows, high.model_copy(update={"threshold": threshold, "balance": False}), {})
-    assert len({one["id"] for one in kept}) == int(told.split()[3])
+    assert len({one["id"] for one in kept}) == int(records)
 
 
 def test_a_rationale_that_repeats_itself_is_dropped_and_the_advice_says_so() -> None:

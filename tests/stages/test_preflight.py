@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stage_kit import environment, small_recipe
+from stage_kit import environment, make_classification, small_recipe
 from tiny_families import save_llava
 
 from rise_vlm.errors import UserError
@@ -57,6 +57,18 @@ def test_settings_that_cannot_work_are_told_as_typed(overrides: tuple[str, ...],
     with pytest.raises(UserError) as caught:
         load_recipe("rise", overrides)
     assert says in str(caught.value)
+
+
+def test_class_names_that_are_everyday_words_are_noted_with_their_remedy(model: Path, tmp_path: Path) -> None:
+    plain = make_classification(tmp_path / "plain")
+    (note,) = [n for n in prepare(small_recipe("rise", plain, model), tmp_path / "a").material.notes if "everyday" in n]
+    assert "'red', 'blue' are class names" in note and "'named_by: {red: [words]}'" in note
+    told = make_classification(tmp_path / "told", named_by={"red": ["crimson"], "blue": []})
+    assert not any("everyday" in n for n in prepare(small_recipe("rise", told, model), tmp_path / "b").material.notes)
+    for recipe in ("ans_sft", "visual_rft"):  # which write no rationale that could leak
+        assert not any(
+            "everyday" in n for n in prepare(small_recipe(recipe, plain, model), tmp_path / "c").material.notes
+        )
 
 
 def test_limits_that_cut_rationales_off_are_noted(classes: Path, model: Path, tmp_path: Path) -> None:

@@ -167,6 +167,19 @@ def test_metrics_by_hand():
         TASK.metrics([])
 
 
+def test_unreadable_answers_find_nothing_and_are_not_taken_for_a_right_none():
+    box = [0.0, 0.0, 64.0, 48.0]
+    car = {"label": "car", "box": box}
+    metrics = TASK.metrics([([car], [car]), ([car], None)])
+    assert (metrics["score"], metrics["parsed"]) == (0.5, 0.5)
+    assert (metrics["recall"], metrics["precision"]) == (0.5, 1.0)
+    assert metrics["f1"] == pytest.approx(2 / 3)
+    # All 10 thresholds: precision is 1 up to recall 0.5, which 51 of COCO's 101 points reach.
+    assert TASK.split_metrics([([car], [car]), ([car], None)])["ap"] == pytest.approx(51 / 101)
+    empty = TASK.metrics([([], None), ([], None), ([], []), ([], None)])
+    assert empty["f1"] == empty["precision"] == empty["recall"] == empty["score"] == 0.25
+
+
 def test_floors_are_nothing_and_the_usual_box():
     truth = [[], [thing("car", 0, 0, 10, 10)], [thing("car", 10, 0, 20, 10), thing("dog", 0, 0, 5, 5)]]
     floors = TASK.floors(truth)

@@ -51,13 +51,13 @@ def main(
     from rise_vlm.stages.sweep import look, run_sweep
 
     if dry_run:
-        _show(look(loaded, planned), folder, as_json)
+        _show(loaded, look(loaded, planned), folder, as_json)
         return
     command = shlex.join(["rise", "sweep", sweep, *(settings or []), "--out", str(folder)])
     outcomes = run_sweep(loaded, planned, folder, command)
     from rise_vlm.report.sweep import blocks, write_sweep_page
 
-    found = blocks(loaded, planned)
+    found = blocks(loaded, cells(loaded, folder))  # anew: some recipes follow from what is finished
     page = write_sweep_page(loaded, found, folder)
     _tell(outcomes, page, as_json)
     if any(one.status == "failed" for one in outcomes):
@@ -86,10 +86,14 @@ def _tables(sweep: Sweep, cells: Sequence[Cell], folder: Path, into: Path | None
         typer.echo(f"{into}: {'written' if changed else 'was up to date'}.")
 
 
-def _show(found: Sequence[Outcome], folder: Path, as_json: bool) -> None:
+def _show(sweep: Sweep, found: Sequence[Outcome], folder: Path, as_json: bool) -> None:
+    from rise_vlm.recipes.sweep import told_settings
+
     if as_json:
         typer.echo(json.dumps({"out": str(folder), "runs": [one.to_dict() for one in found]}))
         return
+    for line in told_settings(sweep):
+        typer.echo(f"# {line}")
     for one in found:
         what = {"before": "done before", "failed": f"cannot run: {one.message}"}.get(
             one.status, f"to run: {one.message}"

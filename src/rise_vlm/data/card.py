@@ -17,7 +17,10 @@ VALIDATION = ("val", "validation", "valid", "dev")
 
 
 class Card(BaseModel):
-    """The head of a dataset. ``splits`` maps a split's name to its ``.jsonl`` or ``.parquet`` file."""
+    """The head of a dataset. ``splits`` maps a split's name to its ``.jsonl`` or ``.parquet`` file.
+
+    ``named_by`` maps a class to the words that give it away in place of its name; ``language`` is that of the names.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -26,6 +29,8 @@ class Card(BaseModel):
     classes: list[str] = Field(default_factory=list)
     question: Annotated[str | None, Field(max_length=MAX_QUESTION)] = None
     synonyms: dict[str, list[str]] = Field(default_factory=dict)
+    named_by: dict[str, list[str]] = Field(default_factory=dict)
+    language: Literal["en", "de", "fr", "es"] = "en"
     splits: dict[str, str] = Field(default_factory=dict)
     frame: Literal["pixels"] = "pixels"
     source: str = ""

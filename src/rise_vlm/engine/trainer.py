@@ -41,7 +41,7 @@ from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import Interrupted, UserError
 from rise_vlm.policy.room import TRAINED, Room, free, out_of_memory
 
-__all__ = ["MODEL", "Prepared", "Remembers", "TrainSettings", "Trainable", "Work", "seed_of", "train"]
+__all__ = ["MODEL", "Ends", "Prepared", "Remembers", "TrainSettings", "Trainable", "Work", "seed_of", "train"]
 
 MODEL = "model"
 REFUSED_IN_A_ROW = 3
@@ -106,9 +106,18 @@ class Remembers(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, describe: str) -> None:
+@runtime_checkable
+class Ends(Protocol):
+    """A work that may be done before its last step. What it says after a step must depend on the rows up to it alone,
+    and be the same in all processes: a training that is resumed asks again."""
+
+    def ends(self, step: int) -> bool: ...
+
+
+def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, describe: str) -> int:
     """Train ``policy`` in place for ``settings.steps`` steps, continuing from ``folder/checkpoint-last`` if it exists.
 
+    Returns the steps taken, fewer only where the work ends it (`Ends`).
     Leaves in ``folder``: ``metrics.jsonl`` (one row per step), ``checkpoint-last/`` and, at the end, ``model/``.
     ``describe`` names the training in progress and messages, e.g. "closed loop".
     Errors: UserError for a checkpoint that does not fit, a folder that cannot be written, a step that does not fit the
@@ -120,11 +129,12 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
         with ctrl_c(describe, folder) as stop, progress(describe, total=settings.steps) as bar:
             training.resume()
             bar.skip(training.done)
-            while training.done < settings.steps:
+            finished = training.finished()
+            while not finished:
                 row = training.step()
                 bar.update(1, **{name: float(row[name]) for name in ("reward", "loss") if name in row})
 
-                finished = training.done == settings.steps
+                finished = training.finished()
                 stopping = ranks.anywhere(stop.asked)
                 if finished or stopping or training.failed or training.done % settings.save_every == 0:
                     training.save()
@@ -136,6 +146,7 @@ def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, 
             training.save_model()
         if ranks.anywhere(stop.asked):
             raise Interrupted(f"{describe}: finished, and stopped there. Run the same command again to go on")
+        return training.done
     finally:
         training.optimizer.close()
         training.metrics.close()
@@ -163,6 +174,12 @@ class _Training:
     @property
     def failed(self) -> bool:
         return self.refused >= REFUSED_IN_A_ROW
+
+    def finished(self) -> bool:
+        """Whether no step is left, or the work wants none."""
+        if self.done >= self.settings.steps:
+            return True
+        return self.done > 0 and isinstance(self.work, Ends) and self.work.ends(self.done)
 
     def step(self) -> dict[str, Any]:
         """One step; returns its row of metrics."""

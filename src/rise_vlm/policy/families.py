@@ -85,6 +85,10 @@ class Family:
         extras = {name: tensor for name, tensor in made.items() if name not in text}
         return ImageInput.of(made["pixel_values"], extras, *self._written(ids))
 
+    def blank(self, width: int, height: int, alone: bool = True) -> ImageInput:
+        """A picture of this size as far as a prompt's length goes: its pixels mean nothing."""
+        return self.prepare(Image.new("RGB", (width, height)), "a blank picture", alone)
+
     def refusal(self, width: int, height: int) -> str | None:
         """Why the model takes no picture of this size, as far as known beforehand; None where it may."""
         return None
@@ -195,6 +199,12 @@ class PatchFamily(Family):
             f"is {width} x {height} pixels: the model takes no picture with one side more than {MAX_ASPECT} times the "
             "other. Crop it."
         )
+
+    def blank(self, width: int, height: int, alone: bool = True) -> ImageInput:
+        if self.refusal(width, height) or not hasattr(self.processor, "get_number_of_image_patches"):
+            return super().blank(width, height, alone)
+        count = int(self.processor.get_number_of_image_patches(height, width)) // self.merge**2
+        return ImageInput("", torch.empty(0), {}, self.marker, (count,))
 
     def prepare(self, image: Image.Image, where: str, alone: bool = True) -> ImageInput:
         if problem := self.refusal(*image.size):

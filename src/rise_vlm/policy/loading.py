@@ -59,15 +59,32 @@ def load_checkpoint(name: str, *, dtype: torch.dtype, max_pixels: int | None) ->
     """
     source, local = resolve(name)
     with _quiet(source, local):
-        config = _config(name, source, local)
-        tokenizer = _tokenizer(name, source, local)
-        processor = _processor(name, source, local, config.model_type, tokenizer)
-        tokenizer.chat_template = _chat_template(name, source, tokenizer, processor)
-        if max_pixels is not None:
-            _bound(processor, max_pixels, config.model_type)
+        config, tokenizer, processor = _without_weights(name, source, local, max_pixels)
         model = _model(name, source, local, config, dtype)
     _check_decoder(name, model)
     return Loaded(model, tokenizer, family_of(config, tokenizer, processor))
+
+
+def load_front(name: str, *, max_pixels: int | None) -> tuple[Any, Family]:
+    """Configuration and family of ``name``, tokenizer and processor in it: what says how long a prompt is.
+
+    Raises UserError as ``load_checkpoint`` does; weights are not looked at.
+    """
+    source, local = resolve(name)
+    with _quiet(source, local):
+        config, tokenizer, processor = _without_weights(name, source, local, max_pixels)
+    return config, family_of(config, tokenizer, processor)
+
+
+def _without_weights(name: str, source: str, local: bool, max_pixels: int | None) -> tuple[Any, Any, Any]:
+    """Configuration, tokenizer and processor."""
+    config = _config(name, source, local)
+    tokenizer = _tokenizer(name, source, local)
+    processor = _processor(name, source, local, config.model_type, tokenizer)
+    tokenizer.chat_template = _chat_template(name, source, tokenizer, processor)
+    if max_pixels is not None:
+        _bound(processor, max_pixels, config.model_type)
+    return config, tokenizer, processor
 
 
 @contextmanager

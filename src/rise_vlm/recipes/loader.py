@@ -234,10 +234,13 @@ def _check_rivals(given: Values, typed: Mapping[str, str]) -> None:
 
 
 def preset_of(values: Mapping[str, Any]) -> Values:
-    """What the preset named in ``values`` sets; an unknown one sets nothing and is refused later."""
-    section = values.get("closed_loop")
-    name = section.get("preset") if isinstance(section, Mapping) else None
-    return PRESETS.get(name, {}) if isinstance(name, str) else {}
+    """What the presets named in ``values`` set; an unknown one sets nothing and is refused later."""
+    found: Values = {}
+    for section, presets in PRESETS.items():
+        own = values.get(section)
+        name = own.get("preset") if isinstance(own, Mapping) else None
+        found = merge(found, presets.get(name, {}) if isinstance(name, str) else {})
+    return found
 
 
 def _check_keys(values: Values, where: str) -> None:

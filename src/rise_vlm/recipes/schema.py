@@ -47,7 +47,8 @@ class PolicySettings(Settings):
 
 class TaskSettings(Settings):
     """``score``: what the loop, the harvest and GRPO reward: ``default``, ``official`` (the official code's formula,
-    where it has another), or a score of the task by name. The test metric ``score`` is always the default one."""
+    where it has another), ``visual_rft`` (the same of Visual-RFT's code), or a score of the task by name. The test
+    metric ``score`` is always the default one."""
 
     score: Annotated[str, Field(min_length=1)] = "default"
 
@@ -80,7 +81,8 @@ class Reconstruct(Settings):
     ``reconstructor``: the policy itself, frozen as it was at the start of the loop, an exponential moving average of it
     with ``ema_decay``, or the ``warm_up``'s model (without that stage the base), while the policy starts as the base.
     ``baseline: empty`` subtracts the score that an empty rationale reaches; it is the same for a whole group, so it
-    moves the harvest's threshold, not the gradient.
+    moves the harvest's threshold, not the gradient. ``max_new_tokens`` None: the longest true answer of the records in
+    use and a margin (``stages.limits``).
     """
 
     reconstructor: Literal["policy", "frozen", "ema", "warm_up"] = "policy"
@@ -89,7 +91,7 @@ class Reconstruct(Settings):
     temperature: Weight = 0.0
     samples: Count = 1
     combine: bool = False
-    max_new_tokens: Count = 64
+    max_new_tokens: Count | None = None
     baseline: Literal["none", "empty"] = "none"
 
     @model_validator(mode="after")
@@ -144,6 +146,7 @@ class ClosedLoop(Settings):
 
     reward = score x (``leak_factor`` if leaked) + ``format_weight`` x parsed + grounding - length. ``credit``: which
     tokens take the gradient, those of the rationale, of the reconstructed answer (the official code), or of both.
+    ``stop_without_spread``: end after so many steps in a row in which no record's rationales differed in score.
     """
 
     preset: Literal["ours", "official"] = "ours"
@@ -157,6 +160,7 @@ class ClosedLoop(Settings):
     format_weight: Weight = 0.1
     credit: Literal["rationale", "answer", "both"] = "rationale"
     probes: Probes = Probes()
+    stop_without_spread: Count | None = None
     train: TrainSettings = TrainSettings(steps=60, learning_rate=1e-4, warmup_steps=5)
 
     @model_validator(mode="after")
@@ -229,13 +233,17 @@ class Sft(Settings):
 
 
 class Grpo(Settings):
-    """GRPO on think-and-answer: reward = ``score_weight`` x task score + ``format_weight`` x well formed + ``rewards``.
+    """GRPO on think-and-answer. ``preset`` fills in the choices of RISE's code, ``official``, or of ``visual_rft``'s.
+
+    Reward = ``score_weight`` x task score + ``format_weight`` x well formed + ``rewards``.
 
     ``rewards`` maps further rewards to their weights: shipped ones by name, a user's own as ``module:function``.
     ``records``: all training records, or the rest that SFT does not learn from. ``refill``: how many times a step may
-    draw further records to replace groups whose rewards are all equal.
+    draw further records to replace groups whose rewards are all equal. ``stop_without_spread``: end after so many steps
+    in a row in which no group's rewards differed.
     """
 
+    preset: Literal["ours", "official", "visual_rft"] = "ours"
     records: Literal["all", "rest"] = "all"
     score_weight: Weight = 1.0
     rewards: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
@@ -244,6 +252,7 @@ class Grpo(Settings):
     objective: Objective = Objective()
     format_weight: Weight = 0.2
     refill: Annotated[int, Field(ge=0)] = 0
+    stop_without_spread: Count | None = None
     train: TrainSettings = TrainSettings(steps=40, learning_rate=5e-5, warmup_steps=5)
 
     @field_validator("rewards", mode="before")

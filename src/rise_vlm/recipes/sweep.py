@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from rise_vlm.console import say
 from rise_vlm.errors import UserError, nearest
+from rise_vlm.recipes.equal_time import derive, trained_stage
 from rise_vlm.recipes.loader import RIVALS, Values, as_overrides, expand, load_recipe, parse_overrides, read_yaml, told
 from rise_vlm.recipes.schema import STAGES, Count, Recipe, Settings
 from rise_vlm.worlds import WORLDS
@@ -56,10 +57,23 @@ Source = Annotated[
 
 
 class Arm(Settings):
-    """A recipe (by default the one that is called like the arm) and the settings that it is given."""
+    """A recipe (by default the one that is called like the arm) and the settings that it is given.
+
+    With ``like`` and ``time_of`` it is the arm ``like`` trained for as long as the arm ``time_of`` (``equal_time``).
+    """
 
     recipe: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
+    like: str | None = None
+    time_of: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Arm:
+        if (self.like is None) != (self.time_of is None):
+            raise ValueError("like and time_of belong together: an arm, and the one whose time it is given")
+        if self.like is not None and (self.recipe is not None or self.set):
+            raise ValueError("an arm with like takes its recipe and settings from there: leave recipe and set out")
+        return self
 
 
 class Sweep(Settings):
@@ -101,6 +115,12 @@ class Sweep(Settings):
                 raise ValueError(f"{key}: a value is listed twice")
         if self.against is not None and self.against not in self.arms:
             raise ValueError(f"against: there is no arm '{self.against}'{nearest(self.against, self.arms)}")
+        for name, arm in self.arms.items():
+            for key, other in (("like", arm.like), ("time_of", arm.time_of)):
+                if other is not None and other not in self.arms:
+                    raise ValueError(f"arms.{name}: {key}: there is no arm '{other}'{nearest(other, self.arms)}")
+                if other is not None and self.arms[other].like is not None:
+                    raise ValueError(f"arms.{name}: {key}: '{other}' itself is given another's time")
         return self
 
     @property
@@ -111,7 +131,10 @@ class Sweep(Settings):
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep. ``data`` is the data set's name in the sweep, ``folder`` the run's, ``recipe`` what runs."""
+    """One run of a sweep. ``data`` is the data set's name in the sweep, ``folder`` the run's, ``recipe`` what runs.
+
+    ``note``: how its steps were derived, where they are. ``waits``: the arms that must be finished before that can be.
+    """
 
     data: str
     records: int | None
@@ -119,6 +142,8 @@ class Cell:
     seed: int
     folder: Path
     recipe: Recipe
+    note: str = ""
+    waits: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -229,21 +254,36 @@ def _among(picked: Any, against: Any, whole: Any) -> Any:
 
 
 def cells(sweep: Sweep, out: Path) -> list[Cell]:
-    """Every run of ``sweep``, seed by seed, so that what is there after some time is balanced.
+    """Every run of ``sweep``, seed by seed, so that what is there after some time is balanced; arms that are given
+    another's time come after the others.
 
     Raises UserError for an arm whose recipe or settings cannot be.
     """
     _check_settings(sweep)
+    arms = sorted(sweep.arms, key=lambda arm: sweep.arms[arm].like is not None)
     return [
-        Cell(
-            data, records, arm, seed, folder, arm_recipe(sweep, arm, data_folder(sweep, data, seed, out), records, seed)
-        )
+        make_cell(sweep, out, data, records, arm, seed)
         for seed in sweep.seeds
         for data in sweep.data
         for records in sweep.records
-        for arm in sweep.arms
-        for folder in [out / data / size_name(records) / arm / f"seed-{seed}"]
+        for arm in arms
     ]
+
+
+def make_cell(sweep: Sweep, out: Path, data: str, records: int | None, arm: str, seed: int) -> Cell:
+    """One cell, as far as what is finished below ``out`` decides it."""
+    below = out / data / size_name(records)
+    folder, where = below / arm / f"seed-{seed}", data_folder(sweep, data, seed, out)
+    recipe = arm_recipe(sweep, arm, where, records, seed)
+    like, time_of = sweep.arms[arm].like, sweep.arms[arm].time_of
+    if like is None or time_of is None:
+        return Cell(data, records, arm, seed, folder, recipe)
+    runs = [(other, below / other / f"seed-{seed}") for other in (like, time_of)]
+    found = derive(recipe, arm, *runs)
+    if found is None:
+        return Cell(data, records, arm, seed, folder, recipe, waits=(like, time_of))
+    recipe = arm_recipe(sweep, arm, where, records, seed, {f"{found.stage}.train.steps": found.steps})
+    return Cell(data, records, arm, seed, folder, recipe, note=found.told)
 
 
 def data_folder(sweep: Sweep, name: str, seed: int, out: Path) -> Path:
@@ -254,30 +294,38 @@ def data_folder(sweep: Sweep, name: str, seed: int, out: Path) -> Path:
     return out / "data" / (f"{name}-seed-{seed}" if source.seed == "run" else name)
 
 
-def arm_recipe(sweep: Sweep, arm: str, data: Path, records: int | None, seed: int) -> Recipe:
-    """The recipe of one cell; its name is the arm's."""
-    how = sweep.arms[arm]
+def arm_recipe(
+    sweep: Sweep, arm: str, data: Path, records: int | None, seed: int, steps: Mapping[str, int] | None = None
+) -> Recipe:
+    """The recipe of one cell; its name is the arm's. ``steps``: a key and what it is derived to be."""
+    source, how = _source(sweep, arm)
     own: Values = {"name": arm, "data": str(data), "seed": seed, "records": records}
     for key in own.keys() & expand(how.set):
         raise UserError(f"arms.{arm}.set: '{key}' is the sweep's to set.")
     bare = _bare(sweep, arm)
-    arms_own = expand(how.set)
+    arms_own = {key: value for key, value in expand(how.set).items() if not steps or RIVALS.get(key) not in steps}
     shared = {
         key: value
         for key, value in expand(sweep.settings).items()
-        if _has(bare, key) and RIVALS.get(key) not in arms_own
+        if _has(bare, key) and RIVALS.get(key) not in {**arms_own, **(steps or {})}
     }
     try:
-        return load_recipe(how.recipe or arm, as_overrides({**shared, **arms_own, **own}))
+        return load_recipe(source, as_overrides({**shared, **arms_own, **own, **(steps or {})}))
     except UserError as error:
         raise UserError(f"arm '{arm}': {error}") from None
 
 
+def _source(sweep: Sweep, arm: str) -> tuple[str, Arm]:
+    """The recipe that an arm takes, and the arm whose settings it has: its own or that which it is ``like``."""
+    name = sweep.arms[arm].like or arm
+    return sweep.arms[name].recipe or name, sweep.arms[name]
+
+
 def _bare(sweep: Sweep, arm: str) -> Recipe:
     """An arm without the settings that all share. Raises UserError naming the arm."""
-    how = sweep.arms[arm]
+    source, how = _source(sweep, arm)
     try:
-        return load_recipe(how.recipe or arm, as_overrides(how.set))
+        return load_recipe(source, as_overrides(how.set))
     except UserError as error:
         raise UserError(f"arm '{arm}': {error}") from None
 
@@ -293,9 +341,21 @@ def _check_settings(sweep: Sweep) -> None:
         if key in sweep.settings:
             raise UserError(f"settings: '{key}' is the sweep's to set.")
     recipes = [_bare(sweep, arm) for arm in sweep.arms]
+    for (name, arm), recipe in zip(sweep.arms.items(), recipes, strict=True):
+        if arm.like is not None:
+            trained_stage(recipe, name)
     for key in expand(sweep.settings):
         if not any(_has(recipe, key) for recipe in recipes):
             raise UserError(f"settings: {key} reaches no arm, since none has the stage {key.split('.')[0]}.")
+
+
+def told_settings(sweep: Sweep) -> list[str]:
+    """A line for the settings that all share, and one for each arm: its recipe and what is set."""
+    lines = [f"all arms: {' '.join(as_overrides(sweep.settings))}"] if sweep.settings else []
+    for name, arm in sweep.arms.items():
+        own = f"like {arm.like}, in the time of {arm.time_of}" if arm.like else arm.recipe or name
+        lines.append(" ".join([f"{name}: {own}", *as_overrides(arm.set)]))
+    return lines
 
 
 def resolved(sweep: Sweep) -> str:

@@ -62,6 +62,37 @@ def detection_score(truth: Sequence[Labelled], found: Sequence[Labelled]) -> flo
     return min(1.0, math.fsum(matched_ious(truth, found)) / most)
 
 
+def found_score(truth: Sequence[Labelled], found: Sequence[Labelled]) -> float:
+    """Sum of matched IoUs over the boxes found, so that what is missed costs nothing; 1 where nothing is true or found.
+
+    Source: the detection reward of RISE's official code. That labels must agree is ours, and what it pays where nothing
+    is true is not known.
+    """
+    if not found:
+        return float(not truth)
+    return min(1.0, math.fsum(matched_ious(truth, found)) / len(found))
+
+
+def greedy_score(truth: Sequence[Labelled], found: Sequence[Labelled], at_least: float = 0.5) -> float:
+    """Sum of IoUs over max(boxes true, boxes found), each found box in turn paired with the best true one that is left;
+    below ``at_least`` a pair counts 0.
+
+    Source: the IoU reward of Visual-RFT's code; there the turn is by confidence, here by the order of the answer, and
+    nothing where nothing is true (there 0 / 0) earns 1. Its confidence reward has no counterpart: answers state none.
+    """
+    most = max(len(truth), len(found))
+    if most == 0:
+        return 1.0
+    left, total = list(truth), 0.0
+    for one in found:
+        overlaps = [float(iou_matrix([other.box], [one.box])[0, 0]) * (other.label == one.label) for other in left]
+        best = max(range(len(left)), key=overlaps.__getitem__, default=None)
+        if best is not None and overlaps[best] >= at_least:
+            total += overlaps[best]
+            del left[best]
+    return min(1.0, total / most)
+
+
 def hits(truth: Sequence[Labelled], found: Sequence[Labelled], at_least: float = 0.5) -> int:
     """How many true boxes can be paired with a found one of their label at an IoU of ``at_least`` or more."""
     return len(matched_ious(truth, found, at_least))

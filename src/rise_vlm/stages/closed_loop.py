@@ -30,6 +30,7 @@ from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
 from rise_vlm.stages.probes import Probes, change, log_probes, unchanged, unread
 from rise_vlm.stages.prompter import Prompter
+from rise_vlm.stages.spread import Watch, why_loop
 
 RECONSTRUCTOR = "reconstructor"
 """Folder of the moving average that reconstructs, beside ``model``; only with ``reconstruct.reconstructor=ema``."""
@@ -55,9 +56,9 @@ def run(context: Context) -> Summary:
             case "ema":
                 loop.shadow = Shadow(policy, follows=True)
         work = ClosedLoopWork(context, policy, loop)
-        train(policy, work, context.train, context.folder, "closed loop")
+        steps = train(policy, work, context.train, context.folder, "closed loop")
         policy.model.eval()
-        controls = work.final_controls()
+        controls = work.final_controls(steps)
         if loop.shadow is not None and settings.reconstruct.reconstructor == "ema":
             with loop.shadow.worn(), policy.whole():
                 main_only(policy.save)(context.folder / RECONSTRUCTOR)  # the harvest judges with it, as the loop did
@@ -66,7 +67,8 @@ def run(context: Context) -> Summary:
     notes = [*unread(controls["probes"]), *unchanged(controls["gain"])]
     for note in notes:
         say(f"note: {note}.")
-    return {"model": "model", **controls, "training": once(_means, context), "notes": notes}
+    notes += work.watch.notes(steps, context.train.steps)
+    return {"model": "model", "steps": steps, **controls, "training": once(_means, context), "notes": notes}
 
 
 def make_reward(context: Context, policy: Policy, stack: ExitStack) -> LoopReward:
@@ -88,6 +90,7 @@ class ClosedLoopWork:
         self.records = context.material.train
         self.probes = Probes(loop, context.material, context.recipe.seed)
         self.log = RolloutLog(context.folder)
+        self.watch = Watch("closed loop", context.folder, self.settings.stop_without_spread, why_loop)
         self._followed = 0
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared:
@@ -117,7 +120,7 @@ class ClosedLoopWork:
         if settings.credit in ("answer", "both"):
             scored = self._answers(verdicts)
             how = settings.reconstruct
-            micro += self._micro(scored, how.temperature, how.max_new_tokens, reports=settings.credit == "answer")
+            micro += self._micro(scored, how.temperature, self.loop.rebuild_limit, reports=settings.credit == "answer")
         self.log.write(step, _rows(records, verdicts))
         self.loop.meter.save()
         metrics = self._metrics(records, verdicts, rewards)
@@ -128,6 +131,10 @@ class ClosedLoopWork:
     def loss(self, micro: Micro) -> Loss:
         """The policy-gradient loss of a micro-batch."""
         return micro_loss(self.policy, micro, self.settings.objective)
+
+    def ends(self, step: int) -> bool:
+        """Whether the recipe wants no further step, the scores having had no spread for long."""
+        return self.watch.ends(step)
 
     def state_dict(self) -> dict[str, Any]:
         """The moving average of the reconstructor, where there is one, and the step it has followed to."""
@@ -160,12 +167,12 @@ class ClosedLoopWork:
         log_probes(self.context.folder, after, found, wrong)
         return {f"probe_{name}": value for name, value in found.figures.items()}
 
-    def final_controls(self) -> Summary:
-        """All controls after the last step, and what the loop has changed since before the first."""
+    def final_controls(self, steps: int) -> Summary:
+        """All controls after the last of ``steps``, and what the loop has changed since before the first."""
         context = self.context
         found = self.probes.reconstruction(context.generator("probes at the end"))
         wrong = self.probes.wrong_annotation(context.generator("wrong annotations"), found.rebuilt)
-        log_probes(context.folder, context.train.steps, found, wrong)
+        log_probes(context.folder, steps, found, wrong)
         gain, wrong_before = once(change, context.folder, context.recipe.seed)
         return {
             "probes": found.figures,

@@ -26,6 +26,7 @@ from rise_vlm.stages.material import visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
 from rise_vlm.stages.prompter import Prompter
 from rise_vlm.stages.rewards import Sampled, load_rewards
+from rise_vlm.stages.spread import Watch, why_grpo
 
 
 def run(context: Context) -> Summary:
@@ -33,9 +34,9 @@ def run(context: Context) -> Summary:
     reference = context.recipe.grpo.objective.beta > 0
     with context.policy(context.models.final, trains=True, reference=reference) as policy:
         work = GrpoWork(context, policy)
-        train(policy, work, context.train, context.folder, "grpo")
+        steps = train(policy, work, context.train, context.folder, "grpo")
         work.log.finish()
-    return {"model": "model"}
+    return {"model": "model", "steps": steps, "notes": work.watch.notes(steps, context.train.steps)}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class GrpoWork:
         self.task = context.material.task
         self.prompter = Prompter(policy, context.material)
         self.log = RolloutLog(context.folder)
+        self.watch = Watch("grpo", context.folder, self.settings.stop_without_spread, why_grpo)
         self.rewards = load_rewards(self.settings.rewards)
 
     def prepare(self, step: int, generator: torch.Generator) -> Prepared:
@@ -98,6 +100,10 @@ class GrpoWork:
     def loss(self, micro: Micro) -> Loss:
         """The policy-gradient loss of a micro-batch."""
         return micro_loss(self.policy, micro, self.settings.objective)
+
+    def ends(self, step: int) -> bool:
+        """Whether the recipe wants no further step, the rewards having had no spread for long."""
+        return self.watch.ends(step)
 
     def _answer(self, records: Sequence[Record], generator: torch.Generator) -> list[Answered]:
         how = self.settings.rollouts

@@ -24,7 +24,7 @@ from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import Row, mend_rows, read_json, read_rows, replace_rows, write_json
 from rise_vlm.stages.material import Material, digest_of
 from rise_vlm.stages.plan import model_digest
-from rise_vlm.stages.preflight import alone, check_model, check_writable
+from rise_vlm.stages.preflight import alone, check_model, check_writable, measure
 from rise_vlm.stages.selection import advice, histogram, select
 from rise_vlm.stages.trained import CARRIED, Writer
 from rise_vlm.tasks.base import Task
@@ -65,6 +65,7 @@ def run_harvest(
         raise UserError("--rollouts needs a run folder with a closed loop; without it fresh rationales are sampled.")
     check_model(recipe)
     material = Material.open(recipe)
+    limits = measure(recipe, material) or []
     check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
@@ -84,7 +85,7 @@ def run_harvest(
             "min_gain": settings.gain,
         }
         replace_rows(out / KEPT, ({**row, **source} for row in kept))
-    notes = harvest.gain_notes(rows, settings, blind=blind)
+    notes = [*limits, *harvest.gain_notes(rows, settings, blind=blind)]
     how = harvest.conditions(settings, blind)
     if not kept:
         raise UserError(

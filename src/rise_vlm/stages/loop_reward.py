@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from rise_vlm.recipes.schema import ClosedLoop
 from rise_vlm.stages.consistency import agree
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.grounding import Grounder, draw_rng
+from rise_vlm.stages.limits import rebuild_limit
 from rise_vlm.stages.prompter import Prompter
 
 
@@ -150,6 +152,13 @@ class LoopReward:
         wanted = settings.reconstruct.sees_image
         self.sees_image = self.task.sees_image if wanted == "auto" else bool(wanted)
 
+    @cached_property
+    def rebuild_limit(self) -> int:
+        """The most tokens of a reconstruction."""
+        policy = self.policy
+        material, how = self.prompter.material, self.settings.reconstruct
+        return rebuild_limit(how, policy.tokenizer, policy.frame, material, policy.context)
+
     def judge(
         self,
         records: Sequence[Record],
@@ -191,7 +200,7 @@ class LoopReward:
                 self.rebuilder,
                 prompts,
                 1 if greedy else how.samples,
-                max_new_tokens=how.max_new_tokens,
+                max_new_tokens=self.rebuild_limit,
                 temperature=0.0 if greedy else how.temperature,
                 generator=generator,
             )

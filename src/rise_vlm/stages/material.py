@@ -213,8 +213,8 @@ def _score_option(score: str, dataset: Dataset) -> dict[str, str]:
     known = scores_of(dataset.card.task)
     if score in known:
         return {"score": score}
-    # official: that code has no other for this task; jsd: how the default of every task was once written.
-    if score in ("default", "official", "jsd"):
+    # official, visual_rft: that code has no other for this task; jsd: how the default of every task was once written.
+    if score in ("default", "official", "visual_rft", "jsd"):
         return {}
     options = ["default", "official", *(name for name in known if name != "official")]
     raise UserError(
@@ -258,7 +258,7 @@ def _digest(text: str) -> str:
 
 def digest_of(material: Material, parts: Mapping[str, Sequence[Record]]) -> str:
     """A hash of the card, of the records in ``parts`` and of their picture files."""
-    card = material.dataset.card.model_dump_json(exclude={"splits"})
+    card = material.dataset.card.model_dump_json(exclude={"splits"}, exclude_defaults=True)
     digest = hashlib.sha256(card.encode())
     for name, records in parts.items():
         digest.update(name.encode())

@@ -34,6 +34,8 @@ IDLE = ("train.save_every", "train.track", "train.token_budget", "probes", "reco
 SEEDS = ("harvest", "records_per_batch")
 """The one that does decide, by its key: the harvest draws its random numbers batch by batch."""
 
+STOP = "stop_without_spread"
+
 DONE, INPUTS = "done.json", "inputs.json"
 LAST, CHECKPOINTS = "checkpoint-last", "checkpoint-*"
 """The checkpoint a training goes on from, and all that it may leave."""
@@ -271,7 +273,10 @@ def _setting(recipe: Recipe, key: str) -> Any:
 
 
 def _without_steps(setting: Any) -> Any:
-    """Settings of a training whose first steps are the same however many follow: at a constant rate."""
+    """Settings of a training whose first steps are the same however many follow: at a constant rate, and up to where it
+    would stop for want of spread."""
+    if isinstance(setting, dict):
+        setting = {name: inner for name, inner in setting.items() if name != STOP}
     train = setting.get("train") if isinstance(setting, dict) else None
     if not isinstance(train, dict) or train["schedule"] != "constant":
         return setting

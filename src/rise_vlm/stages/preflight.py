@@ -1,6 +1,7 @@
 """Checks before a run begins, so that a mistake costs seconds and not the hour after which it would show.
 
-None needs torch but two: a model of a family that no test proves, and LoRA targets other than all.
+What measures with the model's tokenizer and processor needs torch; so do a family that no test proves, and LoRA targets
+other than all.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rise_vlm.data.card import CARD
 from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
 from rise_vlm.policy.names import config_file, resolve
@@ -21,11 +24,14 @@ from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.ranks import is_main
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import Recipe
+from rise_vlm.stages.limits import check_prompts, derived_note, ruler, short_answers
 from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
 from rise_vlm.stages.rewards import load_rewards
 from rise_vlm.stages.shares import check_shares
 from rise_vlm.stages.trained import UNSEEN, require_model, settled
+from rise_vlm.tasks.detection_coco import MOST
+from rise_vlm.tasks.everyday import everyday
 
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
@@ -58,7 +64,12 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     if recipe.evaluate.measures_quality and recipe.evaluate.quality.judge and "evaluate" in recipe.stages:
         _check_judge(recipe)
     material = Material.open(recipe)
-    material.notes.extend([*shared_pictures(material), *short_limits(recipe), *check_shares(material, recipe)])
+    measured = measure(recipe, material)
+    short = short_limits(recipe) if measured is None else [*short_rationales(recipe), *measured]
+    material.notes.extend([*shared_pictures(material), *short, *check_shares(material, recipe)])
+    material.notes.extend(crowded(material))
+    if {"warm_up", "closed_loop", "harvest"} & set(recipe.stages):
+        material.notes.extend(everyday_names(material))
     if "grpo" in recipe.stages:
         load_rewards(recipe.grpo.rewards)  # one that is not there is told now
     if recipe.model == "tiny" and material.world is None:
@@ -138,28 +149,87 @@ def _check_targets(lora: LoraSettings, source: str, local: bool) -> None:
     choose_targets(model.model.get_decoder(), lora)
 
 
-def short_limits(recipe: Recipe) -> list[str]:
-    """Notes on stages whose rationales may not be as long as they are asked to be, or leave an answer no room.
+def measure(recipe: Recipe, material: Material) -> list[str] | None:
+    """Notes on the limits as the records need them; None where the model, not on this machine, cannot measure them.
 
-    Stages that write rationales alone need room for the words allowed; those that think and answer, after an SFT on
-    harvested rationales, for as long a rationale as the harvest can have kept of those, and the answer.
+    Raises UserError for a prompt that the model's context cannot hold.
     """
-    words = recipe.closed_loop.length.words
-    need = math.ceil(TOKENS_PER_WORD * words)
+    by = ruler(recipe)
+    if by is None:
+        return None
+    check_prompts(recipe, material, by)
+    return [*derived_note(recipe, material, by), *short_answers(recipe, material, by, kept_tokens(recipe))]
+
+
+def crowded(material: Material) -> list[str]:
+    """For each test split of a detection, a note on pictures with more boxes of a class than COCO's figures keep."""
+    if material.task.name != "detection":
+        return []
+    notes: list[str] = []
+    for split, records in material.tests.items():
+        most = {one.id: max(Counter(box["label"] for box in one.annotation).values(), default=0) for one in records}
+        over = [id for id, count in most.items() if count > MOST]
+        if over:
+            top = max(over, key=most.__getitem__)
+            notes.append(
+                f"{len(over)} of {len(records)} records of '{split}' have more than {MOST} boxes of a class (record "
+                f"'{top}' has {most[top]}): COCO's figures (ap, ar100, ...) keep the first {MOST} of an answer, so not "
+                "all of them can be found; score and f1 count all"
+            )
+    return notes
+
+
+def everyday_names(material: Material) -> list[str]:
+    """A note on classes that a description names without meaning them: each mention counts as a leak."""
+    card = material.dataset.card
+    names = [name for name in everyday(material.task.classes) if name not in card.named_by]
+    if not names:
+        return []
+    shown = ", ".join(f"'{name}'" for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    return [
+        f"{shown} {'is a class name that is an' if len(names) == 1 else 'are class names that are'} everyday "
+        f"word{'' if len(names) == 1 else 's'}: each mention in a rationale counts as a leak, whatever it means. Name "
+        f"what gives such a class away instead in {material.dataset.root / CARD}, as in "
+        f"'named_by: {{{names[0]}: [words]}}', or with no words for nothing"
+    ]
+
+
+def words_in_tokens(recipe: Recipe) -> int:
+    """About how many tokens the words take that a rationale may have."""
+    return math.ceil(TOKENS_PER_WORD * recipe.closed_loop.length.words)
+
+
+def kept_tokens(recipe: Recipe) -> int:
+    """About how many tokens a rationale has at most that a harvest has kept; 0 without a harvest."""
+    return min(words_in_tokens(recipe), recipe.harvest.max_new_tokens) if "harvest" in recipe.stages else 0
+
+
+def short_rationales(recipe: Recipe) -> list[str]:
+    """Notes on stages that write rationales alone, and may not write the words that are allowed."""
+    words, need = recipe.closed_loop.length.words, words_in_tokens(recipe)
     alone = {
         "warm_up": recipe.warm_up.max_new_tokens,
         "closed_loop": recipe.closed_loop.rollouts.max_new_tokens,
         "harvest": recipe.harvest.max_new_tokens,
     }
-    notes = [
+    return [
         f"{stage}: {limit} new tokens cannot hold the {words} words that a rationale may have (about {need} tokens); "
         "longer ones are cut off and lost"
         for stage, limit in alone.items()
         if stage in recipe.stages and limit < need
     ]
-    if "harvest" not in recipe.stages:
+
+
+def short_limits(recipe: Recipe) -> list[str]:
+    """Notes on stages whose rationales may not be as long as they are asked to be, or leave an answer no room, by what
+    is usual: of a model that is not there to measure with.
+
+    Stages that think and answer, after an SFT on harvested rationales, need room for as long a rationale as the harvest
+    can have kept, and the answer.
+    """
+    notes, kept = short_rationales(recipe), kept_tokens(recipe)
+    if not kept:
         return notes
-    kept = min(need, recipe.harvest.max_new_tokens)
     thinking = {"grpo": recipe.grpo.rollouts.max_new_tokens}
     if "think" in recipe.evaluate.roles:
         thinking["evaluate"] = recipe.evaluate.max_new_tokens

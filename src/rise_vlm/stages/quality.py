@@ -307,7 +307,7 @@ def _fits(loop: LoopReward, record: Record, text: str) -> bool:
         if text:
             return False
         raise error
-    return not text or len(prompt) + loop.settings.reconstruct.max_new_tokens <= loop.policy.context
+    return not text or len(prompt) + loop.rebuild_limit <= loop.policy.context
 
 
 def _judged(rows: Sequence[Row]) -> bool:

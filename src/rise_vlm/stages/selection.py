@@ -168,8 +168,9 @@ def advice(rows: Sequence[Row], settings: Harvest) -> str:
         best_of[row["id"]] = max(row["worth"], best_of.get(row["id"], row["worth"]))
     worths = sorted(best_of.values(), reverse=True)
     marks = dict.fromkeys((_below(worths[0]), _below(worths[len(worths) // 2])))
-    told = " and ".join(f"threshold {mark:g} of {sum(w >= mark for w in worths)}" for mark in marks)
-    return f"{told} of the {len({row['id'] for row in rows})} records would keep something"
+    of = len({row["id"] for row in rows})
+    told = (f"harvest.threshold={mark:g} would keep some of {sum(w >= mark for w in worths)}" for mark in marks)
+    return f"{', '.join(told)} of the {of} records"
 
 
 def _below(value: float) -> float:

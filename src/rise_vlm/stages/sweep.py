@@ -17,12 +17,12 @@ from typing import Any
 from rise_vlm.atomic import write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import Interrupted, UserError
-from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep, resolved
+from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep, make_cell, resolved
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import DONE, INPUTS, Step
 from rise_vlm.stages.preflight import prepare
-from rise_vlm.stages.run import link, run_recipe
+from rise_vlm.stages.run import link, run_prepared
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Outcome:
         """For ``--json``."""
         cell = self.cell
         return {
+            "settings": cell.recipe.resolved(),
             "data": cell.data, "records": cell.records, "arm": cell.arm, "seed": cell.seed,
             "folder": str(cell.folder), "status": self.status, "message": self.message,
         }  # fmt: skip
@@ -52,15 +53,29 @@ def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> l
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / FILE, resolved(whole))
     draw_data(sweep, out)
+    _check_first(sweep, cells)
     outcomes: list[Outcome] = []
     began = time.monotonic()
     for number, cell in enumerate(cells, start=1):
         say(f"sweep {sweep.name}: {number} of {len(cells)}, {cell.name}")
+        if sweep.arms[cell.arm].like is not None:  # the runs that it follows from may have come to be since
+            cell = make_cell(sweep, out, cell.data, cell.records, cell.arm, cell.seed)
         outcomes.append(_run(cell, out, command))
         if outcomes[-1].status == "failed":
             say(f"sweep {sweep.name}: {cell.name} failed: {outcomes[-1].message}")
     say(f"sweep {sweep.name}: {_counted(outcomes)}, in {duration(time.monotonic() - began)}.")
     return outcomes
+
+
+def _check_first(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    """Say of the first seed's cells which cannot run, before any does: seconds now and not a failure amid the night."""
+    for cell in cells:
+        if cell.seed != sweep.seeds[0]:
+            continue
+        try:
+            prepare(cell.recipe, cell.folder)
+        except UserError as error:
+            say(f"sweep {sweep.name}: {cell.name} cannot run: {error}")
 
 
 def _counted(outcomes: Sequence[Outcome]) -> str:
@@ -70,12 +85,19 @@ def _counted(outcomes: Sequence[Outcome]) -> str:
 
 
 def _run(cell: Cell, out: Path, command: str) -> Outcome:
+    if cell.waits:
+        return Outcome(
+            cell, "failed", f"its steps follow from the runs of {' and '.join(cell.waits)}: not both are there"
+        )
     try:
-        plan = prepare(cell.recipe, cell.folder).plan
+        prepared = prepare(cell.recipe, cell.folder)
+        plan = prepared.plan
         if all(step.done for step in plan) and (cell.folder / "results.json").is_file():
             return Outcome(cell, "before")
         share_stages(plan, cell.folder, out)
-        run_recipe(cell.recipe, cell.folder, command=command)
+        if cell.note:
+            prepared.material.notes.append(cell.note)
+        run_prepared(prepared, command=command)
     except Interrupted:
         raise
     except UserError as error:
@@ -119,6 +141,10 @@ def look(sweep: Sweep, cells: Sequence[Cell]) -> list[Outcome]:
     """What a run would do. Cells whose data is still to be drawn are not looked into."""
     found: list[Outcome] = []
     for cell in cells:
+        if cell.waits:
+            when = f"its steps will give it the time of {cell.waits[1]}, at the rate of {cell.waits[0]}"
+            found.append(Outcome(cell, "waiting", when))
+            continue
         if isinstance(sweep.data[cell.data], Drawn) and not Path(cell.recipe.data or "").exists():
             found.append(Outcome(cell, "waiting", "its data is to be drawn"))
             continue

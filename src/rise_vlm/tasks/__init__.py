@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.tasks import counting, structure, transformation
+from rise_vlm.tasks import counting, detection, grounding, structure, transformation
 from rise_vlm.tasks.base import Task
 from rise_vlm.tasks.classification import Classification
 from rise_vlm.tasks.counting import Counting
@@ -30,6 +30,8 @@ TASKS: dict[str, type[Task]] = {
 
 SCORES: dict[str, tuple[str, ...]] = {
     "distribution": ("jsd", "official"),
+    "detection": detection.SCORES,
+    "grounding": grounding.SCORES,
     "counting": counting.SCORES,
     "structure": structure.SCORES,
     "transformation": transformation.SCORES,
@@ -50,7 +52,8 @@ def make_task(card: Card, **options: Any) -> Task:
         raise UserError(
             f"dataset.yaml: unknown task '{card.task}'; known: {', '.join(TASKS)}.{nearest(card.task, TASKS)}"
         )
-    return TASKS[card.task](card.classes, card.question, card.synonyms, **options)
+    task = TASKS[card.task](card.classes, card.question, card.synonyms, **options)
+    return task.called(card.named_by, card.language)
 
 
 def higher_is_better(metric: str) -> bool:

@@ -12,11 +12,12 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.tasks.inflection import words
 from rise_vlm.tasks.leak import ClassNames, copy_leaks, tag_leaks
+from rise_vlm.tasks.scripts import Language
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,6 +107,18 @@ class Task(ABC):
             if name not in self.classes:
                 raise UserError(f"synonyms: '{name}' is not a class of the data set.{nearest(name, self.classes)}")
         self.names = ClassNames(self.classes, self.synonyms)
+
+    def called(self, named_by: Mapping[str, Sequence[str]], language: Language) -> Self:
+        """Told of the words that count as a leak in place of a class's name, and of the language of the names.
+
+        Raises UserError for what is no class.
+        """
+        for name in named_by:
+            if name not in self.classes:
+                raise UserError(f"named_by: '{name}' is not a class of the data set.{nearest(name, self.classes)}")
+        if named_by or language != "en":
+            self.names = ClassNames(self.classes, self.synonyms, named_by, language)
+        return self
 
     @abstractmethod
     def statement(self, record: Record, frame: Frame) -> str:

@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.rewards.detection import Labelled, detection_score, hits
+from rise_vlm.rewards.detection import Labelled, detection_score, found_score, greedy_score, hits
 from rise_vlm.tasks.base import Frame, Parsed, Task, normal_name
+from rise_vlm.tasks.counting import known_score
 from rise_vlm.tasks.detection_coco import coco_figures
 from rise_vlm.tasks.detection_text import read_answer
 from rise_vlm.tasks.drawing import draw_boxes, draw_captions
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from rise_vlm.data.record import Record
 
+SCORES = ("matched", "official", "visual_rft")
+_SCORED = {"matched": detection_score, "official": found_score, "visual_rft": greedy_score}
+
 NOTHING = "none"
 """The answer for a picture without a thing of the classes."""
 
@@ -38,6 +42,9 @@ MOST_LABELS = 60
 class Detection(Task):
     """The annotation is a list, maybe empty, of ``{"label": class, "box": [x1, y1, x2, y2]}`` in pixels; the score is
     the sum of matched IoUs over max(boxes true, boxes found), boxes of one class matched with each other only.
+
+    ``score="matched"`` is that (ours), ``official`` divides by the boxes found alone, as RISE's code does, and
+    ``visual_rft`` matches greedily and counts no pair below an IoU of 0.5, as Visual-RFT's (``rewards.detection``).
     """
 
     name = "detection"
@@ -51,8 +58,10 @@ class Detection(Task):
         classes: Sequence[str] = (),
         question: str | None = None,
         synonyms: Mapping[str, Sequence[str]] | None = None,
+        score: str = "matched",
     ) -> None:
         super().__init__(classes, question, synonyms)
+        self.kind = known_score(score, SCORES, self.name)
         if not self.classes:
             raise UserError("classes: detection needs at least one class, dataset.yaml names none")
         for name in self.classes:
@@ -101,17 +110,22 @@ class Detection(Task):
         return Parsed(found, None)
 
     def score(self, annotation: Any, value: Any | None) -> float:
-        return 0.0 if value is None else judged(labelled(annotation), labelled(value))[0]
+        if value is None:
+            return 0.0
+        truth, found = labelled(annotation), labelled(value)
+        return judged(truth, found)[0] if self.kind == "matched" else _SCORED[self.kind](truth, found)
 
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
-        """``f1``, ``precision`` and ``recall`` at IoU 0.5 over the boxes of all pairs; 1 where there is nothing to find
-        (or nothing was found). A missing answer finds nothing.
+        """``f1``, ``precision`` and ``recall`` at IoU 0.5 over the boxes of all pairs. A missing answer finds nothing.
+
+        Where there is nothing to find (or nothing was found) they are the share of answers that could be read: 1 if all
+        say so, and nothing is won by answers that say nothing.
         """
         metrics = self.mean_score(pairs)
         right = sum(judged(labelled(truth), labelled(boxes))[1] for truth, boxes in pairs if boxes is not None)
         true, found = sum(len(truth) for truth, _ in pairs), sum(len(boxes or ()) for _, boxes in pairs)
         shares = {"f1": (2 * right, true + found), "precision": (right, found), "recall": (right, true)}
-        return metrics | {name: part / whole if whole else 1.0 for name, (part, whole) in shares.items()}
+        return metrics | {name: part / whole if whole else metrics["parsed"] for name, (part, whole) in shares.items()}
 
     def split_metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
         """COCO's twelve figures, those that are undefined left out; see ``detection_coco``."""

@@ -16,6 +16,9 @@ FIGURES = (
 )  # fmt: skip
 """In COCO's order: average precision and recall over IoU 0.50 to 0.95, the classes and up to 100 boxes an image."""
 
+MOST = 100
+"""Found boxes of a class and image that count, the first by score."""
+
 Boxes = Sequence[Mapping[str, Any]]
 
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from rise_vlm.rewards.boxes import area, intersection, iou
+from rise_vlm.rewards.boxes import area, giou, intersection, iou
 from rise_vlm.tasks.base import Frame, Parsed, Task
+from rise_vlm.tasks.counting import known_score
 from rise_vlm.tasks.drawing import draw_boxes
 from rise_vlm.tasks.leak import box_leaks
 
@@ -23,9 +24,14 @@ _NUMBER = r"\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)\s*"
 _BOX = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
 
 
+SCORES = ("iou", "visual_rft")
+
+
 class Grounding(Task):
     """The annotation is ``[x1, y1, x2, y2]`` in pixels; the score is IoU. Every record, or the data set, needs a
     question.
+
+    ``score="visual_rft"`` is (generalised IoU + 1) / 2, half of what Visual-RFT's code pays (RISE's pays the IoU).
     """
 
     name = "grounding"
@@ -33,6 +39,16 @@ class Grounding(Task):
     form = "[x1, y1, x2, y2]"
     forbid = "Do not give coordinates or numbers."
     lead_in = "Find that region."
+
+    def __init__(
+        self,
+        classes: Sequence[str] = (),
+        question: str | None = None,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
+        score: str = "iou",
+    ) -> None:
+        super().__init__(classes, question, synonyms)
+        self.kind = known_score(score, SCORES, self.name)
 
     def statement(self, record: Record, frame: Frame) -> str:
         return f"{self.ask(record)}\nFind the one region that answers this. {frame.hint}"
@@ -64,7 +80,9 @@ class Grounding(Task):
         return Parsed(box, None)
 
     def score(self, annotation: Any, value: Any | None) -> float:
-        return 0.0 if value is None else iou(annotation, value)
+        if value is None:
+            return 0.0
+        return iou(annotation, value) if self.kind == "iou" else (giou(annotation, value) + 1) / 2
 
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
         """``score`` = ``miou``: mean IoU over records, which the LISA paper calls gIoU (it is not the generalised IoU);

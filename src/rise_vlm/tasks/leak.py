@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rise_vlm.tasks.inflection import same_word, spans, stems, words
 from rise_vlm.tasks.numerals import NUMBER_WORD, ORDINAL, Number, numbers_in
+from rise_vlm.tasks.scripts import UNSPACED, Language, pattern, plain, plurals
 
 if TYPE_CHECKING:
     from rise_vlm.tasks.base import Frame
@@ -59,9 +60,6 @@ _FRACTIONS = {
     ),
     "a decimal in words": re.compile(rf"\b(?:zero|nought|oh|0) point {NUMBER_WORD}\b|\bpoint (?!one\b){NUMBER_WORD}\b"),
 }
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]"
-)  # Thai, Lao, Burmese, kana, Han: no blanks between words
 _LISTED = r"(?:class|option|choice|label|category|emotion|answer)"
 _PLACE = re.compile(
     rf"\b{_LISTED}(?: is)? ?(?:number|no\.?|nr\.?|#)? ?:? ?(?:[0-9]{{1,3}}\b|{NUMBER_WORD}\b)"
@@ -108,25 +106,36 @@ class ClassNames:
     classes, a place in their list (``option 4``, ``the fourth of the list``) is found too: who rebuilds the answer
     sees the same list.
     Names of one or two letters are taken as written, case too, and a single letter only after a cue such as ``class``
-    or inside quotes or brackets, since ``A`` is mostly an article. Scripts without blanks between words are searched
-    as substrings.
+    or inside quotes or brackets, since ``A`` is mostly an article. Names in other scripts and languages: ``scripts``.
+    ``named_by`` are the words that count in place of a class's name, which then is a word like any other.
     """
 
-    def __init__(self, classes: Iterable[str], synonyms: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        classes: Iterable[str],
+        synonyms: Mapping[str, Sequence[str]],
+        named_by: Mapping[str, Sequence[str]] | None = None,
+        language: Language = "en",
+    ) -> None:
         self._by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         self._joined: dict[str, str] = {}
         self._patterns: list[tuple[re.Pattern[str], str, str]] = []
+        self._scripts: list[tuple[re.Pattern[str], str]] = []
         names = list(classes)
         self._several = len(names) > 1
         for name in names:
-            for term in (name, *synonyms.get(name, ())):
-                self._add(visible(term), term, name)
+            for term in (*(named_by or {}).get(name, (name,)), *synonyms.get(name, ())):
+                for form in (term, *plurals(term, language)):
+                    self._add(visible(form), form, name)
 
     def _add(self, text: str, term: str, name: str) -> None:
         parts = tuple(words(text))
-        if _UNSPACED.search(text):
-            self._patterns.append((re.compile(re.escape(text), re.IGNORECASE), term, name))
-        elif sum(map(len, parts)) < 3:
+        other = pattern(term)
+        if other is not None:
+            self._scripts.append((other, name))
+        if UNSPACED.search(text):
+            return
+        if sum(map(len, parts)) < 3:
             cue = _LETTER_CUE if len(text.strip()) == 1 and text.strip().isalpha() else r"(?<!\w)"
             self._patterns.append((re.compile(cue + re.escape(text.strip()) + r"(?!\w)"), term, name))
         else:
@@ -140,9 +149,11 @@ class ClassNames:
         """One reason per class named, with the word that names it, and one for a place in the list."""
         text = visible(rationale)
         said = self._said(text.casefold())
-        for pattern, term, name in self._patterns:
-            if name not in said and pattern.search(text):
+        for found, term, name in self._patterns:
+            if name not in said and found.search(text):
                 said[name] = term
+        if not rationale.isascii():
+            said = self._said_otherwise(plain(rationale)) | said
         leaks = [f"names class '{name}' ('{words_}')" for name, words_ in said.items()]
         place = _PLACE.search(text.casefold()) if self._several else None
         return [*leaks, f"names a place in the list of classes ('{place.group()}')"] if place else leaks
@@ -166,14 +177,23 @@ class ClassNames:
         for run in _SPELLED.finditer(text):
             letters = "".join(words(run.group()))
             hits += [(*run.span(), name) for term, name in self._joined.items() if term in letters]
-        said: dict[str, str] = {}
-        longest = (0, 0, "")
-        for start, end, name in sorted(set(hits), key=lambda hit: (hit[0], -hit[1])):
-            inside = end <= longest[1] and end - start < longest[1] - longest[0] and name != longest[2]
-            longest = max(longest, (start, end, name), key=lambda hit: hit[1])
-            if not inside:
-                said.setdefault(name, " ".join(words(text[start:end])))
-        return said
+        return {name: " ".join(words(said)) for name, said in _outermost(text, hits).items()}
+
+    def _said_otherwise(self, text: str) -> dict[str, str]:
+        """The same for names in other scripts, in a ``plain`` text."""
+        return _outermost(text, [(*hit.span(), name) for found, name in self._scripts for hit in found.finditer(text)])
+
+
+def _outermost(text: str, hits: Iterable[tuple[int, int, str]]) -> dict[str, str]:
+    """Name -> its first place in the text, of (start, end, name); one inside a longer one of another name is none."""
+    said: dict[str, str] = {}
+    longest = (0, 0, "")
+    for start, end, name in sorted(set(hits), key=lambda hit: (hit[0], -hit[1])):
+        inside = end <= longest[1] and end - start < longest[1] - longest[0] and name != longest[2]
+        longest = max(longest, (start, end, name), key=lambda hit: hit[1])
+        if not inside:
+            said.setdefault(name, text[start:end])
+    return said
 
 
 def _may_join(first: str, second: str, between: str) -> bool:
