@@ -138,7 +138,7 @@ def test_a_class_list_of_imagenet_takes_names_ids_and_synonyms(
     assert "write n02012849 or n03126707 instead" in err
     wrong = write(tmp_path / "wrong.txt", "tensh\nn99999999\ntench\n")
     code, _, err = do_import(capsys, source, "--classes", wrong, "--out", tmp_path / "no")
-    assert code == 2 and "'tensh' (row 1): did you mean 'tench'?, 'n99999999' (row 2)" in err
+    assert code == 2 and "'tensh' (row 1; did you mean 'tench'?), 'n99999999' (row 2)" in err
 
 
 def test_flaws_of_ilsvrc_are_put_aside_or_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

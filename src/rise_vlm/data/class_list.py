@@ -270,7 +270,7 @@ def need_choice(classes: ClassList | None, keep_empty: bool, task: str) -> None:
     if classes is not None and task not in ("classification", "detection", "grounding"):
         raise UserError(f"--classes chooses classes of images or of boxes; it means nothing to the task '{task}'.")
     if classes is not None and task == "classification" and len(classes.lines) < 2:
-        only = classes.lines[0].told
+        only = ", ".join(line.told for line in classes.lines)
         raise UserError(f"{classes.where} has one class, {only}; classification chooses between two or more: add some.")
     if keep_empty and (classes is None or task != "detection"):
         raise UserError(
