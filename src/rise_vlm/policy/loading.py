@@ -70,6 +70,18 @@ def load_checkpoint(name: str, *, dtype: torch.dtype, max_pixels: int | None) ->
     return Loaded(model, tokenizer, family_of(config, tokenizer, processor))
 
 
+def load_frame(name: str, *, max_pixels: int | None) -> Any:
+    """The frame in which a model writes boxes, told without its weights. Raises UserError as ``load_checkpoint``."""
+    source, local = resolve(name)
+    with _quiet(source, local):
+        config = _config(name, source, local)
+        tokenizer = _tokenizer(name, source, local)
+        processor = _processor(name, source, local, config.model_type, tokenizer)
+        if max_pixels is not None:
+            _bound(processor, max_pixels, config.model_type)
+        return family_of(config, tokenizer, processor).frame
+
+
 @contextmanager
 def _quiet(source: str, local: bool) -> Iterator[None]:
     """transformers' warnings off (ours say more), and its progress bar too for small local checkpoints."""
