@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from rise_vlm import __version__, ranks
+from rise_vlm import __version__, ranks, signals
 from rise_vlm.console import say
 from rise_vlm.errors import Interrupted, UserError
 
@@ -143,13 +143,10 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def main() -> None:
-    """Entry point of the command ``rise``."""
+    """Entry point of the command ``rise``, behind ``__main__``."""
+    signals.take()
     # Set before any library is imported: no telemetry, no chatter between our own lines.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(run(sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

@@ -87,6 +87,20 @@ def test_ours_alone_with_memory_and_profile_needs_no_trl(
     assert not {"time_ratio", "memory_ratio", "logprob_gap", "trl"} & set(case)
 
 
+def test_rounds_and_sizes_are_told_as_they_are_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rise_vlm.console.PLAIN_INTERVAL", 0.0)
+    sizes = ["--image-tokens", "4,9", "--group", "2", "--prompts", "1", "--completion-tokens", "2", "--rounds", "1"]
+    assert cli.run(["bench", "step", *sizes, "--alone", "--no-memory"]) == 0
+    told = [line.split("  ")[0] for line in capsys.readouterr().err.splitlines()]
+    begins = "{} image tokens, group 2, the first of 2 rounds to warm up: {}/2"
+    assert told[0].startswith("Sizes to measure: 2; rounds of each: 1,")
+    assert told[1:3] == [begins.format(4, 1), begins.format(4, 2)]
+    assert told[3].startswith("4 image tokens, group 2: ours ")
+    assert told[4:6] == [begins.format(9, 1), begins.format(9, 2)] and told[6].startswith("9 image tokens, group 2: ")
+
+
 def test_without_trl_the_comparison_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

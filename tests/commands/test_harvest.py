@@ -14,9 +14,12 @@ from stage_kit import small_recipe
 from rise_vlm.cli import run
 from rise_vlm.commands.harvest import chart
 from rise_vlm.data import Dataset
+from rise_vlm.data.formats.sharegpt import row_of
+from rise_vlm.policy.frames import FRAMES
 from rise_vlm.recipes import load_recipe
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.run import run_recipe
+from rise_vlm.tasks.base import think_answer
 
 EASY = ("--threshold", "-9", "--gain", "-9", "--repetition", "1")
 
@@ -44,6 +47,23 @@ def harvest(capsys, *words: object) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
+def as_llama_factory_reads(folder: Path, name: str) -> list[tuple[str, str, dict]]:
+    """Prompt, reply and provenance of each row, by the rules of LLaMA-Factory's converter for ``sharegpt``: the columns
+    and tags of dataset_info.json, user and assistant in turn, a mark per picture, pictures below ``media_dir``."""
+    about = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))[name]
+    assert about["formatting"] == "sharegpt"
+    columns, tags = about["columns"], about["tags"]
+    turns = (tags["user_tag"], tags["assistant_tag"])
+    found = []
+    for row in json.loads((folder / about["file_name"]).read_text(encoding="utf-8")):
+        messages, images = row[columns["messages"]], row[columns["images"]]
+        assert tuple(one[tags["role_tag"]] for one in messages) == turns
+        prompt, reply = (one[tags["content_tag"]] for one in messages)
+        assert (prompt + reply).count("<image>") == len(images) and all((folder / one).is_file() for one in images)
+        found.append((prompt, reply, row["provenance"]))
+    return found
+
+
 def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_without_sampling(
     looped: Path, classes: Path, tmp_path: Path, capsys
 ) -> None:
@@ -55,16 +75,25 @@ def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_witho
     for row in rows:
         assert row["source"] == "samples" and row["run"] == str(looped) and "closed_loop" in row["model"]
         assert {"id", "sample", "worth", "gain", "leaks", "threshold"} <= set(row)
-    exported = json.loads((tmp_path / "kept" / "train.json").read_text(encoding="utf-8"))
-    assert len(exported) == found["kept"]
-    for one in exported:
-        assert "<think>" in one["messages"][1]["content"] and (tmp_path / "kept" / one["images"][0]).is_file()
+    told = as_llama_factory_reads(tmp_path / "kept", f"{Dataset.open(classes).card.name}_train")
+    assert len(told) == found["kept"]
+    task, records = Dataset.open(classes).task, {one.id: one for one in Dataset.open(classes).records("train")}
+    for (prompt, reply, source), row in zip(told, rows, strict=True):
+        record = records[row["id"]]
+        assert prompt == "<image>" + task.prompt("think", record, FRAMES["thousand"]())
+        assert reply == think_answer(row["rationale"], record.annotation)
+        assert source["record"] == row["id"] and source["leak_free"] and source["min_gain"] == -9
+        same = ("source", "run", "model", "seed", "sample", "score", "gain", "worth", "threshold")
+        assert {name: source[name] for name in same} == {name: row[name] for name in same}
+    shown = json.loads((tmp_path / "h" / "histogram.json").read_text(encoding="utf-8"))
+    assert sum(shown["gain"]["counts"]) == sum(shown["counts"]) == 8 and shown["gain"]["threshold"] == -9
     samples = tmp_path / "h" / "samples.jsonl"
     before = samples.stat().st_mtime_ns
     again = harvest(capsys, *words, *EASY, "--top-k", 1, "--to", f"dataset:{tmp_path / 'set'}")
     assert samples.stat().st_mtime_ns == before and again["kept"] == again["records"] <= 4
     records = list(Dataset.open(tmp_path / "set").records("train"))
     assert len(records) == again["kept"] and all(record.rationale for record in records)
+    assert {record.meta["harvest"]["model"] for record in records} == {rows[0]["model"]}
     assert run(["harvest", *map(str, words), "--threshold", "9"]) == 1
     said = capsys.readouterr().err
     assert "none of 8 rationales is kept (threshold 9, gain 0.05, repetition 0)" in said
@@ -134,6 +163,12 @@ def test_a_mistake_is_one_line_before_any_work(
     assert run(["harvest", *(word.format(model=model, data=classes) for word in words)]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and says in captured.err and "Traceback" not in captured.err
+
+
+def test_a_text_cannot_make_up_pictures() -> None:
+    row = row_of("1", "What is an <image> tag?", "<think>A <video>.</think>", ["a.png", "b.png"])
+    assert row["messages"][0]["content"] == "<image><image>What is an < image> tag?"
+    assert row["messages"][1]["content"] == "<think>A < video>.</think>"
 
 
 def test_the_bars_show_every_rationale_and_the_threshold() -> None:

@@ -31,6 +31,7 @@ def test_a_file_has_a_class_a_line_with_synonyms_ids_and_notes(tmp_path: Path) -
         "n02012849",
         "n03126707: hoist",
         "кошка",
+        "goldfish, Carassius n01443537",
     )
     assert read.lines == (
         Listed("traffic light", "", ("lights", "signal"), 2),
@@ -38,6 +39,7 @@ def test_a_file_has_a_class_a_line_with_synonyms_ids_and_notes(tmp_path: Path) -
         Listed("", "n02012849", (), 5),
         Listed("", "n03126707", ("hoist",), 6),
         Listed("кошка", "", (), 7),
+        Listed("goldfish", "n01443537", ("Carassius",), 8),
     )
 
 
@@ -54,6 +56,12 @@ def test_a_comma_list_has_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (["n01440764", "n01440764 tench"], r"'tench' \(row 2\) is listed twice"),
         (["# none", ""], r"list\.txt names no class"),
         ([": a, b"], r"row 1 has synonyms and no name"),
+        (["n01440764 n01443537"], r"row 1 must have one WordNet id, before or after its names, not 'n01440764 n0"),
+        (["the n01440764 tench"], r"row 1 must have one WordNet id, before or after its names"),
+        (
+            ["dog", "cat: kitty, Dog"],
+            r"'cat' \(row 2\) has the synonym 'Dog', which is .* itself, 'dog' \(row 1\); take",
+        ),
     ],
 )
 def test_a_list_that_is_wrong_in_itself_is_refused(tmp_path: Path, lines: list[str], told: str) -> None:
@@ -80,6 +88,48 @@ def test_names_come_before_synonyms_and_a_synonym_of_two_classes_is_refused(tmp_
         listed(tmp_path, "crane").among(source)
     chosen = listed(tmp_path, "n03126707 crane", "projectile: rocket")
     assert chosen.named(source) == {"crane": (), "projectile": ("rocket", "missile")}
+
+
+IMAGENET = Classes(
+    ("tench", "goldfish"),
+    {"tench": "n01440764", "goldfish": "n01443537"},
+    {"tench": ("Tinca tinca", "green tench"), "goldfish": ("Carassius",)},
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            ["n01440764", "goldfish", "tench"],
+            r"'n01440764' \(row 1\) and 'tench' \(row 3\) mean the same .*'tench' \(n01",
+        ),
+        (
+            ["tench", "n01440764 doctor fish"],
+            r"'tench' \(row 1\) and 'doctor fish' \(row 2\) mean the same class, 'tench'",
+        ),
+        (["tench", "tinca tinca"], r"'tench' \(row 1\) and 'tinca tinca' \(row 2\) mean the same class, 'tench'"),
+        (["Tinca tinca", "green tench"], r"'Tinca tinca' \(row 1\) and 'green tench' \(row 2\) mean the same class"),
+        (["n01440764", "goldfish: Tench"], r"'goldfish' \(row 2\) has the synonym 'Tench', .*'n01440764' \(row 1\)"),
+        (
+            ["n01440764 goldfish"],
+            r"'goldfish' \(row 1\) goes with n01440764, which is 'tench' .*'goldfish' is n01443537",
+        ),
+        (["tenhc"], r"the one class of the list is not in src: 'tenhc' \(row 1; did you mean 'tench'\?\)\. It has 2"),
+        (["tench", "wolf"], r"1 of 2 classes is not in src: 'wolf' \(row 2\)\. .*take this out\."),
+    ],
+)
+def test_a_list_that_does_not_fit_its_source_is_refused_by_its_lines(
+    tmp_path: Path, lines: list[str], told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        listed(tmp_path, *lines).need_fit(IMAGENET, Path("src"))
+
+
+def test_a_list_may_call_a_class_as_it_likes(tmp_path: Path) -> None:
+    chosen = listed(tmp_path, "n01440764 green tench", "goldfish, Carassius n01443537")
+    chosen.need_fit(IMAGENET, Path("src"))
+    assert list(chosen.named(IMAGENET)) == ["green tench", "goldfish"]
 
 
 def coco(source: Path, *images: tuple[str, ...]) -> Path:
@@ -111,10 +161,13 @@ def test_detection_keeps_the_boxes_of_the_list_in_its_order(tmp_path: Path, caps
     told = capsys.readouterr().out
     assert boxes_in(out) == {"0.jpg": ["dog"], "2.jpg": ["CAT", "dog", "CAT"]}
     assert Dataset.open(out).card.classes == ["dog", "CAT"]
-    assert "Skipped: 3 x an image with none of the chosen classes (--keep-empty keeps it)" in told
+    assert "Skipped: 3 x an image with none of the chosen classes" in told
+    assert "Note: 3 images show none of the chosen classes and are left out; --keep-empty keeps such images" in told
     assert "Skipped: 3 x a box of a class that --classes leaves out" in told
     assert "Note: --classes keeps 2 of 4 classes" in told
+    assert "Classes (2): dog 2, CAT 2" in told
     assert run([*command, "--classes", "dog,cat", "--keep-empty", "--force"]) == 0
+    assert "Note: 3 images show none of the chosen classes and are kept with nothing to find" in capsys.readouterr().out
     assert boxes_in(out) == {"0.jpg": ["dog"], "1.jpg": [], "2.jpg": ["cat", "dog", "cat"], "3.jpg": [], "4.jpg": []}
 
 
@@ -138,8 +191,10 @@ def test_a_list_that_the_data_does_not_match_is_refused_with_what_may_be_meant(
     assert run([*command, str(names)]) == 2
     told = capsys.readouterr().err
     assert len(told.strip().splitlines()) == 1 and not out.exists()
-    assert "2 of 3 classes are not in" in told and "'zeppelin' (row 3)" in told
-    assert "'teddybear' (row 2): did you mean 'teddy bear'?" in told and "person, cat, dog, teddy bear" in told
+    assert "2 of 3 classes are not in" in told and "'zeppelin' (row 3). It has" in told
+    assert (
+        "'teddybear' (row 2; did you mean 'teddy bear'?), 'zeppelin'" in told and "person, cat, dog, teddy bear" in told
+    )
 
 
 def test_a_class_that_gives_no_record_is_not_taken_for_a_missing_one(
@@ -154,22 +209,27 @@ def test_a_class_that_gives_no_record_is_not_taken_for_a_missing_one(
     assert run([*command, "cat,dog"]) == 0
     assert "chosen classes without a record: cat" in capsys.readouterr().out
     assert run([*command, "cow,dog", "--force"]) == 2
-    assert "1 of 2 classes are not in" in capsys.readouterr().err
+    assert "1 of 2 classes is not in" in capsys.readouterr().err
 
 
 def test_a_chosen_class_without_a_record_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = coco(tmp_path / "source", ("dog",), ("dog",)), tmp_path / "out"
     command = ["data", "import", "coco", str(file), "--task", "detection", "--out", str(out)]
     assert run([*command, "--classes", "cat,dog"]) == 0
-    assert "chosen classes without a record: cat" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "chosen classes without a record: cat" in told and "Classes (2): cat 0, dog 2" in told
     assert Dataset.open(out).card.classes == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--keep-empty"], "--task detection --classes"),
-        (["--classes", "cat,dog", "--keep-empty", "--task", "grounding"], "--task detection --classes"),
+        (["--keep-empty"], "it goes with --task detection and --classes"),
+        (
+            ["--classes", "cat,dog", "--keep-empty", "--task", "grounding"],
+            "it goes with --task detection and --classes",
+        ),
+        (["--classes", "cat", "--task", "classification"], "--classes has one class, 'cat'; classification chooses"),
         (["--classes", "cat,dog", "--task", "counting"], "it means nothing to the task 'counting'"),
     ],
 )
@@ -193,6 +253,20 @@ def test_folders_keep_the_folders_of_the_list(tmp_path: Path, capsys: pytest.Cap
     assert card.classes == ["hot_dog", "cat"] and card.synonyms == {"hot_dog": ["sausage"], "cat": ["kitty", "puss"]}
     assert "Skipped: 3 x a folder of a class that --classes leaves out: dog, emu, notes" in told
     assert "Quarantined: none" in told or "Quarantined: 0" in told
+
+
+def test_closing_counts_come_in_the_order_of_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, count in (("cat", 1), ("dog", 3), ("emu", 2)):
+        put(tmp_path / "source", *(f"{name}/{number}.jpg" for number in range(count)))
+    command = ["data", "import", "folders", str(tmp_path / "source"), "--out", str(tmp_path / "out")]
+    assert run([*command, "--classes", "emu,cat,dog"]) == 0
+    assert "Classes (3): emu 2, cat 1, dog 3" in capsys.readouterr().out
+
+
+def test_folders_of_one_class_are_refused_by_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "source", "cat/1.jpg", "cat/2.jpg")
+    assert run(["data", "import", "folders", str(tmp_path / "source"), "--out", str(tmp_path / "out")]) == 2
+    assert "source has one class, 'cat'; classification needs two or more" in capsys.readouterr().err
 
 
 def test_an_exact_double_of_a_box_is_dropped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

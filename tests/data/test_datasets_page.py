@@ -85,4 +85,4 @@ def test_the_lines_that_a_class_list_may_have_are_read(tmp_path: Path) -> None:
         (tmp_path / f"{number}.txt").write_text(line)
         (one,) = ClassList.read(str(tmp_path / f"{number}.txt")).lines
         assert one.name or one.id
-    assert len(lines) == 4
+    assert len(lines) == 5

@@ -135,7 +135,7 @@ def test_a_source_of_bad_rows_only_makes_no_dataset(tmp_path: Path) -> None:
 
 
 def test_one_class_is_too_few_and_is_told_before_anything_is_copied(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="at least two classes"):
+    with pytest.raises(UserError, match="classification needs two or more"):
         do_import("folders", folders(tmp_path / "source", classes="a"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 

@@ -133,12 +133,12 @@ def test_a_class_list_of_imagenet_takes_names_ids_and_synonyms(
     assert card.synonyms == {"hoist": ["crane"], "Carassius auratus": ["goldfish"], "tench": ["Tinca tinca"]}
     assert "Skipped: 3 x a folder of a class that --classes leaves out: n02012849, n02113186, n02963159" in out
     assert "Skipped: 3 x an image of a class that --classes leaves out" in out  # those of the flat val
-    wrong = write(tmp_path / "wrong.txt", "crane\n")
+    wrong = write(tmp_path / "wrong.txt", "crane\ntench\n")
     _, _, err = do_import(capsys, source, "--classes", wrong, "--out", tmp_path / "no")
     assert "write n02012849 or n03126707 instead" in err
     wrong = write(tmp_path / "wrong.txt", "tensh\nn99999999\ntench\n")
     code, _, err = do_import(capsys, source, "--classes", wrong, "--out", tmp_path / "no")
-    assert code == 2 and "'tensh' (row 1): did you mean 'tench'?, 'n99999999' (row 2)" in err
+    assert code == 2 and "'tensh' (row 1; did you mean 'tench'?), 'n99999999' (row 2)" in err
 
 
 def test_flaws_of_ilsvrc_are_put_aside_or_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from rise_vlm.bench.case import Case
 from rise_vlm.bench.memory import peak_of
 from rise_vlm.bench.meter import Step, profiled
 from rise_vlm.bench.ours import Ours, OursLoop
+from rise_vlm.console import Progress, say
 
 OURS = {"trl": "ours", "official": "ours_loop"}
 """The side of the others -> our side beside it."""
@@ -50,13 +51,21 @@ def compare(
     more step of ours apart. Ratios are ours over theirs: the median of the rounds' ratios, the smallest and largest.
     """
     result: dict[str, Any] = case.to_dict() | {"rounds": rounds}
+    name = f"{case.image_tokens} image tokens, group {case.group}"
+    # Lines only: a bar that draws itself ten times a second would take part in what is measured.
+    bar = Progress(f"{name}, the first of {rounds + WARM_UP} rounds to warm up", rounds + WARM_UP)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         ours = make(OURS[other], case, Path(folder), rounds + WARM_UP)
         if alone:
-            ours.run()
+            ours.run(after=lambda: bar.update(ours=_last(ours)))
         else:
             theirs = make(other, case, Path(folder), rounds + WARM_UP)
-            theirs.run(after=ours.step)
+
+            def our_turn() -> None:
+                ours.step()
+                bar.update(1, **{"ours": _last(ours), other: _last(theirs)})
+
+            theirs.run(after=our_turn)
             gap = ours.logprobs(*theirs.rollouts()) - theirs.logprobs().to(ours.policy.device)
             result |= _ratios(ours.steps[WARM_UP:], theirs.steps[WARM_UP:])
             result |= {"logprob_gap": float(gap.abs().max()), other: _summary(theirs.steps[WARM_UP:])}
@@ -66,10 +75,16 @@ def compare(
     if memory:
         sides = {"ours": OURS[other]} | ({} if alone else {other: other})
         for key, side in sides.items():
+            say(f"{name}: measuring the memory of {key}")
             result[key]["peak_mb"] = peak_of(side, case)
         if not alone:
             result["memory_ratio"] = round(result["ours"]["peak_mb"] / result[other]["peak_mb"], 4)
     return result
+
+
+def _last(side: Any) -> str:
+    """The time of a side's last step."""
+    return f"{side.steps[-1].seconds:.2f} s"
 
 
 def _ratios(ours: Sequence[Step], theirs: Sequence[Step]) -> dict[str, Any]:

@@ -141,6 +141,7 @@ def _bench(
     sizes = list(product(_numbers(image_tokens, "--image-tokens", 1), _numbers(group, "--group", 1)))
     if other == "trl" and not how["alone"] and any(size < 2 for _, size in sizes):
         raise UserError("--group 1: TRL needs at least 2 rollouts of a prompt. Measure ours only with --alone.")
+    say(f"Sizes to measure: {len(sizes)}; rounds of each: {rounds}, and one to warm up. Loading the libraries ...")
     import torch
 
     from rise_vlm.bench.case import Case
@@ -150,8 +151,9 @@ def _bench(
         torch.set_num_threads(threads)
     found: dict[str, Any] = {"cases": [], "environment": environment()}
     for tokens, size in sizes:
-        say(f"{tokens} image tokens, group {size}: {rounds} rounds and one to warm up")
-        found["cases"].append(compare(other, Case(tokens, size, **shared), rounds, **how))
+        case = compare(other, Case(tokens, size, **shared), rounds, **how)
+        found["cases"].append(case)
+        say(_line(case, other))
         if out is not None:
             out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if as_json:
@@ -169,6 +171,16 @@ def _numbers(text: str, option: str, least: int) -> list[int]:
     if min(numbers) < least:
         raise UserError(f"{option}: {min(numbers)} is below {least}.")
     return numbers
+
+
+def _line(case: dict[str, Any], other: str) -> str:
+    """What a size came to, in one line; the table at the end has more."""
+    sides = [name for name in ("ours", other) if name in case]
+    told = [f"{name} {case[name]['seconds']:.2f} s" for name in sides]
+    told += [f"ratio {case['time_ratio']:.3f}"] if "time_ratio" in case else []
+    told += [f"peak of {name} {case[name]['peak_mb']:,.0f} MB" for name in sides if "peak_mb" in case[name]]
+    told += [f"ratio {case['memory_ratio']:.3f}"] if "memory_ratio" in case else []
+    return f"{case['image_tokens']} image tokens, group {case['group']}: " + ", ".join(told)
 
 
 def _print(found: dict[str, Any], other: str) -> None:

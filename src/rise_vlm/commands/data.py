@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +64,9 @@ def import_(
     ] = None,
     keep_empty: Annotated[
         bool,
-        typer.Option("--keep-empty", help="With --classes: keep images without any of them, as empty (detection)."),
+        typer.Option(
+            "--keep-empty", help="With --classes, for detection: keep images with none of them, with nothing to find."
+        ),
     ] = False,
     boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
@@ -165,7 +167,7 @@ def _imported(outcome: Outcome) -> list[str]:
         lines.append(f"Splits: {outcome.dealt}.")
     lines.append(_quarantined(outcome.quarantined))
     lines += [f"Skipped: {told}" for told in outcome.left_out()]
-    return lines + _classes(outcome.classes) + [f"Note: {note}" for note in outcome.notes]
+    return lines + _classes(outcome.by_class) + [f"Note: {note}" for note in outcome.notes]
 
 
 def _two_columns(columns: str) -> tuple[str, str]:
@@ -195,9 +197,9 @@ def _other_task(form: Format, task: str, asked: str | None, outcome: Outcome) ->
     return f" For {other} ({what}) give --task {other}."
 
 
-def _classes(counts: Counter[str]) -> list[str]:
-    """The classes with their numbers, the rarest last; of many the first and the last."""
-    told = [f"{name} {_count(number)}" for name, number in counts.most_common()]
+def _classes(counts: Mapping[str, float]) -> list[str]:
+    """The classes with their numbers; of many the first and the last."""
+    told = [f"{name} {_count(number)}" for name, number in counts.items()]
     if len(told) > MOST_CLASSES:
         half = MOST_CLASSES // 2
         told[half:-half] = [f"... {len(told) - 2 * half} more ..."]

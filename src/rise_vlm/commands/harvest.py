@@ -72,7 +72,8 @@ def main(
     require_model(writer.model)
     Dataset.open(dataset)
     # Paths first: what follows takes seconds to import.
-    from rise_vlm.stages.harvesting import check_target, export_kept, harvest_recipe, run_harvest
+    from rise_vlm.stages.harvest_export import check_target, export_kept
+    from rise_vlm.stages.harvesting import harvest_recipe, run_harvest
 
     if target is not None:
         check_target(target[0], dataset, target[1])
@@ -85,7 +86,10 @@ def main(
     kind = "rollouts" if rollouts else "harvest"
     folder = out or Path("runs") / f"{kind}-{Path(model).name or 'model'}-{dataset.resolve().name}"
     found = run_harvest(writer, recipe, folder, rollouts=rollouts, last=last)
-    exported = export_kept(found, *target) if target else None
+    exported = None
+    if target is not None:
+        sharegpt = target[0] == "sharegpt"
+        exported = export_kept(found, *target, _frame(writer.base, recipe.policy.max_pixels) if sharegpt else None)
     summary = _summary(found, recipe, folder, exported)
     if as_json:
         typer.echo(json.dumps(summary))
@@ -109,6 +113,14 @@ def _summary(found: Harvested, recipe: Recipe, folder: Path, exported: dict[str,
     }
 
 
+def _frame(model: str, max_pixels: int | None) -> Any:
+    """The frame in which the base model writes boxes."""
+    from rise_vlm.policy.loading import load_front
+    from rise_vlm.policy.lora import adapter_base
+
+    return load_front(adapter_base(model) or model, max_pixels=max_pixels)[1].frame
+
+
 def _target(to: str | None) -> tuple[str, Path] | None:
     if to is None:
         return None
@@ -121,6 +133,9 @@ def _target(to: str | None) -> tuple[str, Path] | None:
 def _print(found: Harvested, summary: dict[str, Any], to: str | None) -> None:
     for line in chart(found.histogram):
         typer.echo(line)
+    if found.histogram["gain"]:
+        for line in chart(found.histogram["gain"], "gain"):
+            typer.echo(line)
     typer.echo(
         f"Kept {summary['kept']} of {summary['sampled']} rationales, for {summary['records']} of "
         f"{summary['of_records']} records ({found.conditions})."
@@ -134,15 +149,18 @@ def _print(found: Harvested, summary: dict[str, Any], to: str | None) -> None:
         typer.echo(f"Exported: {to.partition(':')[2]}")
 
 
-def chart(histogram: dict[str, Any]) -> list[str]:
-    """The worth of all rationales as bars on a terminal, the kept part of each filled; the threshold is marked."""
+def chart(histogram: dict[str, Any], measure: str = "worth") -> list[str]:
+    """The worth, or the gain, of all rationales as bars on a terminal, the kept part of each filled; the threshold is
+    marked.
+    """
     edges, counts, kept = histogram["edges"], histogram["counts"], histogram["kept"]
     most = max([*counts, 1])
-    lines = ["  worth  rationales (filled: kept)"]
+    lines = [f"{measure:>7}  rationales (filled: kept; <: from {histogram['threshold']:g} on)"]
     for low, high, count, part in zip(edges, edges[1:], counts, kept, strict=False):
         whole = round(BAR * count / most) or (1 if count else 0)
         filled = round(BAR * part / most) or (1 if part else 0)
-        mark = "<" if low <= histogram["threshold"] < high else " "
+        last = high == edges[-1] == histogram["threshold"]
+        mark = "<" if low <= histogram["threshold"] < high or last else " "
         told = f"{count}" + (f" ({part})" if part else "")
         lines.append(f"{low:7.2f}{mark} {'█' * filled}{'░' * (whole - filled)} {told}".rstrip())
     return lines

@@ -15,6 +15,9 @@ OTHER_BOX = "a box of a class that --classes leaves out"
 OTHER_RECORD = "a record of a class that --classes leaves out"
 EMPTY = "an image with none of the chosen classes"
 
+FALSE = "a model learns from such images, and a test sees, not to find what is not there"
+"""What images without a box are good for."""
+
 
 class Chooser:
     """Passes on what is of the listed classes, by their names in the list, and a Skip for everything else.
@@ -51,6 +54,18 @@ class Chooser:
         none = [name for name in self.classes() if not counts[name]]
         return ["chosen classes without a record: " + ", ".join(none)] if none else []
 
+    def emptied(self, kept: int, skipped: Counter[str]) -> list[str]:
+        """A note on the images without any of the chosen classes: how many were kept or left out, and what for."""
+        left_out = skipped[EMPTY]
+        if kept and self.keep_empty:
+            return [f"{_images(kept)} none of the chosen classes and {_are(kept)} kept with nothing to find ({FALSE})"]
+        if left_out:
+            return [
+                f"{_images(left_out)} none of the chosen classes and {_are(left_out)} left out; "
+                f"--keep-empty keeps such images, with nothing to find ({FALSE})"
+            ]
+        return []
+
     def _learn(self, classes: Classes) -> None:
         if not classes.ids and self._seen.issuperset(classes.names):
             return
@@ -81,9 +96,17 @@ class Chooser:
         for _ in range(len(names) - len(kept)):
             yield Skip(OTHER_BOX)
         if not kept and not self.keep_empty:
-            yield Skip(f"{EMPTY} (--keep-empty keeps it)")
+            yield Skip(EMPTY)
             return
         annotation = [item.annotation[at] | {"label": names[at]} for at in kept]
         scores = item.meta.get("scores")
         meta = item.meta | ({"scores": [scores[at] for at in kept]} if isinstance(scores, list) else {})
         yield replace(item, annotation=annotation, meta=meta)
+
+
+def _images(number: int) -> str:
+    return "1 image shows" if number == 1 else f"{number:,} images show"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"

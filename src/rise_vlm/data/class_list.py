@@ -2,7 +2,8 @@
 
 A list is a file with a class per line, or names with commas between them. A class of the source is meant by its name,
 by its id (such as a WordNet id) or, failing both, by a synonym that the source gives it. Case, blanks, underscores and
-hyphens do not count. Left out: joining classes, and names by pattern.
+hyphens do not count. Two lines never mean one class, and a class is never called as another one is. Left out: joining
+classes, and names by pattern.
 """
 
 from __future__ import annotations
@@ -99,7 +100,19 @@ class ClassList:
                 lines[key] = line
         if not lines:
             raise DataError(f"{where} names no class; a line holds 'name' or 'name: synonym, synonym'.")
-        return cls(where, tuple(dict.fromkeys(lines.values())))
+        found = cls(where, tuple(dict.fromkeys(lines.values())))
+        found.need_apart({line: line.name for line in found.lines if line.name})
+        return found
+
+    def need_apart(self, names: Mapping[Listed, str]) -> None:
+        """Raise DataError where a line's own synonym is what another one is called. ``names``: what each is called."""
+        by_name = {normal_name(name): line for line, name in names.items()}
+        for line in self.lines:
+            for word in line.synonyms:
+                other = by_name.get(normal_name(word), line)
+                if other != line:
+                    told = f"{line.told} has the synonym '{word}', which is a class of the list itself, {other.told}"
+                    raise DataError(f"{self.where}: {told}; take one of the two out.")
 
     def among(self, classes: Classes) -> dict[str, Listed]:
         """Class of the source -> the line that means it. Raises DataError where a line may mean either of two."""
@@ -124,19 +137,54 @@ class ClassList:
                 meant[name] = line
         return meant
 
-    def missing(self, classes: Classes, source: Path) -> str:
-        """What to tell where the source lacks some of the classes; empty where it has all."""
-        meant = set(self.among(classes).values())
-        absent = [line for line in self.lines if line not in meant]
-        if not absent:
-            return ""
-        told = [line.told + _near(line, classes) for line in absent[:MOST_TOLD]]
+    def need_fit(self, classes: Classes, source: Path) -> None:
+        """Raise DataError where two lines mean one class, where one calls a class as the source calls another, where
+        synonyms are classes of the list, or where the source lacks a class.
+        """
+        meant = self.among(classes)
+        absent = [line for line in self.lines if line not in set(meant.values())]
+        self._need_one_line_each(absent, classes, meant)
+        self._need_own_names(classes, meant)
+        self.need_apart({line: name_in(line, meant) for line in meant.values()})
+        if absent:
+            raise DataError(self._missing(absent, classes, source))
+
+    def _need_one_line_each(self, absent: list[Listed], classes: Classes, meant: Mapping[str, Listed]) -> None:
+        """A line that means no class of its own may mean, by id, name or synonym, one that another line has."""
+        words: dict[str, str] = {}
+        for name in meant:
+            for word in (classes.ids.get(name, name), name, *classes.synonyms.get(name, ())):
+                words.setdefault(normal_name(word), name)
+        for line in absent:
+            name = words.get(normal_name(line.id or line.name))
+            if name is not None:
+                first, second = sorted((line, meant[name]), key=self.lines.index)
+                told = f"{first.told} and {second.told} mean the same class, '{name}'{_id_told(name, classes)}"
+                raise DataError(f"{self.where}: {told}; take one of the two lines out.")
+
+    def _need_own_names(self, classes: Classes, meant: Mapping[str, Listed]) -> None:
+        """A name that is given to an id may be new, but not that of another class: then the two were exchanged."""
+        named = {normal_name(name): name for name in classes.names}
+        for name, line in meant.items():
+            own = {normal_name(word) for word in (name, *classes.synonyms.get(name, ()))}
+            other = named.get(normal_name(line.name))
+            if line.id and other is not None and normal_name(line.name) not in own:
+                told = f"{line.told} goes with {line.id}, which is '{name}' in the source, where '{other}' is"
+                raise DataError(
+                    f"{self.where}: {told} {classes.ids.get(other, 'another class')}; mend the id or the name."
+                )
+
+    def _missing(self, absent: list[Listed], classes: Classes, source: Path) -> str:
+        told = [_absent(line, classes) for line in absent[:MOST_TOLD]]
         told += [f"and {len(absent) - MOST_TOLD} more"] if len(absent) > MOST_TOLD else []
         further = len(classes.names) - MOST_TOLD
         known = ", ".join(classes.names[:MOST_TOLD]) + (f" and {further} more" if further > 0 else "")
+        total, here = len(self.lines), len(classes.names)
+        which = "the one class of the list" if total == 1 else f"{len(absent)} of {total} classes"
         return (
-            f"{self.where}: {len(absent)} of {len(self.lines)} classes are not in {source}: {', '.join(told)}. "
-            f"It has {len(classes.names)} classes: {known or 'none'}. Mend the list or take these out."
+            f"{self.where}: {which} {'is' if len(absent) == 1 else 'are'} not in {source}: {', '.join(told)}. "
+            f"It has {here} {'class' if here == 1 else 'classes'}: {known or 'none'}. "
+            f"Mend the list or take {'this' if len(absent) == 1 else 'these'} out."
         )
 
     def named(self, classes: Classes) -> dict[str, tuple[str, ...]]:
@@ -175,33 +223,57 @@ def _lines(path: Path) -> list[str]:
 
 
 def _listed(text: str, row: int | None, where: str) -> Listed:
-    """A line: ``name``, ``name: synonym, synonym``, ``n01440764``, or ``n01440764 tench, Tinca tinca``."""
-    found = re.match(rf"({WORDNET_ID.pattern})(?:\s+|:\s*|$)(.*)", text)
-    if found and not (text[9:10] == ":" or not found[2]):
-        name, *words = (word.strip() for word in re.split(r"[:,]", found[2]))
-        return Listed(name, found[1], distinct(words, name), row)
-    name, _, words = text.partition(":")
-    if not name.strip():
-        raise DataError(f"{where}: {f'row {row}' if row else repr(text)} has synonyms and no name before the ':'.")
-    synonyms = distinct((word.strip() for word in words.split(",")), name)
-    is_id = WORDNET_ID.fullmatch(name.strip()) is not None
-    return Listed("" if is_id else name.strip(), name.strip() if is_id else "", synonyms, row)
+    """A line: ``name``, ``name: synonym, synonym``, ``n01440764``, or ``n01440764 tench, Tinca tinca``, in which the id
+    may as well come last.
+    """
+    at = f"row {row}" if row else repr(text)
+    ids = re.findall(rf"\b{WORDNET_ID.pattern}\b", text)
+    if not ids:
+        name, _, words = text.partition(":")
+        if not name.strip():
+            raise DataError(f"{where}: {at} has synonyms and no name before the ':'.")
+        return Listed(name.strip(), "", distinct((word.strip() for word in words.split(",")), name), row)
+    found = re.fullmatch(rf"({WORDNET_ID.pattern})([\s:,].*)?|(.+[\s:,])({WORDNET_ID.pattern})", text)
+    if len(ids) > 1 or found is None:
+        raise DataError(f"{where}: {at} must have one WordNet id, before or after its names, not '{text}'.")
+    rest = (found[2] or found[3] or "").rstrip(" \t:,")
+    if rest.lstrip().startswith(":"):  # an id and synonyms, but no name: the source has one
+        return Listed("", ids[0], distinct((word.strip() for word in rest.lstrip(" \t:").split(",")), ""), row)
+    name, *words = (word.strip() for word in re.split("[:,]", rest.lstrip(" \t,")))
+    return Listed(name, ids[0], distinct(words, name), row)
 
 
-def _near(line: Listed, classes: Classes) -> str:
+def _id_told(name: str, classes: Classes) -> str:
+    return f" ({classes.ids[name]})" if classes.ids.get(name, name) != name else ""
+
+
+def _absent(line: Listed, classes: Classes) -> str:
+    """A line that means no class of the source, its row, and the class that it may have meant."""
+    row = [] if line.row is None else [f"row {line.row}"]
+    told = "; ".join([*row, *_near(line, classes)])
+    return f"'{line.name or line.id}'" + (f" ({told})" if told else "")
+
+
+def _near(line: Listed, classes: Classes) -> list[str]:
     """The class of the source that a line may have meant."""
     if line.id:
-        return ""
+        return []
     words = {name: name for name in classes.names}
     words |= {word: name for name, each in classes.synonyms.items() for word in each if word not in words}
     close = [word for word in words if alike(line.name, word)]
     close = close or get_close_matches(line.name, words, n=1, cutoff=0.7)
-    return f": did you mean '{words[close[0]]}'?" if close else ""
+    return [f"did you mean '{words[close[0]]}'?"] if close else []
 
 
 def need_choice(classes: ClassList | None, keep_empty: bool, task: str) -> None:
     """Raise UserError where a class list, or keeping images without any of its classes, means nothing to the task."""
     if classes is not None and task not in ("classification", "detection", "grounding"):
         raise UserError(f"--classes chooses classes of images or of boxes; it means nothing to the task '{task}'.")
+    if classes is not None and task == "classification" and len(classes.lines) < 2:
+        only = ", ".join(line.told for line in classes.lines)
+        raise UserError(f"{classes.where} has one class, {only}; classification chooses between two or more: add some.")
     if keep_empty and (classes is None or task != "detection"):
-        raise UserError("--keep-empty keeps images without a box of the chosen classes: --task detection --classes ...")
+        raise UserError(
+            "--keep-empty keeps pictures that show none of the listed classes, as pictures with nothing to find; it "
+            "goes with --task detection and --classes."
+        )

@@ -43,7 +43,8 @@ FIRST_NAMES = 3
 @dataclass
 class Outcome:
     """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes;
-    ``named`` has the first names of what was skipped, by reason.
+    ``named`` has the first names of what was skipped, by reason; ``listed`` are the classes of a class list, in its
+    order; ``empty`` counts records whose picture has no box.
     """
 
     splits: dict[str, int] = field(default_factory=dict)
@@ -53,7 +54,16 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     dealt: str = ""
     classes: Counter[str] = field(default_factory=Counter)
+    listed: tuple[str, ...] = ()
+    empty: int = 0
     boxed: bool = False
+
+    @property
+    def by_class(self) -> dict[str, float]:
+        """Records or boxes by class: in the order of the class list, else the rarest last."""
+        if self.listed:
+            return {name: self.classes[name] for name in self.listed}
+        return dict(self.classes.most_common())
 
     def skip(self, what: Skip) -> None:
         """Count what was left out."""
@@ -81,7 +91,7 @@ class Outcome:
             "skipped_first": self.named,
             "notes": self.notes,
             "dealt": self.dealt,
-            "classes": {name: round(number, 3) for name, number in self.classes.most_common()},
+            "classes": {name: round(number, 3) for name, number in self.by_class.items()},
         }
 
 
@@ -123,6 +133,7 @@ def import_dataset(
     deal = _dealer(survey, shares, outcome)
     classes = _class_list(survey, options.task) if chooser is None else _chosen(chooser, options.task)
     synonyms = {name: list(words) for name, words in classes.items() if words}
+    _need_two(classes, options.task, source)
     card = Card(name=out.name, task=options.task, classes=list(classes), synonyms=synonyms, source=str(source))
     judge = make_task(card).check  # refuses class names that it cannot tell apart, before any image is copied
     with (
@@ -139,7 +150,9 @@ def import_dataset(
         if not outcome.splits:
             raise DataError(_nothing(source, outcome, form, options), exit_code=1)
     if chooser is not None:
+        outcome.listed = tuple(chooser.classes())
         outcome.notes += [chooser.told(), *chooser.unused(outcome.classes)]
+        outcome.notes += chooser.emptied(outcome.empty, outcome.skipped)
     outcome.notes += typos(outcome.classes)
     return outcome
 
@@ -157,9 +170,7 @@ def _first_pass(form: Format, reader: Reader, source: Path, options: Options, ch
     except OSError as error:  # a folder that may not be entered, a disk that fails
         raise DataError(f"{source} cannot be read: {error}.", exit_code=1) from error
     if chooser is not None and chooser.known.names:
-        missing = chooser.listed.missing(chooser.known, source)
-        if missing:
-            raise DataError(missing)
+        chooser.listed.need_fit(chooser.known, source)
     if not survey.items:
         raise DataError(_nothing(source, survey.outcome, form, options), exit_code=1)
     return survey
@@ -179,6 +190,7 @@ def _take(
         outcome.quarantined.add(problem)
     elif isinstance(found, Item):
         outcome.boxed = outcome.boxed or found.is_box
+        outcome.empty += found.annotation == []
         outcome.classes.update(named_in(found.annotation, found.meta) if options.task in CLASSED else {})  # type: ignore[arg-type]
     return problem
 
@@ -228,6 +240,13 @@ def _class_list(survey: Survey, task: str) -> dict[str, tuple[str, ...]]:
 def _chosen(chooser: Chooser, task: str) -> dict[str, tuple[str, ...]]:
     """The classes of the dataset where a list chose them; grounding names none."""
     return chooser.classes() if task != "grounding" else {}
+
+
+def _need_two(classes: Mapping[str, Any], task: str, source: Path) -> None:
+    """Raise DataError where a task that chooses among classes has fewer than two."""
+    if task in ("classification", "distribution") and len(classes) < 2:
+        told = f"one class, '{next(iter(classes))}'" if classes else "no class"
+        raise DataError(f"{source} has {told}; {task} needs two or more.")
 
 
 def _hash(group: str) -> int:

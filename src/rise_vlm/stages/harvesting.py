@@ -1,7 +1,8 @@
 """The harvest as a tool: rationales of any model, or those that a run's loop sampled while it trained; the best kept.
 
 Sampling is slow and choosing is not: a harvest repeated with another threshold takes the samples that are there.
-Left out: training on what is kept, and what a run's own harvest does where nothing passes (keep the best of each).
+Left out: where what is kept goes (``harvest_export``), training on it, and what a run's own harvest does where nothing
+passes (keep the best of each).
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ INPUTS, SAMPLES, KEPT = "inputs.json", "samples.jsonl", "rationales.jsonl"
 
 @dataclass(frozen=True)
 class Harvested:
-    """What came of it: all rationales, those kept and by which conditions, why the others were not, and the figures
-    for people."""
+    """What came of it: all rationales, those kept (with where they come from) and by which conditions, why the others
+    were not, and the figures for people."""
 
     rows: list[Row]
     kept: list[Row]
@@ -76,6 +77,9 @@ def run_harvest(
         settings = recipe.harvest
         kept, dropped = select(rows, settings, harvest.classes_of(material.train))
         shown = histogram(rows, kept, settings.threshold)
+        measured = [row for row in rows if row["gain"] is not None]
+        gains = histogram(measured, [row for row in kept if row["gain"] is not None], settings.gain, "gain")
+        shown["gain"] = gains if measured else None
         write_json(out / "histogram.json", shown | {"dropped": dict(dropped), "fallback": False})
         source = {"source": "rollouts" if rollouts else "samples", "run": str(writer.run) if writer.run else None}
         source |= {
@@ -84,7 +88,8 @@ def run_harvest(
             "threshold": settings.threshold,
             "min_gain": settings.gain,
         }
-        replace_rows(out / KEPT, ({**row, **source} for row in kept))
+        kept = [{**row, **source} for row in kept]
+        replace_rows(out / KEPT, kept)
     notes = [*limits, *harvest.gain_notes(rows, settings, blind=blind)]
     how = harvest.conditions(settings, blind)
     if not kept:
@@ -144,7 +149,10 @@ def loop_rows(writer: Writer, recipe: Recipe, material: Material, last: int | No
     task = material.rewards
     wanted = recipe.closed_loop.reconstruct.sees_image
     sees_image = task.sees_image if wanted == "auto" else bool(wanted)
+    numbers: Counter[tuple[int, str]] = Counter()
     for row in known:
+        row["sample"] = numbers[row["step"], row["id"]]
+        numbers[row["step"], row["id"]] += 1
         row["leaks"] = json.loads(row["leaks"]) if isinstance(row["leaks"], str) else row["leaks"]
         if row.get("finished") is None:  # logged by an earlier version
             row["finished"] = row["excess"] < 1  # one that was cut off counts as far too long
@@ -181,71 +189,3 @@ def _add_gains(task: Task, rows: Sequence[Row], records: Mapping[str, Record]) -
     for row in rows:
         row["others"] = others[row["id"]]
         row["gain"] = None if row["others"] is None else row["score"] - row["others"]
-
-
-def export_kept(found: Harvested, name: str, out: Path) -> dict[str, Any]:
-    """Write the kept rationales as a dataset (``dataset``), or in a foreign format that keeps rationales.
-
-    A record with several rationales becomes several records.
-    """
-    import tempfile
-
-    from rise_vlm.data import Dataset
-    from rise_vlm.data.exporting import export_dataset
-    from rise_vlm.data.formats import find_format
-
-    if name == "dataset":
-        return {"records": write_kept(found, out)}
-    form = find_format(name)
-    with tempfile.TemporaryDirectory() as folder:
-        count = write_kept(found, Path(folder) / "kept")
-        exported = export_dataset(name, form, Dataset.open(Path(folder) / "kept"), out)
-    return {"records": count} | exported.to_dict()
-
-
-def check_target(name: str, data: Path, out: Path) -> None:
-    """Raise UserError where the kept rationales of ``data`` cannot go to ``out`` as ``name``: told before any work."""
-    from rise_vlm.data import Dataset
-    from rise_vlm.data.exporting import target_of
-    from rise_vlm.data.formats import FORMATS, find_format
-
-    if out.exists():
-        raise UserError(f"--to: {out} exists already; give another folder.")
-    if name == "dataset":
-        return
-    form = find_format(name)
-    if "rationale" not in form.keeps:
-        able = ", ".join(["dataset", *(key for key, one in FORMATS.items() if "rationale" in one.keeps)])
-        raise UserError(f"--to: '{name}' does not keep rationales; these do: {able}.")
-    target_of(name, form, Dataset.open(data))
-
-
-def write_kept(found: Harvested, out: Path) -> int:
-    """A dataset with one training record per kept rationale; returns how many."""
-    from rise_vlm.data import DatasetWriter
-    from rise_vlm.data.images import safe_join
-
-    source = found.material.dataset
-    records = {record.id: record for record in found.material.train}
-    taken = set(records)
-    first: set[str] = set()
-    with DatasetWriter(out, source.card.model_copy(update={"splits": {}})) as writer:
-        for row in found.kept:
-            record = records[row["id"]]
-            name, number = record.id, 1
-            while name in taken and record.id in first:
-                number += 1
-                name = f"{record.id}-{number}"
-            first.add(record.id)
-            taken.add(name)
-            writer.add(
-                "train",
-                id=name,
-                image=safe_join(source.root, record.images[0]),
-                more=[source.image(record, index) for index in range(1, len(record.images))],
-                annotation=record.annotation,
-                question=record.question,
-                rationale=row["rationale"],
-                meta=record.meta,
-            )
-    return len(found.kept)

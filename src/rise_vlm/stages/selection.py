@@ -131,9 +131,9 @@ def reason_alone(row: Row, settings: Harvest) -> str:
     return unusable(row) or wanting(row, settings) or "beyond the best of its record"
 
 
-def histogram(rows: Sequence[Row], kept: Sequence[Row], threshold: float) -> dict[str, Any]:
-    """Counts of worth, of all rationales and of those kept, over ``BINS`` equal bins."""
-    worths = [row["worth"] for row in rows] or [0.0]
+def histogram(rows: Sequence[Row], kept: Sequence[Row], threshold: float, measure: str = "worth") -> dict[str, Any]:
+    """Counts of worth, or of ``gain``, of all rationales and of those kept, over ``BINS`` equal bins."""
+    worths = [row[measure] for row in rows] or [0.0]
     low, high = min(*worths, threshold), max(*worths, threshold)
     width = (high - low) / BINS or 1.0
     edges = [round(low + i * width, 6) for i in range(BINS + 1)]
@@ -141,7 +141,7 @@ def histogram(rows: Sequence[Row], kept: Sequence[Row], threshold: float) -> dic
     def counts(chosen: Sequence[Row]) -> list[int]:
         found = [0] * BINS
         for row in chosen:
-            found[min(BINS - 1, max(0, int((row["worth"] - low) / width)))] += 1
+            found[min(BINS - 1, max(0, int((row[measure] - low) / width)))] += 1
         return found
 
     return {"edges": edges, "counts": counts(rows), "kept": counts(kept), "threshold": threshold}

@@ -6,6 +6,7 @@ if it reasons. Boxes are taken as pixels of the picture. Left out: later turns, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,25 @@ from rise_vlm.data.formats.answers import asked_and_told, from_text, item_of, re
 from rise_vlm.data.formats.base import Entry, Found, Options, Skip, Target
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images
-from rise_vlm.data.formats.writing import write_json_list
+from rise_vlm.data.formats.reading import read_json
+from rise_vlm.data.formats.writing import write_json, write_json_list
 
 FILE = "{split}.json"
 IMAGES = "images/{split}/{name}"
 SHARES_IMAGES = True
+DESCRIPTION = "dataset_info.json"
+COLUMNS: dict[str, Any] = {
+    "formatting": "sharegpt",
+    "columns": {"messages": "messages", "images": "images"},
+    "tags": {
+        "role_tag": "role",
+        "content_tag": "content",
+        "user_tag": "user",
+        "assistant_tag": "assistant",
+        "system_tag": "system",
+    },
+}
+"""What LLaMA-Factory has to be told of such a file: its defaults are other names."""
 
 
 def sees(glimpse: Glimpse) -> str | None:
@@ -51,11 +66,25 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
-    """Write a JSON list of rows in LLaMA-Factory's form."""
+    """Write a JSON list of rows in LLaMA-Factory's form, and describe it in ``dataset_info.json`` beside it."""
     write_json_list(path, (_written(entry, target) for entry in entries))
+    described = path.with_name(DESCRIPTION)
+    known = read_json(described) if described.is_file() else {}
+    name = re.sub(r"[^\w-]+", "_", f"{target.name}_{path.stem}")
+    write_json(described, known | {name: {"file_name": path.name, **COLUMNS}}, indent=2)
+
+
+def row_of(name: str, question: str, answer: str, images: list[str]) -> dict[str, Any]:
+    """A row: the pictures' marks before the question, without a blank between, as chat templates have them."""
+    asked = {"role": "user", "content": "<image>" * len(images) + _plain(question)}
+    return {"id": name, "messages": [asked, {"role": "assistant", "content": _plain(answer)}], "images": images}
+
+
+def _plain(text: str) -> str:
+    """The text without a mark: LLaMA-Factory refuses a row with more of them than pictures."""
+    return re.sub(r"<(image|video|audio)>", r"< \1>", text)
 
 
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
-    asked = {"role": "user", "content": f"<image>\n{entry.question or target.question}"}
-    told = {"role": "assistant", "content": reply(entry, to_text(entry, target))}
-    return {"id": entry.id, "messages": [asked, told], "images": [entry.image]}
+    question = f"\n{entry.question or target.question}"
+    return row_of(entry.id, question, reply(entry, to_text(entry, target)), [entry.image])
