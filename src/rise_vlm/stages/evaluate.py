@@ -20,7 +20,7 @@ from rise_vlm.recipes.schema import Evaluate
 from rise_vlm.stages.context import Context, Summary, batches
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import Row, append_rows, mend_rows
-from rise_vlm.stages.intervals import intervals
+from rise_vlm.stages.intervals import intervals, split_intervals
 from rise_vlm.stages.loop_reward import count
 from rise_vlm.stages.material import Material
 from rise_vlm.stages.prompter import Prompter
@@ -108,6 +108,7 @@ def judge(
     pairs = [(record.annotation, row["value"]) for record, row in zip(records, rows, strict=True)]
     pictures = [record.images[0] for record in records]
     found = intervals(material.task.metrics, pairs, resamples=resamples, seed=seed, pictures=pictures)
+    found |= split_intervals(material.task.ranked(pairs), resamples, seed, pictures)
     whole = material.task.metrics(pairs) | material.task.split_metrics(pairs)
     metrics = {name: round(float(value), 6) for name, value in whole.items()}
     return {"n": len(pairs), "metrics": metrics, "intervals": found}
