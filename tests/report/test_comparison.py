@@ -17,6 +17,8 @@ from rise_vlm.cli import run
 from rise_vlm.errors import UserError
 from rise_vlm.report.comparison import compare, read_answers, run_folders, verdict
 from rise_vlm.report.comparison_page import Group, render
+from rise_vlm.report.whole_split import Drawn, difference_of
+from rise_vlm.tasks.detection_coco import coco_figures
 
 RNG = np.random.default_rng(0)
 HARD = RNG.uniform(0, 0.8, 80)
@@ -124,6 +126,61 @@ def test_a_folder_of_runs_stands_for_all_of_them_but_not_for_runs_inside_of_runs
     (home / "d" / "all" / "cot" / "recipe.yaml").write_text("name: cot\n", encoding="utf-8")
     assert compare(read_answers([str(home)])).arms == ["ans", "rise"]
     assert "not finished and left out: d/all/cot." in capsys.readouterr().err
+
+
+def detections(folder: Path, arm: str, rng: np.random.Generator, slip: int, seed: int = 0) -> tuple[Path, list]:
+    """A run that found two of three things in each of 30 pictures, up to ``slip`` pixels off; its (true, found)."""
+    home = fake_run(folder, arm, {"test": [0.5] * 30}, seed=seed, task="detection")
+    path = home / "predictions" / f"{arm}-test.jsonl"
+    rows, pairs = [json.loads(line) for line in path.read_text().splitlines()], []
+    for at, row in enumerate(rows):
+        boxes = [[40 * n, at, 40 * n + 30, at + 30] for n in range(3)]
+        truth = [{"label": "car" if n else "dog", "box": box} for n, box in enumerate(boxes)]
+        found = [one | {"box": [int(x + rng.integers(slip)) for x in one["box"]]} for one in truth[: 1 + at % 3]]
+        row.update(annotation=truth, value=found)
+        pairs.append((truth, found))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = home / "data"
+    data.mkdir()
+    card = "name: d\ntask: detection\nclasses: [car, dog]\n"
+    (data / "dataset.yaml").write_text(card, encoding="utf-8")
+    return home, pairs
+
+
+def test_average_precision_is_paired_by_resampled_pictures(tmp_path: Path) -> None:
+    words, means = [], []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        (rough, poor), (fine, good) = (
+            detections(tmp_path / f"{arm}{seed}", arm, rng, slip, seed) for arm, slip in (("rough", 14), ("fine", 5))
+        )
+        words += [str(rough), str(fine)]
+        means.append(coco_figures(good, ["car", "dog"])["ap"] - coco_figures(poor, ["car", "dog"])["ap"])
+    found = compare(read_answers(words), metrics=["ap", "ap50", "score"])
+    d = found.paired("fine", "test", "ap").difference
+    assert d.mean == pytest.approx(np.mean(means)) and d.seeds == 2 and d.records == 60
+    assert 0 < d.low < d.mean < d.high and d.detectable < d.mean
+    assert found.figure("fine", "test", "ap50").mean > found.figure("rough", "test", "ap50").mean
+    one = compare(read_answers([words[0], f"again={words[0]}"]), metrics=["ap"]).paired("again", "test", "ap")
+    assert one.difference.mean == 0 and one.difference.low < 0 < one.difference.high
+    assert "has no metric 'ap75'" in told(*words, metrics=["ap75"]) and "ap50" in told(*words, metrics=["ap75"])
+
+
+def test_a_draw_of_the_difference_is_that_of_the_drawn_pictures() -> None:
+    """Two records of a picture are drawn together, and both arms' pictures are the same."""
+
+    class Sums:
+        def __init__(self, values: list[float]) -> None:
+            self.values = np.array(values)
+
+        def figures(self, drawn: np.ndarray) -> dict[str, float]:
+            return {"sum": float(self.values[drawn].sum())}
+
+    pictures = ["a", "a", "b", "c"]
+    one = Drawn(Sums([1, 2, 4, 8]), "sum", pictures, 400)
+    other = Drawn(Sums([0, 2, 4, 8]), "sum", pictures, 400)
+    assert one.value == 15 and set(one.draws - other.draws) == {0, 1, 2, 3}
+    assert difference_of([(one, other)]).mean == 1
 
 
 def test_other_metrics_are_paired_if_they_are_means_over_records(two: tuple[Path, Path]) -> None:

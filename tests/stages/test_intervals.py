@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rise_vlm.stages.intervals import intervals
+from rise_vlm.stages.intervals import intervals, split_intervals
+from rise_vlm.tasks.detection import Detection
 
 
 def mean_metric(pairs):
@@ -95,3 +96,17 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     pairs = [(None, value) for value in np.random.default_rng(0).random(20)]
     assert intervals(mean_metric, pairs, resamples=50, seed=4) == intervals(mean_metric, pairs, resamples=50, seed=4)
     assert intervals(mean_metric, pairs, resamples=50, seed=4) != intervals(mean_metric, pairs, resamples=50, seed=5)
+
+
+def test_average_precision_has_an_interval_over_pictures() -> None:
+    task = Detection(["car"])
+    box, far = {"label": "car", "box": [0, 0, 30, 30]}, {"label": "car", "box": [60, 60, 90, 90]}
+    pairs = [([box], [box] if number % 2 else [far]) for number in range(60)]
+    pictures = [str(number) for number in range(60)]
+    found = split_intervals(task.ranked(pairs), 300, 0, pictures)
+    whole = task.split_metrics(pairs)
+    assert found == split_intervals(task.ranked(pairs), 300, 0, pictures) and set(found) == {"ap", "ap50"}
+    assert found["ap"][0] < whole["ap"] < found["ap"][1] and 0.1 < found["ap"][1] - found["ap"][0] < 0.5
+    certain = split_intervals(task.ranked([([box], [box])] * 60), 300, 0, pictures)
+    assert certain["ap"][1] == 1 and 0.9 < certain["ap"][0] < 1
+    assert split_intervals(task.ranked(pairs), 300, 0, ["one"] * 60) == {}

@@ -1,8 +1,8 @@
 """Comparing runs: their predictions read, paired by record id, and judged against one arm of them.
 
 Only what is comparable is compared: the same task, the same records with the same annotations under the same seed. All
-else is refused with the reason. Seeds may each have records of their own. Left out: metrics that are no mean over
-records (macro-F1, mAP), which cannot be paired record by record.
+else is refused with the reason. Seeds may each have records of their own. AP, which is no mean over records, is paired
+by resampled pictures (``whole_split``). Left out: other such metrics (macro-F1).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 
 from rise_vlm.console import say
 from rise_vlm.errors import UserError, nearest
+from rise_vlm.report.whole_split import Drawn, difference_of
 from rise_vlm.stages.files import read_json, read_rows
+from rise_vlm.stages.intervals import RANKED_RESAMPLES
 from rise_vlm.stages.paired import Difference, OneSeed, difference
 from rise_vlm.stages.quality_figures import MEANS, METRIC
 
@@ -24,6 +26,9 @@ Row = dict[str, Any]
 COSTS = ("seconds", "rollouts", "tokens", "peak_mb")
 PLAIN = ("score", "parsed")
 """The metrics that stand in the predictions themselves."""
+
+RANKED = ("ap", "ap50")
+"""Metrics of a whole split that can be drawn again; of detection."""
 
 
 @dataclass(frozen=True)
@@ -245,13 +250,20 @@ def compare(
     figures: list[ArmFigures] = []
     differences: list[Paired] = []
     for metric in metrics:
-        values = {key: _values(one, metric) for key, one in table.items()}
+        drawn = _drawn(table, records, against, metric, resamples)
+        values = {} if drawn else {key: _values(one, metric) for key, one in table.items()}
         for split in splits:
             for arm in arms:
-                means = [mean(values[arm, s, split][id] for id in records[s, split]) for s in seeds]
+                if drawn:
+                    means = [drawn[arm, s, split].value for s in seeds]
+                else:
+                    means = [mean(values[arm, s, split][id] for id in records[s, split]) for s in seeds]
                 size = min(len(records[s, split]) for s in seeds)
                 figures.append(ArmFigures(arm, split, metric, mean(means), min(means), max(means), size))
-                if arm != against:
+                if arm != against and drawn:
+                    pairs = [(drawn[arm, s, split], drawn[against, s, split]) for s in seeds]
+                    differences.append(Paired(arm, against, split, metric, difference_of(pairs)))
+                elif arm != against:
                     parts = [_one_seed(table, values, records, arm, against, s, split) for s in seeds]
                     more = {} if resamples is None else {"resamples": resamples}
                     differences.append(Paired(arm, against, split, metric, difference(parts, **more)))
@@ -384,11 +396,37 @@ def _one_seed(
     seed: int,
     split: str,
 ) -> OneSeed:
-    ids, rows = records[seed, split], table[against, seed, split].rows
+    ids = records[seed, split]
     deltas = [values[arm, seed, split][id] - values[against, seed, split][id] for id in ids]
-    # A picture of another seed's data set may have the same name: what it is asked and what is true tell it apart.
+    return OneSeed(deltas, _pictures(table[against, seed, split].rows, ids))
+
+
+def _pictures(rows: Mapping[str, Row], ids: Sequence[str]) -> list[str]:
+    """The picture of each record; what is true tells it from one of the same name in another seed's data set."""
     truths = {rows[id]["image"]: str(rows[id]["annotation"]) for id in ids}
-    return OneSeed(deltas, [f"{rows[id]['image']} {truths[rows[id]['image']]}" for id in ids])
+    return [f"{rows[id]['image']} {truths[rows[id]['image']]}" for id in ids]
+
+
+def _drawn(
+    table: Mapping[Key, Answers],
+    records: Mapping[tuple[int, str], list[str]],
+    against: str,
+    metric: str,
+    resamples: int | None,
+) -> dict[Key, Drawn]:
+    """A metric of whole splits, drawn for each arm, seed and split; empty where it is none."""
+    found: dict[Key, Drawn] = {}
+    for (arm, seed, split), one in table.items() if metric in RANKED else ():
+        ids = records[seed, split]
+        ranked = _task_of(one).ranked([(one.rows[id]["annotation"], one.rows[id]["value"]) for id in ids])
+        if ranked is None:
+            return {}
+        pictures = _pictures(table[against, seed, split].rows, ids)
+        drawn = Drawn(ranked, metric, pictures, min(resamples or RANKED_RESAMPLES, RANKED_RESAMPLES))
+        if drawn.value != drawn.value:  # NaN
+            raise UserError(f"'{metric}' is undefined on '{split}': none of its {len(ids)} records has a true box.")
+        found[arm, seed, split] = drawn
+    return found
 
 
 def _values(one: Answers, metric: str) -> dict[str, float]:
@@ -403,7 +441,8 @@ def _values(one: Answers, metric: str) -> dict[str, float]:
     pairs = {id: (row["annotation"], row["value"]) for id, row in one.rows.items()}
     whole = task.metrics(list(pairs.values()))
     if metric not in whole:
-        known = [*PLAIN, *(name for name in whole if name not in PLAIN)]
+        more = RANKED if task.ranked([]) is not None else ()
+        known = [*PLAIN, *(name for name in whole if name not in PLAIN), *more]
         raise UserError(f"{one.task} has no metric '{metric}' (it has: {', '.join(known)}).{nearest(metric, known)}")
     values = {id: task.metrics([pair]).get(metric, float("nan")) for id, pair in pairs.items()}
     if not abs(mean(values.values()) - whole[metric]) < 1e-6:

@@ -13,7 +13,7 @@ from typing import Any
 from rise_vlm.data import Record
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import Row
-from rise_vlm.stages.intervals import intervals
+from rise_vlm.stages.intervals import intervals, split_intervals
 from rise_vlm.stages.material import Material
 from rise_vlm.stages.predictions import predict
 from rise_vlm.stages.quality import Quality
@@ -48,6 +48,7 @@ def judge(
     pairs = [(record.annotation, row["value"]) for record, row in zip(records, rows, strict=True)]
     pictures = [record.images[0] for record in records]
     found = intervals(material.task.metrics, pairs, resamples=resamples, seed=seed, pictures=pictures)
+    found |= split_intervals(material.task.ranked(pairs), resamples, seed, pictures)
     whole = material.task.metrics(pairs) | material.task.split_metrics(pairs)
     metrics = {name: round(float(value), 6) for name, value in whole.items()}
     return {"n": len(pairs), "metrics": metrics, "intervals": found}

@@ -8,15 +8,21 @@ interval. One picture alone has none. Left out: intervals over seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from rise_vlm.tasks.base import Drawable
 
 Pairs = Sequence[tuple[Any, Any]]
 Metrics = Callable[[Pairs], dict[str, float]]
 
 SLOW_RESAMPLES = 200
+RANKED_RESAMPLES = 400
+"""Of average precision, which takes a millisecond or two a draw. The ends of a 95 % interval from 400 draws vary by
+about a tenth of its half width."""
+
 LEVEL = 0.95
 Z = 1.959964
 """The normal quantile of that level."""
@@ -53,6 +59,34 @@ def intervals(
     if slow:
         found |= _recomputed(metrics, pairs, groups, slow, min(resamples, SLOW_RESAMPLES), rng)
     return {name: found[name] for name in whole if name in found}
+
+
+def split_intervals(
+    ranked: Drawable | None, resamples: int, seed: int, pictures: Sequence[str]
+) -> dict[str, list[float]]:
+    """As ``intervals``, of metrics of a whole split: of at most RANKED_RESAMPLES draws. One that is 0 or 1 in all of
+    them gets Wilson's interval, as a share of the pictures would.
+    """
+    groups = _groups(pictures)
+    if ranked is None or len(groups) < 2:
+        return {}
+    values: dict[str, list[float]] = {}
+    for figures in split_draws(ranked, groups, min(resamples, RANKED_RESAMPLES), np.random.default_rng(seed)):
+        for name, value in figures.items():
+            values.setdefault(name, []).append(value)
+    return {
+        name: _wilson(drawn[0], len(groups)) if drawn[0] in (0.0, 1.0) and len(set(drawn)) == 1 else _bounds(drawn)
+        for name, drawn in values.items()
+    }
+
+
+def split_draws(
+    ranked: Drawable, groups: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
+) -> Iterator[dict[str, float]]:
+    """The metrics of resampled pictures, each with all its records; the order of the records stays."""
+    for _ in range(resamples):
+        chosen = rng.integers(len(groups), size=len(groups))
+        yield ranked.figures(np.sort(np.concatenate([groups[int(i)] for i in chosen])))
 
 
 def _groups(pictures: Sequence[str]) -> list[np.ndarray]:

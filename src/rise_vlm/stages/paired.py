@@ -61,7 +61,7 @@ def difference(seeds: Sequence[OneSeed], *, resamples: int = RESAMPLES, seed: in
 
     Where all seeds answered the same pictures, a resample draws the same pictures for all.
     """
-    means = np.array([np.mean(one.deltas) for one in seeds])
+    means = np.array([np.mean(one.deltas) for one in seeds], dtype=np.float64)
     records = sum(len(one.deltas) for one in seeds)
     middle = float(means.mean())
     fewest = min(len(set(one.pictures)) for one in seeds)
@@ -69,24 +69,45 @@ def difference(seeds: Sequence[OneSeed], *, resamples: int = RESAMPLES, seed: in
         return Difference(middle, None, None, None, records, len(seeds))
     values = np.concatenate([np.asarray(one.deltas, dtype=np.float64) for one in seeds])
     if np.ptp(values) < SAME:
-        # What never varied in so many pictures varies in few at most: Wilson's bound, as for shares of 0 and 1.
-        far = Z**2 / (fewest + Z**2)
-        low, high = middle - far, middle + far
-        if abs(middle) <= 1:  # scores of 0 to 1 differ by no more; other metrics may
-            low, high = max(-1.0, low), min(1.0, high)
-        return Difference(middle, low, high, far * (1 + Z_POWER / Z), records, len(seeds))
+        return _never_varied(middle, fewest, records, len(seeds))
     rng = np.random.default_rng(seed)
-    noise = resampled(seeds, resamples, rng) - means
+    return _from_noise(means, resampled(seeds, resamples, rng) - means, records, rng)
+
+
+def difference_of_draws(means: Floats, drawn: Floats, records: int, pictures: int) -> Difference:
+    """The same of a metric of a whole split: ``means`` (seeds,) are the differences as they are, ``drawn`` (resamples,
+    seeds) those of resampled pictures, ``pictures`` the fewest of a seed.
+    """
+    middle = float(means.mean())
+    if pictures < 2 or not len(drawn):
+        return Difference(middle, None, None, None, records, len(means))
+    if np.ptp(drawn - means) < SAME and np.ptp(means) < SAME:
+        return _never_varied(middle, pictures, records, len(means))
+    return _from_noise(means, drawn - means, records, np.random.default_rng(0))
+
+
+def _from_noise(means: Floats, noise: Floats, records: int, rng: np.random.Generator) -> Difference:
+    """The interval from what resampling changes, (resamples, seeds), and from what the seeds vary by beyond it."""
+    middle, resamples = float(means.mean()), len(noise)
     draws = middle + noise.mean(axis=1)
     variance = float(noise.mean(axis=1).var())
-    if len(seeds) > 1:
+    if len(means) > 1:
         beyond = max(0.0, float(means.var(ddof=1)) - float(noise.var(axis=1, ddof=1).mean()))
-        draws += np.sqrt(beyond / len(seeds)) * rng.standard_t(len(seeds) - 1, size=resamples)
-        variance += beyond / len(seeds)
+        draws += np.sqrt(beyond / len(means)) * rng.standard_t(len(means) - 1, size=resamples)
+        variance += beyond / len(means)
     tail = (1 - LEVEL) / 2
     low, high = (float(end) for end in np.quantile(draws, [tail, 1 - tail]))
     detectable = (high - low) / 2 + Z_POWER * float(np.sqrt(variance))
-    return Difference(middle, low, high, detectable, records, len(seeds))
+    return Difference(middle, low, high, detectable, records, len(means))
+
+
+def _never_varied(middle: float, pictures: int, records: int, seeds: int) -> Difference:
+    """What never varied in so many pictures varies in few at most: Wilson's bound, as for shares of 0 and 1."""
+    far = Z**2 / (pictures + Z**2)
+    low, high = middle - far, middle + far
+    if abs(middle) <= 1:  # scores of 0 to 1 differ by no more; other metrics may
+        low, high = max(-1.0, low), min(1.0, high)
+    return Difference(middle, low, high, far * (1 + Z_POWER / Z), records, seeds)
 
 
 def resampled(seeds: Sequence[OneSeed], resamples: int, rng: np.random.Generator) -> Floats:

@@ -75,6 +75,14 @@ class Frame(Protocol):
         ...
 
 
+class Drawable(Protocol):
+    """Records whose metrics can be computed again for many draws of them."""
+
+    def figures(self, drawn: Any) -> dict[str, float]:
+        """The metrics of the records with the indices ``drawn`` (N,), as often as they are in it."""
+        ...
+
+
 class Task(ABC):
     """Prompts, grammar, score and leak rules of one kind of annotation.
 
@@ -148,10 +156,14 @@ class Task(ABC):
         """
 
     def split_metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
-        """Further metrics of a whole split that are too dear to be resampled: they get no interval. Most tasks have
-        none.
+        """Further metrics of a whole split, too dear to be computed again for each resample: only those that ``ranked``
+        can draw get intervals. Most tasks have none.
         """
         return {}
+
+    def ranked(self, pairs: Sequence[tuple[Any, Any | None]]) -> Drawable | None:
+        """The pairs, prepared for drawing some of the metrics of a whole split again; None where there are none."""
+        return None
 
     @abstractmethod
     def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:

@@ -18,6 +18,7 @@ from rise_vlm.rewards.detection import Labelled, detection_score, found_score, g
 from rise_vlm.tasks.base import Frame, Parsed, Task, normal_name
 from rise_vlm.tasks.counting import known_score
 from rise_vlm.tasks.detection_coco import coco_figures
+from rise_vlm.tasks.detection_ranked import Ranked
 from rise_vlm.tasks.detection_text import read_answer
 from rise_vlm.tasks.drawing import draw_boxes, draw_captions
 from rise_vlm.tasks.grounding import box_problem
@@ -130,6 +131,9 @@ class Detection(Task):
     def split_metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
         """COCO's twelve figures, those that are undefined left out; see ``detection_coco``."""
         return {name: value for name, value in coco_figures(pairs, self.classes).items() if value >= 0}
+
+    def ranked(self, pairs: Sequence[tuple[Any, Any | None]]) -> Ranked:
+        return Ranked(pairs, self.classes)
 
     def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
         """``nothing``: always ``none``; ``mean_box``: always one box, the mean one of the most frequent class, in

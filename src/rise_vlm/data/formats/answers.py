@@ -15,7 +15,7 @@ from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
 from rise_vlm.data.formats.base import Entry, Item, Target
-from rise_vlm.data.formats.places import Images, annotation_files
+from rise_vlm.data.formats.places import DESCRIPTION, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, number, parse_json, read_rows, text_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.errors import DataError
@@ -29,7 +29,7 @@ Row = tuple[str, int, dict[str, Any], str | None]
 def rows_of(source: Path, format: str) -> Iterator[Row | Problem]:
     """File, number, row and split of every row of a JSON list or JSON lines file, or of those in a folder."""
     for path, name, split in annotation_files(source, format, SUFFIXES):
-        if path.name == "dataset_info.json":
+        if path.name == DESCRIPTION:
             continue
         for row, values in read_rows(path):
             if isinstance(values, dict):

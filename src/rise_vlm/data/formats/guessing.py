@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rise_vlm.data.formats.places import IMAGE_SUFFIXES, files_below, folders_in, wordnet_folder
+from rise_vlm.data.formats.places import DESCRIPTION, IMAGE_SUFFIXES, files_below, folders_in, wordnet_folder
 from rise_vlm.errors import DataError, UserError
 
 NOTE_SUFFIXES = frozenset({".md", ".rst", ".html", ".htm", ".pdf", ".py", ".ini", ".db", ".log"})
@@ -44,7 +44,9 @@ class Glimpse:
     def files(self) -> list[Path]:
         """The files that may annotate: no images, and in a folder no notes."""
         others = [path for path in self._all if path.suffix.casefold() not in IMAGE_SUFFIXES]
-        return [path for path in others if not is_note(path)] if self.is_folder else others
+        if not self.is_folder:
+            return others
+        return [path for path in others if not is_note(path) and path.name != DESCRIPTION]
 
     @cached_property
     def images(self) -> int:

@@ -31,6 +31,9 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
 )
 
+DESCRIPTION = "dataset_info.json"
+"""What describes the files beside it to LLaMA-Factory, and annotates nothing."""
+
 IMAGENET_ROOTS = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC", "")
 """Where below a source the splits or class folders of ImageNet may lie; the first that is there counts."""
 

@@ -16,14 +16,13 @@ from rise_vlm.data.checking import BadRow, Problem
 from rise_vlm.data.formats.answers import asked_and_told, from_text, item_of, reasoned, reply, rows_of, to_text
 from rise_vlm.data.formats.base import Entry, Found, Options, Skip, Target
 from rise_vlm.data.formats.guessing import Glimpse
-from rise_vlm.data.formats.places import Images
+from rise_vlm.data.formats.places import DESCRIPTION, Images
 from rise_vlm.data.formats.reading import read_json
 from rise_vlm.data.formats.writing import write_json, write_json_list
 
 FILE = "{split}.json"
 IMAGES = "images/{split}/{name}"
 SHARES_IMAGES = True
-DESCRIPTION = "dataset_info.json"
 COLUMNS: dict[str, Any] = {
     "formatting": "sharegpt",
     "columns": {"messages": "messages", "images": "images"},
