@@ -12,7 +12,7 @@ from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.policy import Policy
 from rise_vlm.recipes import load_recipe
 from rise_vlm.recipes.schema import Evaluate
-from rise_vlm.stages import evaluate
+from rise_vlm.stages import evaluate, predictions
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
 
@@ -32,8 +32,10 @@ def test_boxes_behind_an_unreadable_answer_are_missed(
     records = material.tests["test"]
     right = material.task.render([CAR], records[0], policy.frame)
     said = [f"<think>a hood</think><answer>{right}</answer>", f"<think>a hood</think><answer>{right[:-4]}"]
-    monkeypatch.setattr(evaluate, "sample", lambda *_, **__: [[SimpleNamespace(text=t, ids=[0])] for t in said])
-    rows = evaluate.predict(
+    monkeypatch.setattr(
+        predictions, "sample", lambda *_, **__: [[SimpleNamespace(text=t, ids=[0], finished=True)] for t in said]
+    )
+    rows = predictions.predict(
         policy, material, records, "think", Evaluate(), tmp_path / "p" / "rows.jsonl", Meter(tmp_path)
     )
     assert [row["score"] for row in rows] == pytest.approx([1.0, 0.0], abs=0.1) and rows[1]["value"] is None
