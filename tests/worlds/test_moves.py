@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rise_vlm.data import Dataset
+from rise_vlm.data import Dataset, Record
 from rise_vlm.policy.frames import Thousand
 from rise_vlm.rewards.states import UNIT, Call, change, fits
 from rise_vlm.tasks.base import think_answer
@@ -62,7 +62,8 @@ def test_the_rules_of_trance_hold(scene: Scene) -> None:
 @settings(deadline=None, max_examples=40)
 def test_the_truth_scores_full_in_every_way(scene: Scene) -> None:
     truth = moves.annotation(scene)
-    assert TASK.check(truth, None) is None
+    record = Record(id="a", images=("1.png", "2.png"), annotation=truth, width=9, height=9)
+    assert TASK.check(truth, record) is None
     metrics = TASK.metrics([(truth, moves.functions(scene))])
     assert metrics["final_state"] == metrics["exact_set"] == metrics["score"] == 1.0
     assert metrics["difference"] == 0.0

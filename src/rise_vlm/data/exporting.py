@@ -98,7 +98,8 @@ def _write(form: Format, entries: dict[str, Iterator[Entry]], draft: Path, targe
         writer.write_file(every, draft / writer.FILE, target)
     else:
         for split, found in entries.items():
-            writer.write_file(found, draft / writer.FILE.format(split=split), target)
+            own = writer.file_of(split, target.task) if hasattr(writer, "file_of") else writer.FILE.format(split=split)
+            writer.write_file(found, draft / own, target)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import cast
 
@@ -50,6 +51,11 @@ class Format:
     def load_reader(self) -> Reader:
         """The format's module, which reads."""
         return cast(Reader, self.load())
+
+    def task_of(self, source: Path) -> str:
+        """The task that is read where the user names none: the one that the source tells, else the first."""
+        told = getattr(self.load(), "task_of", None)
+        return (told(source) if told else None) or self.tasks[0]
 
     def load_writer(self) -> FileWriter | FolderWriter:
         """The format's module, which writes."""

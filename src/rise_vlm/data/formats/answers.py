@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,12 @@ Row = tuple[str, int, dict[str, Any], str | None]
 
 def rows_of(source: Path, format: str) -> Iterator[Row | Problem]:
     """File, number, row and split of every row of a JSON list or JSON lines file, or of those in a folder."""
-    for path, name, split in annotation_files(source, format, SUFFIXES):
+    yield from rows_in(annotation_files(source, format, SUFFIXES))
+
+
+def rows_in(files: Iterable[tuple[Path, str, str | None]]) -> Iterator[Row | Problem]:
+    """File, number, row and split of every row of files, given with their names and splits."""
+    for path, name, split in files:
         if path.name == "dataset_info.json":
             continue
         for row, values in read_rows(path):

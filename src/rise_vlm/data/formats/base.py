@@ -212,7 +212,8 @@ class Target:
 
 class FileWriter(Protocol):
     """The interface of a format module that writes one file per split, or one of all splits where its ``FILE`` does not
-    hold ``{split}``. ``IMAGES`` says where images go by ``{split}``, ``{name}`` and ``{class}``; empty if nowhere.
+    hold ``{split}``; ``file_of(split, task)``, where there is one, names it in its stead. ``IMAGES`` says where images
+    go by ``{split}``, ``{name}`` and ``{class}``; empty if nowhere.
     """
 
     FILE: str

@@ -1,6 +1,7 @@
 """Reason-RFT and Visual-RFT JSON: ``id, image, problem`` and ``solution`` or ``answer``, in training data also ``cot``.
 
-The solution is bare or in ``<answer>``. Boxes are taken as pixels of the picture. Left out: records of several images.
+Files called like the released ones tell their task and split (``released``). The solution is bare or in ``<answer>``.
+Boxes are taken as pixels of the picture. Left out: records of several images.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.answers import from_text, item_of, reasoned, rows_of, to_text
+from rise_vlm.data.formats.answers import SUFFIXES, from_text, item_of, reasoned, rows_in, to_text
 from rise_vlm.data.formats.base import Entry, Found, Item, Options, Target
 from rise_vlm.data.formats.guessing import Glimpse
-from rise_vlm.data.formats.places import Images
+from rise_vlm.data.formats.places import Images, annotation_files
 from rise_vlm.data.formats.reading import text_of
+from rise_vlm.data.formats.released import FAMILIES, file_name, of_task, tasks_among
 from rise_vlm.data.formats.writing import write_json_list
+from rise_vlm.errors import UserError
 
 FILE = "{split}.json"
 IMAGES = "images/{split}/{name}"
@@ -29,10 +32,21 @@ def sees(glimpse: Glimpse) -> str | None:
     return "JSON rows with problem and solution" if "problem" in row and {"solution", "answer"} & row.keys() else None
 
 
+def task_of(source: Path) -> str | None:
+    """The task that the names of released files tell. Raises UserError where they are of several."""
+    files = annotation_files(source, "reasonrft", SUFFIXES)
+    tasks = tasks_among(name for _, name, _ in files)
+    if len(tasks) > 1:
+        raise UserError(f"{source} holds files of {', '.join(tasks)}; name one of these with --task.")
+    return tasks[0] if tasks else None
+
+
 def read(source: Path, options: Options) -> Iterator[Found]:
-    """Yield an item for every row."""
+    """Yield an item for every row; where files are called like the released ones, of those of the task."""
     images = Images.of(source, options.images)
-    for found in rows_of(source, "reasonrft"):
+    files, left = of_task(annotation_files(source, "reasonrft", SUFFIXES), options.task)
+    yield from left
+    for found in rows_in(files):
         if isinstance(found, Problem):
             yield found
             continue
@@ -61,6 +75,11 @@ def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images
     )
 
 
+def file_of(split: str, task: str) -> str:
+    """The file of a split, called as the release calls it where it has the task."""
+    return file_name(task, split) if task in FAMILIES else FILE.format(split=split)
+
+
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
     """Write a JSON list of rows."""
     write_json_list(path, (_written(entry, target) for entry in entries))
@@ -69,4 +88,5 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
     row = {"id": entry.id, "image": entry.image, "problem": entry.question or target.question}
     row |= {"cot": entry.rationale} if entry.rationale else {}
-    return row | {"solution": to_text(entry, target)}
+    answer = to_text(entry, target)
+    return row | {"answer": answer, "solution": answer}  # the released files have the first, the RL code reads both
