@@ -12,6 +12,7 @@ from PIL import Image
 
 from rise_vlm.cli import run
 from rise_vlm.data import Card, Dataset, DatasetWriter
+from rise_vlm.data.checking import read_quarantine
 from rise_vlm.data.formats.places import split_in
 from rise_vlm.data.formats.released import FAMILIES, file_name, task_and_split
 
@@ -125,3 +126,82 @@ def test_what_is_written_is_called_and_keyed_as_released(tmp_path: Path, capsys:
     assert row == {"id": "ood", "image": "images/ood/ood.png", "problem": "How many?"} | answer
     code, told, _ = rise(capsys, "data", "import", tmp_path / "out", "--out", tmp_path / "again")
     assert told["splits"] == dict.fromkeys(splits, 1)
+
+
+def imported(source: Path, out: Path) -> tuple[int, list[Any], list[str]]:
+    """Exit code, the records of a transformation, and why rows were put aside."""
+    code = run(["data", "import", "reasonrft", str(source), "--task", "transformation", "--out", str(out)])
+    if code:
+        return code, [], []
+    dataset = Dataset.open(out)
+    records = [record for split in dataset.splits for record in dataset.records(split)]
+    return code, records, [problem.reason for problem in read_quarantine(out)]
+
+
+@pytest.mark.parametrize(
+    "image", [["a/1.png", "b/1.png"], [{"path": "a/1.png"}, {"path": "b/1.png"}], [{"path": "a/1.png"}, "b/1.png"]]
+)
+def test_two_images_may_be_spelt_in_three_ways(tmp_path: Path, image: Any) -> None:
+    for k, folder in enumerate(("a", "b")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        Image.new("RGB", (9, 9), (k, 0, 0)).save(tmp_path / "in" / folder / "1.png")  # of the same name
+    row = {"id": "t", "image": image, "problem": "<image><image>What changed?", "answer": ANSWERS["transformation"]}
+    put_text(tmp_path / "in" / "train.json", [row])
+    _, (record,), aside = imported(tmp_path / "in", tmp_path / "out")
+    assert not aside
+    assert (record.annotation, record.question) == (ANSWERS["transformation"], "What changed?")
+    pixels = [Image.open(tmp_path / "out" / name).getpixel((0, 0)) for name in record.images]
+    assert pixels == [(0, 0, 0), (1, 0, 0)]
+
+
+def test_rows_of_one_image_a_missing_second_or_bad_functions_are_put_aside(tmp_path: Path) -> None:
+    put(tmp_path / "in", "1.png", "2.png")
+    good = {"image": ["1.png", "2.png"], "problem": "What changed?", "answer": ANSWERS["transformation"]}
+    bad: list[dict[str, Any]] = [
+        {"image": "1.png"}, {"image": ["1.png", "3.png"]}, {"image": ["1.png", None]}, {"answer": "turn(1, red)"},
+        {"states": {"objects": []}}, {"image": ["1.png", "../../secret.png"]},
+    ]  # fmt: skip
+    rows = [good | {"id": str(k)} | change for k, change in enumerate([{}, *bad])]
+    put_text(tmp_path / "in" / "train.json", rows)
+    _, records, aside = imported(tmp_path / "in", tmp_path / "out")
+    assert [record.id for record in records] == ["0"]
+    told = ("has 1", "missing", "names no image", "no function 'turn'", "'objects' and 'final'", "secret.png")
+    assert len(aside) == len(told)
+    assert all(any(part in reason for reason in aside) for part in told), aside
+
+
+def test_boxes_are_of_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "in", "1.png", "2.png")
+    row = {"image": ["1.png", "2.png"], "problem": "Where?", "answer": "[1, 2, 3, 4]"}
+    put_text(tmp_path / "in" / "train.json", [row])
+    assert run(["data", "import", "reasonrft", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    assert "2 images; boxes are of one" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("format", ["reasonrft", "sharegpt"])
+def test_moves_there_and_back(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rise_vlm.worlds import moves
+
+    moves.make(tmp_path / "moves", train=2, val=1, test=1, seed=3)
+    ours = Dataset.open(tmp_path / "moves")
+    code, told, _ = rise(capsys, "data", "export", tmp_path / "moves", format, "--out", tmp_path / "out")
+    assert code == 0
+    assert told["lost"] == {"meta": 6}
+    words = ("--task", "transformation", "--out", tmp_path / "again")
+    code, told, _ = rise(capsys, "data", "import", tmp_path / "out", *words)
+    assert (code, told["format"], told["quarantined"]) == (0, format, 0)
+    again = Dataset.open(tmp_path / "again")
+    assert told["splits"] == {"train": 2, "val": 1, "test": 1, "ood_left": 1, "ood_right": 1}
+    for split in ours.splits:
+        for mine, their in zip(ours.records(split), again.records(split), strict=True):
+            assert mine.model_dump(exclude={"meta", "images"}) == their.model_dump(exclude={"meta", "images"})
+            for one, other in zip(mine.images, their.images, strict=True):
+                assert (ours.root / one).read_bytes() == (again.root / other).read_bytes()
+    files = sorted((tmp_path / "out").glob("*.json"))
+    row = json.loads(files[0].read_text())[0]
+    if format == "sharegpt":
+        assert row["messages"][0]["content"].startswith("<image>\n<image>\nObjects")
+        assert len(row["images"]) == 2
+    else:
+        assert len(row["image"]) == 2
+        assert files[0].name == "A1-Spatial-Transformation-train.json"

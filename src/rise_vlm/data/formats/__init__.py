@@ -26,6 +26,7 @@ FEATURES = {
     "rationale": "rationales",
     "score": "scores",
     "meta": "meta",
+    "more": "images after the first",
 }
 """What a written file may keep beside the annotation; what a format does not keep is counted and said."""
 
@@ -62,7 +63,7 @@ class Format:
         return cast("FileWriter | FolderWriter", self.load())
 
 
-TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure")
+TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure", "transformation")
 BOXES = ("grounding", "classification", "detection")
 PHOTOS = frozenset({"images"})
 CHOICE = frozenset({"classes"})
@@ -161,7 +162,7 @@ FORMATS = {
         PHOTOS | CHOICE,
         reads="Reason-RFT or Visual-RFT JSON: image, problem, solution or answer, cot",
         writes=TEXTS,
-        keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
+        keeps=frozenset({"id", "split", "empty", "question", "rationale", "more"}),
         beware="boxes are taken as pixels",
     ),
     "sharegpt": Format(
@@ -170,7 +171,7 @@ FORMATS = {
         PHOTOS | CHOICE,
         reads="ShareGPT or LLaMA-Factory messages with images; the reply holds the answer, after <think> if it reasons",
         writes=TEXTS,
-        keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
+        keeps=frozenset({"id", "split", "empty", "question", "rationale", "more"}),
         beware="boxes are taken as pixels; of several turns the first counts",
     ),
     "swift": Format(

@@ -1,7 +1,7 @@
 """Reason-RFT and Visual-RFT JSON: ``id, image, problem`` and ``solution`` or ``answer``, in training data also ``cot``.
 
 Files called like the released ones tell their task and split (``released``). The solution is bare or in ``<answer>``.
-Boxes are taken as pixels of the picture. Left out: records of several images.
+Boxes are taken as pixels of the picture. ``image`` is one name or a list. Left out: boxes in records of several images.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.answers import SUFFIXES, from_text, item_of, reasoned, rows_in, to_text
+from rise_vlm.data.formats.answers import SUFFIXES, annotation_of, item_of, reasoned, rows_in, states_of, to_text
 from rise_vlm.data.formats.base import Entry, Found, Item, Options, Target
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images, annotation_files
@@ -58,7 +58,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options) -> Item:
-    item = item_of(place, row, split, images)
+    item = item_of(place, row, split, images, options.task)
     solution = row.get("solution", row.get("answer"))
     question = text_of(row.get("problem")).replace("<image>", "").strip()
     if not question or solution is None:
@@ -68,7 +68,7 @@ def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images
     rationale = (reasoned(cot)[0] or cot) if cot else thought
     return replace(
         item,
-        annotation=from_text(answer, options.task),
+        annotation=annotation_of(row, answer, options.task),
         question=question,
         rationale=rationale or None,
         is_box=options.task in ("grounding", "detection"),
@@ -86,7 +86,9 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
 
 
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
-    row = {"id": entry.id, "image": entry.image, "problem": entry.question or target.question}
+    image = [entry.image, *entry.more] if entry.more else entry.image
+    row = {"id": entry.id, "image": image, "problem": entry.question or target.question}
     row |= {"cot": entry.rationale} if entry.rationale else {}
     answer = to_text(entry, target)
-    return row | {"answer": answer, "solution": answer}  # the released files have the first, the RL code reads both
+    row |= {"answer": answer, "solution": answer}  # the released files have the first, the RL code reads both
+    return row | states_of(entry, target)
