@@ -198,6 +198,33 @@ FORMATS = {
         reads="Emotion6's ground_truth.txt: seven probabilities per image",
         beware="valence and arousal go to meta",
     ),
+    "superclevr": Format(
+        "superclevr",
+        ("counting",),
+        PHOTOS,
+        reads="Super-CLEVR: scenes and questions; a question of ours of each CLEVR-Math family for every scene",
+        beware="of the released questions those with a number for an answer are read",
+    ),
+    "geometry3k": Format(
+        "geometry3k",
+        ("structure",),
+        reads="Geometry3K: a folder per problem with data.json and img_diagram.png; choices and a letter",
+        beware="img_problem.png, which shows the text, is not used",
+    ),
+    "trance": Format(
+        "trance",
+        ("transformation",),
+        PHOTOS,
+        reads="TRANCE: JSON with states and transformations; a record for each camera of the last picture",
+        beware="centre, left and right become test, ood_left and ood_right",
+    ),
+    "nlvr": Format(
+        "nlvr",
+        ("classification",),
+        PHOTOS | CHOICE,
+        reads="NLVR: JSON lines with a sentence that is true or false of a picture",
+        beware="of the six orders of the boxes the first is read",
+    ),
     "fiftyone": Format(
         "fiftyone",
         ("detection", "grounding", "classification"),
