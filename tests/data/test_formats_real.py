@@ -219,5 +219,5 @@ def test_lines_of_nlvr_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     read = found("nlvr", tmp_path, "classification")
     assert [item.split for item in read if isinstance(item, Item)] == ["val"]
     told = " ".join(each.reason for each in read if isinstance(each, Problem))
-    for why in ("neither true nor false", "no identifier", "no JSON", "leads out"):
+    for why in ("neither true nor false", "no identifier", "no JSON", "leaves the folder"):
         assert why in told, told

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rise_vlm.data import Dataset, Record
+from rise_vlm.data.inspecting import inspect
 from rise_vlm.policy.frames import Thousand
 from rise_vlm.rewards.states import UNIT, Call, change, fits
 from rise_vlm.tasks.base import think_answer
@@ -200,6 +201,11 @@ def test_make_is_reproducible_with_two_pictures_a_record(tmp_path: Path) -> None
             whole = think_answer(record.rationale or "", dataset.task.render(record.annotation, record, frame))
             read = dataset.task.parse_completion(whole, record, frame, "think")
             assert read.well_formed and dataset.task.score(record.annotation, read.parsed.value) == 1.0
+    tests = [next(dataset.records(split)) for split in ("test", "ood_left", "ood_right")]
+    assert len({(record.question, record.annotation["functions"]) for record in tests}) == 1
+    firsts, seconds = ({(dataset.root / r.images[k]).read_bytes() for r in tests} for k in (0, 1))
+    assert (len(firsts), len(seconds)) == (1, 3)  # the same scene, and only the second view differs
+    assert not [f for f in inspect(dataset).findings if "leak" in f.kind]
     (tmp_path / "a" / record.images[1]).unlink()
     assert not list(dataset.records(split))  # a record with a missing second picture is put aside, not used
     assert "is missing" in (tmp_path / "a" / "quarantine.jsonl").read_text()

@@ -19,7 +19,7 @@ from rise_vlm.tasks.counting import known_score, shown
 from rise_vlm.tasks.drawing import draw_captions
 from rise_vlm.tasks.leak import ClassNames, visible
 from rise_vlm.tasks.numerals import numbers_in
-from rise_vlm.tasks.quantity import decimals, read_quantity
+from rise_vlm.tasks.quantity import decimals, read_quantity, without_lead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,7 +75,7 @@ class Structure(Task):
     def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
         """One letter from A to E (``B``, ``(b)``, ``B.``), yes or no, or one number as ``read_quantity`` takes it."""
         text = text.strip()
-        choice = _choice(text)
+        choice = _choice(without_lead(text))
         value, problem = (choice, "") if choice else read_quantity(text, exact_forms=True)
         if value is None:
             return Parsed(None, problem.replace("is not one number", "is neither one letter nor one number"))
