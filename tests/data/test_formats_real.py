@@ -17,6 +17,7 @@ from rise_vlm.cli import run
 from rise_vlm.data import Dataset, Record
 from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats.base import Item
+from rise_vlm.data.formats.guessing import guess
 from rise_vlm.data.formats.superclevr import KINDS
 from rise_vlm.tasks.transformation import Transformation
 from rise_vlm.worlds.blocks_questions import FAMILIES, Program, answer, sample_program
@@ -134,6 +135,17 @@ def test_the_built_in_model_is_evaluated_on_each(
 
 THING = {"size": "small", "color": "red", "material": "metal", "shape": "suv", "pixel_coords": [[9, 9, 1], [64, 48]]}
 SCENE = {"objects": [THING] * 3, "directions": {}, "relationships": {}, "image_filename": "1.png"}
+
+
+def test_scenes_may_stand_in_one_file(tmp_path: Path) -> None:
+    put(tmp_path, "images/1.png", "images/2.png")
+    scenes = [SCENE | {"split": "val"}, SCENE | {"image_filename": "2.png", "split": "test"}, {"objects": []}]
+    put_text(tmp_path / "scenes.json", {"info": {}, "scenes": scenes})
+    assert guess(tmp_path)[0] == "superclevr"
+    *items, problem = found("superclevr", tmp_path, "counting")
+    assert [item.split for item in items if isinstance(item, Item)] == ["val"] * 4 + ["test"] * 4
+    assert isinstance(problem, Problem)
+    assert problem.row == 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Super-CLEVR: a JSON file per scene and files of questions, of which those count whose answer is a number.
+"""Super-CLEVR: a JSON file per scene, or one of all, and files of questions; of these, what a number answers is read.
 
 Each scene gives one more question of every family of CLEVR-Math, made as the world ``blocks`` makes them: the answer
 and the rationale follow from the scene, and the wording from its name. The 21 shapes go by the five kinds that they are
@@ -37,9 +37,9 @@ _KNOWN = {"size": SIZES, "color": COLOURS, "material": MATERIALS, "shape": tuple
 
 
 def sees(glimpse: Glimpse) -> str | None:
-    """Files of scenes as CLEVR's generator writes them, one for each picture."""
+    """Files of scenes as CLEVR's generator writes them, one for each picture or one of all."""
     keys = glimpse.keys_where(lambda path: path.parent.name == "scenes")
-    return "JSON files of scenes with objects and directions" if keys >= SCENE else None
+    return "JSON of scenes with objects and directions" if keys >= SCENE or {"info", "scenes"} <= keys else None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
@@ -52,7 +52,10 @@ def read(source: Path, options: Options) -> Iterator[Found]:
             yield BadRow("row", str(error)).at(name, None)
             continue
         if content.keys() >= SCENE:
-            yield from _scene(name, content, images)
+            yield from _scene(name, None, content, images)
+        elif "scenes" in content:
+            for row, scene in enumerate(list_of(content["scenes"]), start=1):
+                yield from _scene(name, row, object_of(scene), images)
         elif "questions" in content:
             for row, asked in enumerate(list_of(content["questions"]), start=1):
                 yield _released(name, row, object_of(asked), images)
@@ -75,23 +78,23 @@ def _released(file: str, row: int, asked: dict[str, Any], images: Images) -> Fou
     return Item(file, row, id_, image, path, number, _split(asked.get("split")), text, meta=meta)
 
 
-def _scene(file: str, scene: dict[str, Any], images: Images) -> Iterator[Found]:
+def _scene(file: str, row: int | None, scene: dict[str, Any], images: Images) -> Iterator[Found]:
     """A question of every family about a scene."""
-    image = text_of(scene["image_filename"])
+    image = text_of(scene.get("image_filename"))
     try:
-        seen = [_seen(object_of(thing)) for thing in list_of(scene["objects"])]
+        seen = [_seen(object_of(thing)) for thing in list_of(scene.get("objects"))]
         if not seen or not image:
             raise BadRow("row", "the scene has no objects or no image_filename")
         path = images.find(image, (), image)
     except BadRow as bad:
-        yield bad.at(file, None)
+        yield bad.at(file, row)
         return
     for family in FAMILIES:
         lot = random.Random(f"superclevr {image} {family}")
         program = sample_program(lot, seen, family)
         yield Item(
             file,
-            None,
+            row,
             f"{PurePosixPath(image).stem}-{family}",
             image,
             path,
