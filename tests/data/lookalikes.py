@@ -120,3 +120,104 @@ def reasonseg(root: Path, splits: Sequence[str] = ("train", "val"), each: int = 
     told = [{"image": "0_x.jpg", "query": "what keeps the rain off?", "outputs": "The umbrella does."}]
     write(root / "explanatory" / "train.json", told)
     return root
+
+
+def reason_rft(root: Path, train: int = 24, test: int = 4) -> Path:
+    """Reason-RFT's release: ten files of three tasks and one of another set; images in folders of their own."""
+    files = {
+        "train_jsons/A1-Spatial-Transformation-train-60k-cot": "train_images/trance",
+        "train_jsons/A2-Structure-Perception-train-4k5-cot": "train_images/geomath",
+        "train_jsons/A3-Visual-Counting-train-35k-cot": "train_images/clevr-math",
+        "train_jsons/IconQA-train-5270-cot": "train_images/iconqa",
+        "test_jsons/Spatial-Transformation-id-test-1k": "test_images/Spatial-Transformation-id-test-1k",
+        "test_jsons/Spatial-Transformation-ood-left-test-1k": "test_images/Spatial-Transformation-ood-left-test-1k",
+        "test_jsons/Spatial-Transformation-ood-right-test-1k": "test_images/Spatial-Transformation-ood-right-test-1k",
+        "test_jsons/Structure-Perception-id-test-820": "test_images/Structure-Perception-id-test-820",
+        "test_jsons/Structure-Perception-ood-test-800": "test_images/Structure-Perception-ood-test-800",
+        "test_jsons/Visual-Counting-id-test-1k": "test_images/Visual-Counting-id-test-1k",
+        "test_jsons/Visual-Counting-ood-test-1k": "test_images/Visual-Counting-ood-test-1k",
+    }
+    for at, (file, folder) in enumerate(files.items()):
+        rows: list[Any] = []
+        for k in range(train if "train" in file else test):
+            names = [f"{k}-init.png", f"{k}-fin.png"] if "Transformation" in file else [f"{k}.png"]  # alike in all sets
+            for which, name in enumerate(names):
+                picture(root / "images" / folder / name, 1000 * at + 2 * k + which)
+            paths = [f"images/{folder}/{name}" for name in names]
+            row: dict[str, Any] = {"id": f"{Path(file).stem}-{k}", "image": paths if len(paths) > 1 else paths[0]}
+            if "Transformation" in file:
+                row |= {"problem": "Which functions?", "answer": f"change_color({k % 10}, cyan)"}
+            elif "Structure" in file:
+                choice = {"problem": "Find x. A. 1 B. 2 C. 3 D. 4", "answer": "ABCD"[k % 4]}
+                row |= choice if k % 2 else {"problem": "Find x.", "answer": str(k + 1)}
+            else:
+                row |= {"problem": "How many spheres are left?", "answer": str(k % 7)}
+            rows.append(row | ({"cot": "First I look at the things."} if "train" in file else {}))
+        write(root / f"{file}.json", rows)
+    return root
+
+
+VEHICLES = (("small", "red", "metal", "suv"), ("large", "blue", "rubber", "jet"), ("small", "red", "rubber", "tandem"))
+
+
+def super_clevr(root: Path, scenes: int = 6) -> Path:
+    """Super-CLEVR: scenes one by one, images, and a file of questions of which one counts."""
+    asked: list[Any] = []
+    for at in range(scenes):
+        name = f"superCLEVR_new_{at:06}"
+        picture(root / "images" / f"{name}.png", at)
+        things = [{"size": z, "color": c, "material": m, "shape": s, "pixel_coords": [[9 + at, 9, 10.5], [640, 480]]}
+                  for z, c, m, s in VEHICLES]  # fmt: skip
+        scene = {"objects": things, "directions": {}, "relationships": {}, "split": "new", "image_index": at}
+        write(root / "scenes" / f"{name}.json", scene | {"image_filename": f"{name}.png"})
+        for question, answer in (("How many red things are there?", 2), ("Is there a bus?", False)):
+            asked.append({"question": question, "answer": answer, "image_filename": f"{name}.png", "split": "new"})
+    write(root / "superCLEVR_questions_5.json", {"info": {"split": "new"}, "questions": asked})
+    return root
+
+
+def geometry3k(root: Path, each: int = 3) -> Path:
+    """Geometry3K: a folder per problem below train, val and test."""
+    for at, split in enumerate(("train", "val", "test")):
+        for k in range(each):
+            folder = root / split / str(100 * at + k)
+            for name in ("img_diagram.png", "img_diagram_point.png", "img_problem.png"):
+                picture(folder / name, 100 * at + k)
+            problem = {"problem_text": "Find x.", "choices": ["1", "2", "3", "4"], "answer": "ABCD"[k], "id": k}
+            write(folder / "data.json", problem | {"precise_value": [1.0, 2.0, 3.0, 4.0], "data_type": split})
+            write(folder / "logic_form.json", {"text_logic_form": ["Find(x)"], "point_positions": {"A": [1.0, 2.0]}})
+    return root
+
+
+def trance(root: Path, samples: int = 3) -> Path:
+    """TRANCE: samples with states before and after, and a picture of each camera."""
+    cameras = {"Camera_Center": "C", "Camera_Left": "L", "Camera_Right": "R"}
+    for at in range(samples):
+        thing = {"shape": "cube", "size": "small", "color": "red", "material": "metal", "position": [at, 0]}
+        for k, name in enumerate(("init.C", "fin.C", "fin.L", "fin.R")):
+            picture(root / f"img_{at:06}-{name}.png", 10 * at + k)
+        last = {camera: f"/src/assets/img_{at:06}-fin.{letter}.png" for camera, letter in cameras.items()}
+        images = [{"Camera_Center": f"/src/assets/img_{at:06}-init.C.png"}, last]
+        things = [thing, thing | {"color": "cyan"}]
+        states = [{"objects": [one], "images": names} for one, names in zip(things, images, strict=True)]
+        step = {"obj_idx": 0, "attr": "color", "val": "cyan", "options": ["cyan"]}
+        write(root / f"{at}.json", {"idx": at, "states": states, "transformations": [step]})
+    return root
+
+
+def nlvr(root: Path, origins: int = 3) -> Path:
+    """NLVR: lines in files called .json, pictures in numbered folders."""
+    for at, split in enumerate(("train", "dev", "test")):
+        lines: list[str] = []
+        for k in range(2 * origins):
+            id_ = f"{k // 2}-{k % 2}"
+            picture(root / split / "images" / "0" / f"{split}-{id_}-0.png", 100 * at + k)
+            row = {
+                "sentence": "There is a box.",
+                "label": ("true", "false")[k % 2],
+                "identifier": id_,
+                "directory": "0",
+            }
+            lines.append(json.dumps(row | {"evals": {}, "structured_rep": [[], [], []]}))
+        write(root / split / f"{split}.json", "\n".join(lines) + "\n")
+    return root

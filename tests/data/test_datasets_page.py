@@ -16,6 +16,12 @@ from rise_vlm.data.class_list import ClassList
 PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n")[0].split(" ")[0]: part for part in PAGE.split("\n## ")[1:]}
 NAMES = ("Emotion6", "ReasonSeg", "ImageNet", "COCO")
+RELEASED = (
+    "A1-Spatial-Transformation-train-60k-cot", "A2-Structure-Perception-train-4k5-cot",
+    "A3-Visual-Counting-train-35k-cot", "Visual-Counting-id-test-1k", "Visual-Counting-ood-test-1k",
+    "Structure-Perception-id-test-820", "Structure-Perception-ood-test-800", "Spatial-Transformation-id-test-1k",
+    "Spatial-Transformation-ood-left-test-1k", "Spatial-Transformation-ood-right-test-1k",
+)  # fmt: skip
 LISTS = dict(re.findall(r"^`(\w+\.txt)`, our list.*?:\n```text\n(.*?)```", PAGE, flags=re.M | re.S))
 
 
@@ -26,10 +32,17 @@ def commands(section: str) -> list[list[str]]:
 
 
 def downloads(section: str, root: Path) -> None:
-    """A small folder where the page expects the download, and the page's lists beside."""
+    """Small folders where the page expects the download, and the page's lists beside."""
     for name, text in LISTS.items():
         (root / name).write_text(text)
-    if section == "Emotion6":
+    if section == "Reason-RFT":
+        lookalikes.reason_rft(root / "downloads" / "Reason-RFT-CoT-Dataset")
+    elif section == "Tests":
+        lookalikes.super_clevr(root / "downloads" / "Super-CLEVR")
+        lookalikes.geometry3k(root / "downloads" / "geometry3k")
+        lookalikes.trance(root / "downloads" / "TRANCE")
+        lookalikes.nlvr(root / "downloads" / "nlvr")
+    elif section == "Emotion6":
         lookalikes.emotion6(root / "downloads" / "Emotion6")
     elif section == "ReasonSeg":
         lookalikes.reasonseg(root / "downloads" / "ReasonSeg")
@@ -58,17 +71,58 @@ def test_the_lists_are_ours_and_have_twenty_classes(tmp_path: Path) -> None:
         assert len(ClassList.read(str(tmp_path / name)).lines) == 20
 
 
+def run_all(section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the section's commands in the folder that is current; what trains is only checked, what evaluates is left."""
+    for command in commands(section):
+        more = ["--dry-run"] if command[1] in ("run", "sweep") else []
+        if command[1] != "evaluate":
+            code = run([*command[1:], *more])
+            captured = capsys.readouterr()
+            assert code == 0, f"{shlex.join(command)}\n{captured.out}\n{captured.err}"
+
+
+def splits(folder: str) -> dict[str, int]:
+    """Split -> good records of a dataset; no row is bad."""
+    dataset = Dataset.open(folder)
+    found = {split: sum(1 for _ in dataset.records(split)) for split in dataset.splits}
+    assert not any(counts.quarantined for counts in dataset.counts.values())
+    return found
+
+
+def test_reason_rfts_files_are_read_and_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    downloads("Reason-RFT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_all("Reason-RFT", capsys)
+    assert splits("data/counting") == splits("data/structure") == {"train": 24, "test": 4, "ood": 4}
+    assert splits("data/transformation") == {"train": 24, "test": 4, "ood_left": 4, "ood_right": 4}
+    names = {path.name for path in Path("counting-again").glob("*.json")}
+    assert names == {f"{name}.json" for name in (
+        "A3-Visual-Counting-train", "Visual-Counting-id-test", "Visual-Counting-ood-test")}  # fmt: skip
+    for name in RELEASED:
+        assert re.sub(r"^.*(?=-ood-)|^.*/", "", name) in SECTIONS["Reason-RFT"]
+
+
+def test_the_tests_of_others_are_read_and_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    downloads("Tests", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_all("Tests", capsys)
+    assert splits("data/superclevr") == {"test": 6 + 6 * 4}
+    assert splits("data/geometry3k") == {"train": 3, "val": 3, "test": 3}
+    assert splits("data/trance") == {"test": 3, "ood_left": 3, "ood_right": 3}
+    assert splits("data/nlvr") == {"train": 6, "val": 6, "test": 6}
+
+
 @pytest.mark.parametrize("section", NAMES)
 def test_the_commands_run_in_order(
     section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     downloads(section, tmp_path)
     monkeypatch.chdir(tmp_path)
-    for command in commands(section):
-        more = ["--dry-run"] if command[1] == "run" else []
-        code = run([*command[1:], *more])
-        captured = capsys.readouterr()
-        assert code == 0, f"{shlex.join(command)}\n{captured.out}\n{captured.err}"
+    run_all(section, capsys)
     dataset = Dataset.open(Path(commands(section)[0][-1]))
     assert {"train", "val", "test"} <= set(dataset.splits)
     records = [record for split in dataset.splits for record in dataset.records(split)]

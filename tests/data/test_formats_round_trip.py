@@ -24,6 +24,10 @@ CLASSES = ["traffic light", "Käfer 虫", "dog", 'it\'s "5" & 6, or 7']
 SHARES = [*CLASSES[:3], "it's 5 & 6"]
 """Classes of a distribution, whose answers use commas and quotes themselves."""
 
+THING = {"shape": "cube", "size": "small", "color": "red", "material": "metal", "position": [0, 5]}
+STATES = {"functions": "change_size(0, large)", "objects": [THING], "final": [THING | {"size": "large"}]}
+"""A transformation that knows what was there before and after."""
+
 CASES = [(name, task) for name, form in FORMATS.items() for task in form.writes]
 WORDS = st.text("abc \n\"'&<é虫🐞,;:#[]{}", min_size=1, max_size=20).map(str.strip).filter(bool)
 QUESTIONS = WORDS.filter(lambda text: "<" not in text)  # angle brackets would be marks in a conversation
@@ -50,6 +54,8 @@ def annotations(task: str, width: int, height: int) -> st.SearchStrategy[Any]:
         return st.integers(0, 99)
     if task == "structure":
         return st.sampled_from(["A", "E", "12.5"])
+    if task == "transformation":
+        return st.sampled_from(["change_color(2, cyan), change_position(0, front_left, 2)", STATES])
     if task == "distribution":
         parts = st.lists(st.integers(0, 9), min_size=4, max_size=4).filter(any)
         return parts.map(lambda p: {c: n / sum(p) for c, n in zip(SHARES, p, strict=True) if n})
@@ -65,7 +71,7 @@ def datasets(draw: st.DrawFn, task: str) -> list[Row]:
     for number in range(draw(st.integers(1, 3))):
         width, height = draw(st.integers(5, 40)), draw(st.integers(5, 40))
         annotation = draw(annotations(task, width, height))
-        asked = task in ("grounding", "structure", "counting")
+        asked = task in ("grounding", "structure", "counting", "transformation")
         meta: dict[str, Any] = draw(st.sampled_from([{}, {"from": "é"}]))
         if draw(st.booleans()):
             score = st.integers(0, 100).map(lambda n: n / 100)
@@ -95,9 +101,10 @@ def write(folder: Path, task: str, rows: list[Row]) -> Dataset:
     classes = {"classification": CLASSES, "detection": CLASSES, "distribution": SHARES}.get(task, [])
     with DatasetWriter(folder, Card(name="made", task=task, classes=classes)) as writer:
         for row in rows:
-            writer.add(
-                row["split"], image=picture(*row["image"]), **{k: row[k] for k in row.keys() - {"split", "image"}}
-            )
+            number, *size = row["image"]
+            more = [picture(number + 5, *size)] if task == "transformation" else []
+            rest = {k: row[k] for k in row.keys() - {"split", "image"}}
+            writer.add(row["split"], image=picture(number, *size), more=more, **rest)
     return Dataset.open(folder)
 
 
@@ -109,6 +116,11 @@ def records(dataset: Dataset) -> dict[str, tuple[str, Record]]:
             content = hashlib.sha256((dataset.root / record.images[0]).read_bytes()).hexdigest()
             found[content] = split, record
     return found
+
+
+def pixels(dataset: Dataset, record: Record) -> list[bytes]:
+    """The contents of a record's images, in their order."""
+    return [(dataset.root / image).read_bytes() for image in record.images]
 
 
 def there_and_back(name: str, dataset: Dataset, folder: Path) -> tuple[Exported, Outcome, Dataset]:
@@ -174,6 +186,7 @@ def check(name: str, ours: dict[str, Any], theirs: dict[str, Any], dataset: Data
         assert same(task, record.annotation, their.annotation), (record.annotation, their.annotation)
         assert their_split == split or "split" not in keeps
         assert their.id == record.id or "id" not in keeps
+        assert pixels(dataset, record) == pixels(again, their)
         assert flat(their.rationale) == (flat(record.rationale) if "rationale" in keeps else "")
         if "question" in keeps:
             assert flat(again.task.ask(their)) == flat(dataset.task.ask(record))

@@ -24,12 +24,15 @@ def frame() -> Thousand:
 
 @pytest.fixture(scope="session")
 def record() -> Callable[..., Record]:
-    """``record(annotation, question=..., size=(width, height))``."""
+    """``record(annotation, question=..., size=(width, height), images=...)``."""
 
-    def build(annotation: Any, question: str | None = None, size: tuple[int, int] = (800, 600)) -> Record:
-        return Record(
-            id="one", images=("one.png",), annotation=annotation, question=question, width=size[0], height=size[1]
-        )
+    def build(
+        annotation: Any,
+        question: str | None = None,
+        size: tuple[int, int] = (800, 600),
+        images: tuple[str, ...] = ("one.png",),
+    ) -> Record:
+        return Record(id="one", images=images, annotation=annotation, question=question, width=size[0], height=size[1])
 
     return build
 

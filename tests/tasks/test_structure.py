@@ -28,11 +28,15 @@ def reward(task, truth, text):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("B", "B"), ("b", "B"), ("(B)", "B"), ("B.", "B"), ("B:", "B"), ("12", 12), ("12.0", 12), ("twelve", 12),
+    [("Yes", "Yes"), ("no", "No"), ("YES.", "Yes"),
+     ("B", "B"), ("b", "B"), ("(B)", "B"), ("B.", "B"), ("B:", "B"), ("12", 12), ("12.0", 12), ("twelve", 12),
      ("3/4", 0.75), (r"\frac{3}{4}", 0.75), (r"$\frac{3}{4}$", 0.75), ("½", 0.5), (r"5\sqrt{3}", 5 * math.sqrt(3)),
      ("5√3", 5 * math.sqrt(3)), (r"\frac{5\sqrt{3}}{2}", 5 * math.sqrt(3) / 2), (r"12\pi", 12 * math.pi),
      ("3+5√2", 3 + 5 * math.sqrt(2)), ("140 degrees", 140), ("140°", 140), (r"140^\circ", 140), ("x = 7", 7),
-     ("5 cm", 5), ("24 square units", 24), ("-5", -5), ("1,024", 1024)],
+     (r"\frac34", 0.75), (r"\dfrac{3}4", 0.75), (r"\boxed{7}", 7), (r"$\boxed{\frac{3}{4}}$", 0.75), ("1 1/2", 1.5),
+     (r"1\frac{1}{2}", 1.5), ("-1½", -1.5), (r"2\times10^3", 2000), ("2.5 × 10^{-1}", 0.25), ("2×10³", 2000),
+     ("50%", 50), (r"50\%", 50), ("12.5 percent", 12.5), ("minus two", -2), ("Answer: 7", 7), ("Answer: B", "B"),
+     (r"\boxed{B}", "B"), ("5 cm²", 5), ("5 cm", 5), ("24 square units", 24), ("-5", -5), ("1,024", 1024)],
 )  # fmt: skip
 def test_a_letter_or_a_number_is_read(text, value):
     assert TASK.parse(text, None, FRAME).value == pytest.approx(value)
@@ -40,8 +44,11 @@ def test_a_letter_or_a_number_is_read(text, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "F", "AB", "A, B", "A or B", "ABCD", "not A", "B. 13", "the answer is B", "2+2", "3*4", "10^400", "1e400",
-     "12 or 13", "5 apples", "√", "1/0", "((((((((((((", r"\frac{3}{", "x", "x = y", "nan", "x" * 5000],
+    ["", "F", "yes or no", "yes, 12", "nope",
+     "AB", "A, B", "A or B", "ABCD", "not A", "B. 13", "the answer is B", "2+2", "3*4", "10^400", "1e400",
+     "12 or 13", r"\boxed{7}+\boxed{8}", r"\boxed{}", "10³", "5²", "1 3/2", "1 1/0", "minus", "minus 2+2",
+     "x = Answer: 7", "answer", r"2\times10^400", r"\frac345", "5 apples", "√", "1/0", "((((((((((((",
+     r"\frac{3}{", "x", "x = y", "nan", "x" * 5000],
 )  # fmt: skip
 def test_anything_else_is_a_failure_with_a_reason(text):
     parsed = TASK.parse(text, None, FRAME)
@@ -87,7 +94,9 @@ def test_letters_and_numbers_never_meet():
 @pytest.mark.parametrize(
     ("truth", "text", "tolerant", "exact", "official"),
     [("8.7", "8.7", 1, 1, 1), ("8.7", "8.66", 1, 1, 0), ("8.7", "8.8", 1, 0, 0), (12, "12.0", 1, 1, 0),
-     (12, "12.4", 1, 0, 0), (r"5\sqrt{3}", "8.6602540", 1, 1, 0), (140, "140°", 1, 1, 0), ("B", "b", 1, 1, 0)],
+     (12, "12.4", 1, 0, 0), ("Yes", "yes", 1, 1, 0),
+     ("No", "No", 1, 1, 1), ("No", "yes", 0, 0, 0), ("No", "0", 0, 0, 0),
+     (r"5\sqrt{3}", "8.6602540", 1, 1, 0), (140, "140°", 1, 1, 0), ("B", "b", 1, 1, 0)],
 )  # fmt: skip
 def test_the_three_scores_side_by_side(truth, text, tolerant, exact, official):
     assert [reward(task, truth, text) for task in (TASK, EXACT, OFFICIAL)] == [tolerant, exact, official]
@@ -121,11 +130,16 @@ def test_metrics_are_split_by_kind():
 def test_floors_by_hand():
     floors = TASK.floors(["A", "B", 10], train=["A", "A", "B", 10, 40])
     assert floors == {"majority": pytest.approx(2 / 3), "random": pytest.approx((2 / 3 + 1 / 3 + 1 / 2) / 3)}
+    assert TASK.floors(["Yes"], train=["A", "A", "Yes"]) == {"majority": 1.0, "random": 1.0}  # a letter is none
 
 
 def test_the_statement_asks_for_a_letter_where_choices_are_listed(record):
     assert "the letter of the right choice" in TASK.prompt("answer", record("B", CHOICES), FRAME)
     assert "Give the number." in TASK.prompt("answer", record(12, "Find the length of AB. Round to 1 digit."), FRAME)
+    for polar in ("Is the triangle isosceles?", "AB is 3, BC is 4. Does AC equal 5?"):
+        assert "Give yes or no." in TASK.prompt("answer", record("Yes", polar), FRAME)
+    for other in ("What is x? It is a length.", "How long is AB?", "Is it A. longer B. shorter?"):
+        assert "Give yes or no." not in TASK.prompt("answer", record("Yes", other), FRAME)
     with pytest.raises(UserError, match="has no question"):
         TASK.prompt("answer", record(12), FRAME)
 
@@ -137,14 +151,18 @@ def test_leaks(record):
     assert TASK.leaks("A line runs from A to B and a circle touches C.", letter, FRAME) == []
     for text in ("so x is 13", "thirteen", "about 13.05"):
         assert TASK.leaks(text, number, FRAME), text
+    polar = record("No", "Is it a square?")
+    for text in ("No, it is not.", "It is long. No.", "The answer is no", "So the answer must be 'no'."):
+        assert TASK.leaks(text, polar, FRAME), text
+    assert TASK.leaks("No side is as long as another one; no two angles agree.", polar, FRAME) == []
     assert TASK.leaks("One side is 5, another 12, with a right angle.", number, FRAME) == []
 
 
 def test_check_names_what_is_wrong(record):
     row = record("B", CHOICES)
-    for good in ("B", 12, 12.5, "8.7", r"5\sqrt{3}", -3):
+    for good in ("B", "Yes", "No", 12, 12.5, "8.7", r"5\sqrt{3}", -3):
         assert TASK.check(good, row) is None
-    for bad in (None, True, "F", "12 or 13", [1], {}, "AB"):
+    for bad in (None, True, "yes", "F", "12 or 13", [1], {}, "AB"):
         assert "letter" in TASK.check(bad, row)
     assert "needs a question" in TASK.check("B", record("B"))
 

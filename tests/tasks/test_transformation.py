@@ -19,6 +19,7 @@ from rise_vlm.tasks.base import ROLES, bare_answer, think_answer
 from rise_vlm.tasks.transformation import SCORES, Transformation, read_calls, write
 
 FRAME = Thousand()
+TWO = ("before.png", "after.png")
 TASK = Transformation()
 TRUTH = "change_color(2, cyan), change_position(2, behind), change_color(4, brown)"
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "transform-trance-sample" / "assets" / "example.json"
@@ -168,7 +169,7 @@ def sample():
     return {"functions": TRUTH, "objects": before, "final": after}, data["transformations"]
 
 
-def test_the_published_sample_ends_in_its_published_state(sample):
+def test_the_published_sample_ends_in_its_published_state(sample, record):
     annotation, transformations = sample
     scene = tuple(Thing.from_dict(values) for values in annotation["objects"])
     after = tuple(Thing.from_dict(values) for values in annotation["final"])
@@ -182,7 +183,7 @@ def test_the_published_sample_ends_in_its_published_state(sample):
         assert fits(end, call.object)
     assert end == after
     assert difference(scene, after, scene) == len(transformations) == 3
-    assert TASK.check(annotation, None) is None
+    assert TASK.check(annotation, record(TRUTH, images=TWO)) is None
     assert TASK.metrics([(annotation, TRUTH)])["final_state"] == 1.0
 
 
@@ -211,11 +212,11 @@ def things(*places, size="small"):
     return [Thing("cube", size, "red", "metal", x, y).to_dict() for x, y in places]
 
 
-def test_every_way_out_of_sight_is_right_and_a_collision_on_the_way_is_not():
+def test_every_way_out_of_sight_is_right_and_a_collision_on_the_way_is_not(record):
     out = {"functions": "change_position(0, right)", "objects": things((0, 15), (-40, -40)),
            "final": things((0, 25), (-40, -40))}  # fmt: skip
     task = Transformation(score="simulated")
-    assert TASK.check(out, None) is None
+    assert TASK.check(out, record(out, images=TWO)) is None
     assert reward("change_position(0, right)", out, task) == 1.0
     assert reward("change_position(0, front_right, 1)", out, task) == 1.0  # out of sight too
     assert reward("change_position(0, left)", out, task) == 0.0
@@ -264,8 +265,10 @@ def test_floors_and_metrics(record):
 
 def test_check_names_what_is_wrong(record):
     two = things((0, 0), (10, 10))
-    assert TASK.check(TRUTH, record(TRUTH)) is None
-    assert TASK.check(TRUTH.split("?"), record(TRUTH)) is None
+    assert TASK.check(TRUTH, record(TRUTH, images=TWO)) is None
+    assert TASK.check(TRUTH.split("?"), record(TRUTH, images=TWO)) is None
+    for images in (TWO[:1], (*TWO, "three.png")):
+        assert f"has {len(images)}" in TASK.check(TRUTH, record(TRUTH, images=images))
     for wrong, why in (
         (None, "functions as text"), ("change_it(1, red)", "no function"), ({"functions": 3}, "functions as text"),
         ({"functions": TRUTH, "objects": two}, "both be there"),
@@ -273,7 +276,7 @@ def test_check_names_what_is_wrong(record):
         ({"functions": "change_color(0, blue)", "objects": two, "final": two}, "do not lead"),
         ({"functions": "change_color(0, blue)", "objects": [{"shape": "cone"}], "final": two}, "needs shape"),
     ):  # fmt: skip
-        assert why in TASK.check(wrong, record(wrong)), wrong
+        assert why in TASK.check(wrong, record(wrong, images=TWO)), wrong
 
 
 def test_leaks(record):

@@ -35,6 +35,11 @@ def some(split: str, count: int) -> list[Scene]:
     return [figures.sample_scene(random.Random(f"{split} {i}"), split) for i in range(count)]
 
 
+def some_of(number: int) -> Scene:
+    """A scene of train or of the out-of-domain test."""
+    return figures.sample_scene(random.Random(number), ("train", "ood")[number % 2])
+
+
 def angle_of(plan: Plan, a: str, v: str, b: str) -> float:
     """The angle at `v` between `a` and `b`, in degrees, from the coordinates."""
     (ax, ay), (vx, vy), (bx, by) = (plan.points[name] for name in (a, v, b))
@@ -85,6 +90,19 @@ def test_a_rationale_is_true_and_reaches_the_answer(scene: Scene) -> None:
         assert plan.answer == x
         built = FAMILIES[scene.family].build(dict(scene.values), scene.names)
         assert a * x + b == built.answer
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rationales_of_a_family_have_several_wordings(family: str) -> None:
+    scenes = (scene for i in range(10**6) if (scene := some_of(i)).family == family and not scene.algebra)
+    scene = next(scenes).to_dict()
+    texts = {figures.rationale(Scene.from_dict(scene | {"seed": seed})) for seed in range(50)}
+    assert len({text.split(". ", 1)[1] for text in texts}) >= 3, texts  # beyond how it begins
+    assert len(texts) >= 8, texts
+    true = figures.true_facts(Scene.from_dict(scene))
+    facts = {figures.stated_facts(text) for text in texts}
+    assert all(stated <= true for stated in facts)
+    assert len({frozenset(f for f in stated if not f.startswith("shape")) for stated in facts}) == 1, facts
 
 
 @given(scenes)

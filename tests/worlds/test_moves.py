@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rise_vlm.data import Dataset
+from rise_vlm.data import Dataset, Record
+from rise_vlm.data.inspecting import inspect
 from rise_vlm.policy.frames import Thousand
 from rise_vlm.rewards.states import UNIT, Call, change, fits
 from rise_vlm.tasks.base import think_answer
@@ -62,7 +63,8 @@ def test_the_rules_of_trance_hold(scene: Scene) -> None:
 @settings(deadline=None, max_examples=40)
 def test_the_truth_scores_full_in_every_way(scene: Scene) -> None:
     truth = moves.annotation(scene)
-    assert TASK.check(truth, None) is None
+    record = Record(id="a", images=("1.png", "2.png"), annotation=truth, width=9, height=9)
+    assert TASK.check(truth, record) is None
     metrics = TASK.metrics([(truth, moves.functions(scene))])
     assert metrics["final_state"] == metrics["exact_set"] == metrics["score"] == 1.0
     assert metrics["difference"] == 0.0
@@ -199,6 +201,11 @@ def test_make_is_reproducible_with_two_pictures_a_record(tmp_path: Path) -> None
             whole = think_answer(record.rationale or "", dataset.task.render(record.annotation, record, frame))
             read = dataset.task.parse_completion(whole, record, frame, "think")
             assert read.well_formed and dataset.task.score(record.annotation, read.parsed.value) == 1.0
+    tests = [next(dataset.records(split)) for split in ("test", "ood_left", "ood_right")]
+    assert len({(record.question, record.annotation["functions"]) for record in tests}) == 1
+    firsts, seconds = ({(dataset.root / r.images[k]).read_bytes() for r in tests} for k in (0, 1))
+    assert (len(firsts), len(seconds)) == (1, 3)  # the same scene, and only the second view differs
+    assert not [f for f in inspect(dataset).findings if "leak" in f.kind]
     (tmp_path / "a" / record.images[1]).unlink()
     assert not list(dataset.records(split))  # a record with a missing second picture is put aside, not used
     assert "is missing" in (tmp_path / "a" / "quarantine.jsonl").read_text()

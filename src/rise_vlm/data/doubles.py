@@ -1,7 +1,8 @@
 """What occurs twice: images by content and by look, within a split and across splits, and whole records.
 
 Of images in two splits the rows of the lesser split are named, train before val before any test, so that putting them
-aside leaves the test as it is. Within a split the first is kept. Left out: crops and mirrored copies.
+aside leaves the test as it is; two tests may share images. Within a split the first is kept. Left out: crops and
+mirrored copies.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def doubled(
 
 
 def shared(rows: Sequence[Row], scans: dict[str, Scan]) -> int:
-    """The number of image contents that are in more than one split."""
-    return sum(len({row.split for row, _ in used}) > 1 for used in _uses(rows, scans).values())
+    """The number of image contents that are in more than one split, of which one is trained or chosen on."""
+    found = ({row.split for row, _ in used} for used in _uses(rows, scans).values())
+    return sum(any(_leaks(one, other) for one in splits for other in splits) for splits in found)
 
 
 Uses = dict[bytes, list[tuple[Row, str]]]
@@ -76,11 +78,16 @@ def _same(uses: Uses, scans: dict[str, Scan], ranks: dict[str, int]) -> Iterator
         first: dict[str, str] = {}
         for row, image in used:
             home = first.setdefault(row.split, image)
-            if row.split != best.split:
+            if _leaks(row.split, best.split):
                 told = f"the image is in {best.split} too ('{kept}', {best.file} row {best.number})"
                 yield _finding("leak", told, row, image, kept)
-            elif image != home:
+            elif row.split == best.split and image != home:
                 yield _finding("same-image", f"the file is a copy of '{home}'", row, image, home)
+
+
+def _leaks(split: str, better: str) -> bool:
+    """Whether an image of both splits is a leak: not between two tests, which may ask of the same pictures."""
+    return split != better and (split == "train" or split in VALIDATION)
 
 
 def _similar(uses: Uses, scans: dict[str, Scan], ranks: dict[str, int]) -> Iterator[Finding]:
@@ -93,7 +100,7 @@ def _similar(uses: Uses, scans: dict[str, Scan], ranks: dict[str, int]) -> Itera
         for loser, winner in ((one, other), (other, one)):
             best, kept = max(uses[winner], key=lambda use: ranks[use[0].split])
             for row, image in uses[loser]:
-                lesser = ranks[row.split] < ranks[best.split]
+                lesser = ranks[row.split] < ranks[best.split] and _leaks(row.split, best.split)
                 later = row.split == best.split and loser is other  # contents are in the order of their first use
                 kind = "similar-leak" if lesser else "similar-image"
                 if not (lesser or later) or (loser, f"{kind} {row.id}") in told:

@@ -98,7 +98,8 @@ def _write(form: Format, entries: dict[str, Iterator[Entry]], draft: Path, targe
         writer.write_file(every, draft / writer.FILE, target)
     else:
         for split, found in entries.items():
-            writer.write_file(found, draft / writer.FILE.format(split=split), target)
+            own = writer.file_of(split, target.task) if hasattr(writer, "file_of") else writer.FILE.format(split=split)
+            writer.write_file(found, draft / own, target)
 
 
 @contextmanager
@@ -131,10 +132,10 @@ class _Source:
         self._placed: dict[str, tuple[str, str]] = {}
 
     def entry(self, split: str, record: Record) -> Entry:
-        """The record as an entry; its image is copied."""
+        """The record as an entry; its images are copied."""
         source = safe_join(self.dataset.root, record.images[0])
         self._count(record, split)
-        name, image = self._image(split, record, source)
+        (name, image), *more = [self._image(split, record, each) for each in record.images]
         meta = dict(record.meta)
         score, scores = meta.pop("score", None), meta.pop("scores", None)
         return Entry(
@@ -151,6 +152,7 @@ class _Source:
             score if isinstance(score, int | float) else None,
             tuple(scores) if isinstance(scores, list) and len(scores) == len(record.annotation) else None,
             file=source,
+            more=tuple(path for _, path in more),
         )
 
     def _count(self, record: Record, split: str) -> None:
@@ -165,15 +167,17 @@ class _Source:
             "rationale": record.rationale is not None,
             "score": bool(scored),
             "meta": bool(record.meta.keys() - scored - {"class"}),
+            "more": len(record.images) > 1,
         }
         if split not in SPLIT_NAMES and "split" in self.form.keeps:
             self.exported.lost["split"] += 1  # a name that no reader knows for a split
         self.exported.lost.update(key for key, there in has.items() if there and key not in self.form.keeps)
 
-    def _image(self, split: str, record: Record, source: Path) -> tuple[str, str]:
-        """The image's name and its path in the export."""
-        if self.shares and record.images[0] in self._placed:
-            return self._placed[record.images[0]]
+    def _image(self, split: str, record: Record, own: str) -> tuple[str, str]:
+        """The name of one of the record's images, which is ``own`` in the dataset, and its path in the export."""
+        if self.shares and own in self._placed:
+            return self._placed[own]
+        source = safe_join(self.dataset.root, own)
         name = self._name(source)
         class_ = record.annotation if isinstance(record.annotation, str) else ""
         if "{class}" in self.place and (class_ != re.sub(r"[/\\\0]", "", class_).strip(". ") or not class_):
@@ -183,7 +187,7 @@ class _Source:
             target = safe_join(self.draft, image)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-        self._placed[record.images[0]] = name, image
+        self._placed[own] = name, image
         return name, image
 
     def _name(self, source: Path) -> str:

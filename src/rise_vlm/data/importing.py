@@ -279,11 +279,13 @@ def _dealer(survey: Survey, shares: Mapping[str, float], outcome: Outcome) -> Ca
 def _copy(item: Item, writer: DatasetWriter, split: str, options: Options) -> Problem | None:
     """Make ``item`` a record, or tell why it cannot be one."""
     try:
-        need_file(item.image, str(item.image))
+        for image in (item.image, *item.more):
+            need_file(image, str(image))
         writer.add(
             split,
             id=item.id,
             image=item.image,
+            more=item.more,
             annotation=upright(item, options) if item.is_box else item.annotation,
             question=item.question,
             rationale=item.rationale,

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -103,24 +103,24 @@ class DatasetWriter:
         *,
         id: str,
         image: Image.Image | Path,
-        more: Sequence[Image.Image] = (),
+        more: Sequence[Image.Image | Path] = (),
         annotation: Any,
         question: str | None = None,
         rationale: str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Record:
         """Add one record. An image in memory is saved as PNG; a file is copied byte for byte, once per split.
-        ``more`` are the record's further images, saved beside the first.
+        ``more`` are the record's further images, which go beside the first.
 
         Raises DataError for a duplicate id, an annotation that the judge refuses and an image that cannot be read.
         """
-        known = self._copied.get((split, image)) if isinstance(image, Path) else None
-        relative, (width, height) = known or self._place(split, image, id)
-        further = [self._relative(split, f"{id}-{k}.png") for k in range(2, len(more) + 2)]
+        pictures = (image, *more)
+        places = self._places(split, pictures, id)
+        width, height = places[0][1]
         try:
             record = Record(
                 id=id,
-                images=(relative, *further),
+                images=tuple(relative for relative, _ in places),
                 annotation=annotation,
                 question=question,
                 rationale=rationale,
@@ -134,12 +134,11 @@ class DatasetWriter:
             raise BadRow("duplicate id", f"the id '{id}' was used before", id)
         check_annotation(record, self._judge)
         counts = self.split(split)
-        if known is None:
-            self._store(image, relative)
-            if isinstance(image, Path):
-                self._copied[split, image] = relative, (width, height)
-        for other, place in zip(more, further, strict=True):
-            self._store(other, place)
+        for picture, place in zip(pictures, places, strict=True):
+            if place[0].casefold() not in self._names:
+                self._store(picture, place[0])
+            if isinstance(picture, Path):
+                self._copied[split, picture] = place
         self._row(split, record)
         counts.records += 1
         return record
@@ -178,11 +177,21 @@ class DatasetWriter:
         row = record.model_dump(exclude_defaults=True)
         self._files[split].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
-    def _place(self, split: str, image: Image.Image | Path, id: str) -> tuple[str, tuple[int, int]]:
-        """Where in the dataset an image will go, and its upright size; reads a file whole to be sure that it can be."""
-        if isinstance(image, Path):
-            return self._relative(split, image.name), read_image(image).size
-        return self._relative(split, f"{id}.png"), image.size
+    def _places(self, split: str, pictures: Sequence[Image.Image | Path], id: str) -> list[tuple[str, tuple[int, int]]]:
+        """Where in the dataset each image of a record is or will go, and its upright size; reads a new file whole to be
+        sure that it can be.
+        """
+        found: list[tuple[str, tuple[int, int]]] = []
+        for number, picture in enumerate(pictures, start=1):
+            taken = {place.casefold() for place, _ in found}
+            if not isinstance(picture, Path):
+                name = f"{id}.png" if number == 1 else f"{id}-{number}.png"
+                found.append((self._relative(split, name, taken), picture.size))
+            elif (split, picture) in self._copied:
+                found.append(self._copied[split, picture])
+            else:
+                found.append((self._relative(split, picture.name, taken), read_image(picture).size))
+        return found
 
     def _store(self, image: Image.Image | Path, relative: str) -> None:
         self._names.add(relative.casefold())
@@ -192,13 +201,15 @@ class DatasetWriter:
         else:
             to_rgb(image).save(target, format="PNG")
 
-    def _relative(self, split: str, name: str) -> str:
-        """A free path for an image: its own name where possible, safe on every file system, told apart by a number."""
+    def _relative(self, split: str, name: str, taken: Collection[str] = ()) -> str:
+        """A free path for an image: its own name where possible, safe on every file system, told apart by a number;
+        ``taken`` are such as will be written.
+        """
         plain = Path(re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", name))
         stem = plain.stem.encode()[:LONGEST_NAME].decode(errors="ignore")
         suffix = plain.suffix.encode()[:LONGEST_NAME].decode(errors="ignore")
         path, number = f"images/{split}/{stem}{suffix}", 1
-        while path.casefold() in self._names:
+        while path.casefold() in self._names or path.casefold() in taken:
             number += 1
             path = f"images/{split}/{stem}-{number}{suffix}"
         return path

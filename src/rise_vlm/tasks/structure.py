@@ -1,7 +1,7 @@
-"""Structure perception: the letter of a choice or a number answers a question about a figure.
+"""Structure perception: the letter of a choice, a number, or yes or no answers a question about a figure.
 
-Which of the two is asked for, the question shows: it lists choices ``A. ... B. ...`` or none. Left out: answers that
-give the text of a choice in place of its letter.
+Which of them is asked for, the question shows: it lists choices ``A. ... B. ...``, or it begins as only questions with
+yes or no for an answer do (``Is ...``). Left out: any other text of a choice in place of its letter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rise_vlm.tasks.counting import known_score, shown
 from rise_vlm.tasks.drawing import draw_captions
 from rise_vlm.tasks.leak import ClassNames, visible
 from rise_vlm.tasks.numerals import numbers_in
-from rise_vlm.tasks.quantity import decimals, read_quantity
+from rise_vlm.tasks.quantity import decimals, read_quantity, without_lead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,15 +31,19 @@ LETTERS = "ABCDE"
 NEAR = 0.01
 """A number in a rationale this near to the truth, as a share of it, gives it away."""
 
+_WORDS = {"yes": "Yes", "no": "No"}
+_ASKING = "is|are|was|were|does|do|did|can|could|has|have|will|would"
+_POLAR = re.compile(rf"(?:^|[.,:;!?]\s+)(?:{_ASKING})\s[^.!?]*\?\s*$", re.IGNORECASE)
+_SAID = r"(?:^|[.!?:]\s*|\banswer\s)['\"]?WORD['\"]?\s*(?:[,.!;]|$)|\banswer (?:is|must be) ['\"]?WORD\b"
 _CHOICE = re.compile(r"\(?([A-Ea-e])\)?[.:]?")
 _LISTED = re.compile(r"(?:^|[\s(])A[.):].*?(?:[\s(])B[.):]", re.DOTALL)
 
 
 class Structure(Task):
-    """The annotation is a letter from A to E, a number, or a number as text (``"5\\\\sqrt{3}"``).
+    """The annotation is a letter from A to E, ``"Yes"``, ``"No"``, a number, or a number as text (``"5\\\\sqrt{3}"``).
 
-    ``score="tolerant"`` (ours, Reason-RFT's ``math_accuracy_reward``): a letter is right or wrong, a number earns 1
-    within 5 % of the truth, 0 beyond 20 %, half a cosine between. ``score="exact"``: equal numbers only.
+    ``score="tolerant"`` (ours, Reason-RFT's ``math_accuracy_reward``): a letter or word is right or wrong, a number
+    earns 1 within 5 % of the truth, 0 beyond 20 %, half a cosine between. ``score="exact"``: equal numbers only.
     ``score="official"``: the reward that the Reason-RFT code wires, equality of the characters; ``2.0`` is not ``2``.
     """
 
@@ -61,17 +65,18 @@ class Structure(Task):
 
     def statement(self, record: Record, frame: Frame) -> str:
         question = self.ask(record)
-        asked = "the letter of the right choice" if _LISTED.search(question) else "the number"
+        polar = "yes or no" if _POLAR.search(question) else "the number"
+        asked = "the letter of the right choice" if _LISTED.search(question) else polar
         return f"{question}\nGive {asked}."
 
     def render(self, annotation: Any, record: Record, frame: Frame) -> str:
         return str(annotation)
 
     def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
-        """One letter from A to E (``B``, ``(b)``, ``B.``), or one number as ``read_quantity`` takes it."""
+        """One letter from A to E (``B``, ``(b)``, ``B.``), yes or no, or one number as ``read_quantity`` takes it."""
         text = text.strip()
-        letter = _CHOICE.fullmatch(text)
-        value, problem = (letter.group(1).upper(), "") if letter else read_quantity(text, exact_forms=True)
+        choice = _choice(without_lead(text))
+        value, problem = (choice, "") if choice else read_quantity(text, exact_forms=True)
         if value is None:
             return Parsed(None, problem.replace("is not one number", "is neither one letter nor one number"))
         return Parsed(text if self.kind == "official" else value, None)
@@ -87,17 +92,17 @@ class Structure(Task):
         return tolerant_number(truth, value)
 
     def right(self, annotation: Any, value: Any | None) -> float:
-        """1 for the very letter, or for the number as far as the truth is written (8.66 for 8.7), else 0."""
+        """1 for the very letter or word, or for the number as far as the truth is written (8.66 for 8.7), else 0."""
         if value is None:
             return 0.0
         truth, guess = number_of(annotation), number_of(value)
         if truth is None or guess is None:
-            return float(truth is None and guess is None and _letter(annotation) == _letter(value))
+            return float(truth is None and guess is None and _choice(annotation) == _choice(value))
         return same_number(truth, guess, decimals(str(annotation)))
 
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
-        """``accuracy``: the share of right letters and equal numbers; ``choice_accuracy`` and ``number_accuracy``: the
-        same where the truth is a letter or a number, left out where none is.
+        """``accuracy``: the share of right letters, words and equal numbers; ``choice_accuracy`` and
+        ``number_accuracy``: the same where the truth is a letter or word, or a number, left out where none is.
         """
         metrics = self.mean_score(pairs)
         hits = [(number_of(truth) is None, self.right(truth, value)) for truth, value in pairs]
@@ -109,16 +114,16 @@ class Structure(Task):
         return metrics
 
     def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
-        """``majority``: the most frequent letter of ``train`` where a letter is due, else its most frequent number;
-        ``random``: letters and numbers drawn as often as there. Both are mean scores.
+        """``majority``: the most frequent letter or word of ``train`` where one is due, else its most frequent number;
+        ``random``: letters, words and numbers drawn as often as there. Both are mean scores.
         """
         known = annotations if train is None else train
         if not annotations or not known:
             raise UserError("there are no answers to measure: the split is empty")
-        by_kind = {kind: Counter(a for a in known if (number_of(a) is None) is kind) for kind in (True, False)}
+        by_kind = {kind: Counter(a for a in known if _kind(a) == kind) for kind in ("letter", "word", "number")}
         majority = random = 0.0
         for truth in annotations:
-            counts = by_kind[number_of(truth) is None]
+            counts = by_kind[_kind(truth)]
             if counts:
                 worth = {guess: self.score(truth, self._as_value(guess)) for guess in counts}
                 majority += worth[counts.most_common(1)[0][0]]
@@ -131,12 +136,15 @@ class Structure(Task):
         return str(annotation) if self.kind == "official" or number is None else number
 
     def leaks(self, rationale: str, record: Record, frame: Frame, prompt: str = "") -> list[str]:
-        """The common rules, and the true letter named as a choice or a number within 1 % of the true one."""
+        """The common rules, and the true letter or word named as a choice, or a number within 1 % of the true one."""
         leaks = super().leaks(rationale, record, frame, prompt)
         truth = number_of(record.annotation) if isinstance(record.annotation, str | int | float) else None
         if truth is None:
-            letter = _letter(record.annotation)
-            return [*leaks, *(ClassNames([letter], {}).find(rationale) if letter else [])]
+            choice = _choice(record.annotation)
+            if choice is not None and choice in _WORDS.values():
+                told = re.search(_SAID.replace("WORD", choice.casefold()), visible(rationale).casefold())
+                return [*leaks, *([f"says '{choice}'"] if told else [])]
+            return [*leaks, *(ClassNames([choice], {}).find(rationale) if choice else [])]
         text = visible(rationale).casefold()
         for value, start, end, _ in numbers_in(text):
             if abs(value - abs(truth)) <= NEAR * abs(truth):
@@ -149,25 +157,33 @@ class Structure(Task):
 
     def check(self, annotation: Any, record: Record) -> str | None:
         if isinstance(annotation, bool) or not isinstance(annotation, str | int | float):
-            return f"annotation must be a letter or a number, got {type(annotation).__name__}"
-        if isinstance(annotation, str) and not re.fullmatch(f"[{LETTERS}]", annotation):
+            return f"annotation must be a letter, a number, Yes or No, got {type(annotation).__name__}"
+        if isinstance(annotation, str) and annotation not in (*LETTERS, *_WORDS.values()):
             value, problem = read_quantity(annotation, exact_forms=True)
             if value is None:
-                return f"annotation must be a letter from A to E or a number: {problem}"
+                return f"annotation must be a letter from A to E, a number, Yes or No: {problem}"
         return None if (record.question or self.question) else "structure needs a question: add it to the row"
 
 
 def number_of(answer: Any) -> float | None:
-    """The number that an annotation or an answer is, or None for a letter."""
+    """The number that an annotation or an answer is, or None for a letter or word."""
     return _written(answer) if isinstance(answer, str) else answer
 
 
 @lru_cache(maxsize=65536)
 def _written(answer: str) -> float | None:
-    return None if _CHOICE.fullmatch(answer.strip()) else read_quantity(answer, exact_forms=True)[0]
+    return None if _choice(answer) else read_quantity(answer, exact_forms=True)[0]
 
 
-def _letter(answer: Any) -> str | None:
-    """A for ``A``, ``(a)`` and ``A.``; None for anything else."""
-    match = _CHOICE.fullmatch(str(answer).strip())
-    return match.group(1).upper() if match else None
+def _choice(answer: Any) -> str | None:
+    """A for ``A``, ``(a)`` and ``A.``; Yes for ``yes`` and ``YES.``; None for anything else."""
+    text = str(answer).strip()
+    match = _CHOICE.fullmatch(text)
+    return match.group(1).upper() if match else _WORDS.get(text.removesuffix(".").casefold())
+
+
+def _kind(annotation: Any) -> str:
+    """Whether a letter, a word or a number is due."""
+    if number_of(annotation) is not None:
+        return "number"
+    return "word" if _choice(annotation) in _WORDS.values() else "letter"

@@ -158,6 +158,8 @@ class Transformation(Task):
             before, after = objects_of(annotation, "objects"), objects_of(annotation, "final")
         except ValueError as error:
             return f"annotation: {error}"
+        if len(record.images) != 2:
+            return f"images: a transformation has two, before and after; this record has {len(record.images)}"
         if (before is None) != (after is None) or len(before or ()) != len(after or ()):
             return "annotation: 'objects' and 'final' must both be there and hold the same objects, or neither"
         if before is not None and after is not None:

@@ -20,7 +20,7 @@ from rise_vlm.worlds.figures_draw import TINTS, draw_plan
 from rise_vlm.worlds.figures_families import KNOWN
 from rise_vlm.worlds.figures_new import NEW
 from rise_vlm.worlds.figures_plan import Plan, number
-from rise_vlm.worlds.figures_words import caption, choices, stated_in, true_of
+from rise_vlm.worlds.figures_words import caption, choices, reworded, stated_in, true_of
 from rise_vlm.worlds.writing import write_world
 
 __all__ = [
@@ -149,7 +149,7 @@ def rationale(scene: Scene) -> str:
     built = plan(scene)
     begin = rng.choice(("The picture shows a {x}.", "I see a {x}.", "This is a {x}.")).replace("{x}", built.shape)
     end = f" That is choice {annotation(scene)}." if scene.choices else ""
-    return f"{begin} {built.reasons}{end}"
+    return f"{begin} {reworded(built.reasons, rng)}{end}"
 
 
 def describe(scene: Scene, rng: random.Random, facts: int | None = None) -> str:

@@ -36,6 +36,33 @@ _EQUAL_CLAUSES = ("{a} and {b} are equal by their ticks", "sides {a} and {b} are
 _PARALLEL = ("two lines are parallel", "small arrows mark two parallel lines", "arrows show that lines are parallel")
 _FILLER = ("thin lines join the points on a pale page", "the letters stand beside the points and lines")
 
+_TURNS = tuple((re.compile(pattern), words) for pattern, words in (
+    (r"(?<=[Aa]ngle )([A-Z]{1,3}) is (?=[0-9])", (r"\1 is ", r"\1 measures ", r"\1 shows ")),
+    (r"(?<=[Ss]ide )([A-Z]{2}) is (?=[0-9])", (r"\1 is ", r"\1 has length ", r"\1 is marked ")),
+    (r"\bof the circle is (?=[0-9])", ("of the circle is ", "of the circle measures ", "of the circle shows ")),
+    (r"\bso it is (?=[0-9.]+ [-+*/])", ("so it is ", "which makes ", "and that gives ")),
+    (r"\bwhich leaves\b", ("which leaves", "so there remain", "and what is left is")),
+    (r"\bThe squares give\b", ("The squares give", "By Pythagoras", "Pythagoras gives")),
+    (r"\bits root is\b", ("its root is", "whose root is", "and the root of that is")),
+    (r"\badd up to 180\b", ("add up to 180", "sum to 180", "make 180 together")),
+    (r"\bThe lines are parallel\b", ("The lines are parallel", "Two lines are parallel", "Arrows mark parallel lines")),
+    (r"\bThe sides of the rectangle are\b", ("The sides of the rectangle are", "The rectangle has the sides")),
+    (r"\bThe area is\b", ("The area is", "So the area is", "That makes the area")),
+    (r"\bOpposite angles are equal\b", ("Opposite angles are equal", "Angles across from each other are equal")),
+    (r"\bHalf the way around is\b", ("Half the way around is", "Two neighbouring sides make")),
+    (r"\bThe angles are alternate\b", ("The angles are alternate", "They are alternate angles")),
+    (r"\bThe angle at the (rim|centre) over the same arc is\b",
+     (r"The angle at the \1 over the same arc is", r"Over the same arc the angle at the \1 is")),
+))  # fmt: skip
+"""Turns of phrase in rationales, and what says the same."""
+
+
+def reworded(reasons: str, rng: random.Random) -> str:
+    """A rationale in other words that say the same, each turn of phrase drawn anew."""
+    for pattern, words in _TURNS:
+        reasons = pattern.sub(lambda match, words=words: match.expand(rng.choice(words)), reasons)
+    return reasons
+
 
 def stated_in(text: str) -> frozenset[str]:
     """The facts a text states."""

@@ -32,6 +32,9 @@ TASK = "transformation"
 CLASSES: tuple[str, ...] = ()
 QUESTION: str | None = None
 
+PAIRS = {"ood_left": "test", "ood_right": "test"}
+"""Splits that show the scenes of another one, from elsewhere."""
+
 WAYS = {
     "front": "away from the viewer", "behind": "towards the viewer", "left": "to the left", "right": "to the right",
     "front_left": "away from the viewer and to the left", "front_right": "away from the viewer and to the right",
@@ -187,13 +190,14 @@ def _entry(scene: Scene) -> dict[str, Any]:
 
 def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool = False) -> dict[str, Any]:
     """Write a dataset with the splits train, val, test, ood_left and ood_right (`test` records each of the last three);
-    every record has two pictures and a rationale. The scenes of the three tests differ in more than the view.
+    every record has two pictures and a rationale. The three tests hold the same scenes, so that they differ in the view
+    alone and can be compared record by record.
 
     The same seed gives the same bytes, and a larger split begins with the records of a smaller one. Returns the counts,
     and `floors` and `best` for the test split and, under `ood_left` and `ood_right`, for the others.
     """
     sizes = {"train": train, "val": val, "test": test, "ood_left": test, "ood_right": test}
-    drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
-    names = ("test", "ood_left", "ood_right")
+    drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force, pairs=PAIRS)
+    names = ("test", *PAIRS)
     tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in names}
     return {"records": sizes, **tests.pop("test"), **tests}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 Drawn = TypeVar("Drawn")
@@ -23,13 +24,15 @@ def write_world(
     *,
     seed: int,
     force: bool,
+    pairs: Mapping[str, str] = MappingProxyType({}),
     **card: Any,
 ) -> dict[str, list[Drawn]]:
     """Write `sizes` records of each split to `out` and return what was sampled for them.
 
     `sample` draws by lot from a generator that depends on world, seed, split and number alone, so the same seed gives
     the same bytes and a larger split begins with the records of a smaller one; `entry` gives what `DatasetWriter.add`
-    takes. `card` holds further fields of the dataset's card. Raises DataError where `out` cannot be written.
+    takes. `pairs` names for a split the other one whose generators it has, so that both show the same scenes. `card`
+    holds further fields of the dataset's card. Raises DataError where `out` cannot be written.
     """
     from rise_vlm.console import progress
     from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
@@ -41,7 +44,7 @@ def write_world(
         for split, count in sizes.items():
             writer.split(split)
             for i in range(count):
-                one = sample(random.Random(f"{world} {seed} {split} {i}"), split)
+                one = sample(random.Random(f"{world} {seed} {pairs.get(split, split)} {i}"), split)
                 drawn[split].append(one)
                 writer.add(split, id=f"{split}-{i:05d}", **entry(one))
                 bar.update()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import cast
 
@@ -25,6 +26,7 @@ FEATURES = {
     "rationale": "rationales",
     "score": "scores",
     "meta": "meta",
+    "more": "images after the first",
 }
 """What a written file may keep beside the annotation; what a format does not keep is counted and said."""
 
@@ -51,12 +53,17 @@ class Format:
         """The format's module, which reads."""
         return cast(Reader, self.load())
 
+    def task_of(self, source: Path) -> str:
+        """The task that is read where the user names none: the one that the source tells, else the first."""
+        told = getattr(self.load(), "task_of", None)
+        return (told(source) if told else None) or self.tasks[0]
+
     def load_writer(self) -> FileWriter | FolderWriter:
         """The format's module, which writes."""
         return cast("FileWriter | FolderWriter", self.load())
 
 
-TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure")
+TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure", "transformation")
 BOXES = ("grounding", "classification", "detection")
 PHOTOS = frozenset({"images"})
 CHOICE = frozenset({"classes"})
@@ -155,7 +162,7 @@ FORMATS = {
         PHOTOS | CHOICE,
         reads="Reason-RFT or Visual-RFT JSON: image, problem, solution or answer, cot",
         writes=TEXTS,
-        keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
+        keeps=frozenset({"id", "split", "empty", "question", "rationale", "more"}),
         beware="boxes are taken as pixels",
     ),
     "sharegpt": Format(
@@ -164,7 +171,7 @@ FORMATS = {
         PHOTOS | CHOICE,
         reads="ShareGPT or LLaMA-Factory messages with images; the reply holds the answer, after <think> if it reasons",
         writes=TEXTS,
-        keeps=frozenset({"id", "split", "empty", "question", "rationale"}),
+        keeps=frozenset({"id", "split", "empty", "question", "rationale", "more"}),
         beware="boxes are taken as pixels; of several turns the first counts",
     ),
     "swift": Format(
@@ -190,6 +197,33 @@ FORMATS = {
         PHOTOS,
         reads="Emotion6's ground_truth.txt: seven probabilities per image",
         beware="valence and arousal go to meta",
+    ),
+    "superclevr": Format(
+        "superclevr",
+        ("counting",),
+        PHOTOS,
+        reads="Super-CLEVR: scenes and questions; a question of ours of each CLEVR-Math family for every scene",
+        beware="of the released questions those with a number for an answer are read",
+    ),
+    "geometry3k": Format(
+        "geometry3k",
+        ("structure",),
+        reads="Geometry3K: a folder per problem with data.json and img_diagram.png; choices and a letter",
+        beware="img_problem.png, which shows the text, is not used",
+    ),
+    "trance": Format(
+        "trance",
+        ("transformation",),
+        PHOTOS,
+        reads="TRANCE: JSON with states and transformations; a record for each camera of the last picture",
+        beware="centre, left and right become test, ood_left and ood_right",
+    ),
+    "nlvr": Format(
+        "nlvr",
+        ("classification",),
+        PHOTOS | CHOICE,
+        reads="NLVR: JSON lines with a sentence that is true or false of a picture",
+        beware="of the six orders of the boxes the first is read",
     ),
     "fiftyone": Format(
         "fiftyone",

@@ -1,16 +1,17 @@
 """Answers as text, for the formats that hold conversations: annotation to text and back, by task.
 
 Boxes are absolute pixels of the upright picture, detections a JSON list of ``{"label", "box"}``, a distribution
-``joy: 0.6, fear: 0.4`` or a JSON object. An answer may stand in ``<answer>`` and after ``<think>``. Left out: the frame
-of a model family, which only ``policy`` knows.
+``joy: 0.6, fear: 0.4`` or a JSON object, functions as the task writes them (with both states, where they are known, in
+the row's key ``states``). An answer may stand in ``<answer>`` and after ``<think>``. Left out: the frame of a model
+family, which only ``policy`` knows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
@@ -19,6 +20,7 @@ from rise_vlm.data.formats.places import DESCRIPTION, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, number, parse_json, read_rows, text_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.errors import DataError
+from rise_vlm.tasks.transformation import calls_of, read_calls, write
 
 BOX_KEYS = ("box", "bbox", "bbox_2d", "Position")
 SUFFIXES = (".json", ".jsonl")
@@ -28,7 +30,12 @@ Row = tuple[str, int, dict[str, Any], str | None]
 
 def rows_of(source: Path, format: str) -> Iterator[Row | Problem]:
     """File, number, row and split of every row of a JSON list or JSON lines file, or of those in a folder."""
-    for path, name, split in annotation_files(source, format, SUFFIXES):
+    yield from rows_in(annotation_files(source, format, SUFFIXES))
+
+
+def rows_in(files: Iterable[tuple[Path, str, str | None]]) -> Iterator[Row | Problem]:
+    """File, number, row and split of every row of files, given with their names and splits."""
+    for path, name, split in files:
         if path.name == DESCRIPTION:
             continue
         for row, values in read_rows(path):
@@ -39,25 +46,42 @@ def rows_of(source: Path, format: str) -> Iterator[Row | Problem]:
                 yield bad.at(name, row)
 
 
-def one_image(row: dict[str, Any], images: Images, id_: str | None) -> Path:
-    """The image of a row that names it in ``image`` or ``images``. Raises BadRow unless it is exactly one."""
+def images_of(row: dict[str, Any], images: Images, id_: str | None, near: Sequence[str] = ()) -> list[Path]:
+    """The images that a row names in ``image`` or ``images``: one, a list, or a list of objects with ``path``. Raises
+    BadRow where there is none.
+    """
     named = row.get("images", row.get("image"))
     named = named if isinstance(named, list) else [named]
-    if len(named) != 1:
-        raise BadRow("row", f"the row has {len(named)} images; records of one image are read", id_)
-    name = text_of(named[0].get("path") if isinstance(named[0], dict) else named[0])
-    if not name:
+    names = [text_of(one.get("path") if isinstance(one, dict) else one) for one in named]
+    if not names:
+        raise BadRow("row", "the row has 0 images", id_)
+    if not all(names):
         raise BadRow("missing image", "the row names no image", id_)
-    return images.find(name.removeprefix("file://"), (), id_)
+    return [images.find(name.removeprefix("file://"), near, id_) for name in names]
 
 
-def item_of(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images) -> Item:
-    """The row as an item with image and id, without annotation."""
+def item_of(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, task: str = "") -> Item:
+    """The row as an item with images and id, without annotation. Raises BadRow where it has several images, unless it
+    is of a ``task`` whose answers are no boxes, which are of one picture.
+    """
     given = row.get("id")
     id_ = str(given) if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else None
-    path = one_image(row, images, id_)
+    path, *more = images_of(row, images, id_, (PurePosixPath(place[0]).stem, split or ""))
+    if more and task in ("", "grounding", "detection"):
+        raise BadRow("row", f"the row has {1 + len(more)} images; boxes are of one", id_)
     group = images.group(path)
-    return Item(*place, id_ or f"{group}#{place[1]}", group, path, None, split)
+    return Item(*place, id_ or f"{group}#{place[1]}", group, path, None, split, more=tuple(more))
+
+
+def annotation_of(row: dict[str, Any], text: str, task: str) -> Any:
+    """The annotation that ``text`` writes, with the states that the row of a transformation may hold. Raises BadRow."""
+    states = row.get("states")
+    annotation = from_text(text, task)
+    if task != "transformation" or states is None:
+        return annotation
+    if not isinstance(states, dict) or states.keys() != {"objects", "final"}:
+        raise BadRow("annotation", "the states of a transformation must be an object with 'objects' and 'final'")
+    return {"functions": annotation} | states
 
 
 def turns(row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -101,6 +125,8 @@ def from_text(text: str, task: str) -> Any:
         raise BadRow("annotation", "the answer is empty")
     if task in ("classification", "structure"):
         return text
+    if task == "transformation":
+        return _functions(text)
     if task == "counting":
         return _whole(text)
     if task == "distribution" and not text.startswith("{"):
@@ -118,6 +144,13 @@ def from_text(text: str, task: str) -> Any:
             raise BadRow("annotation", "the answer is no list of labelled boxes")
         return [_thing(each) for each in value]
     return _region(value)
+
+
+def _functions(text: str) -> str:
+    try:
+        return write(read_calls(text))
+    except ValueError as error:
+        raise BadRow("annotation", f"the answer is no list of functions: {error}") from error
 
 
 def _whole(text: str) -> int:
@@ -163,6 +196,8 @@ def to_text(entry: Entry, target: Target) -> str:
     """The annotation of an entry as an answer."""
     if target.task in ("classification", "structure", "counting"):
         return str(entry.annotation)
+    if target.task == "transformation":
+        return write(calls_of(entry.annotation))
     if target.task == "distribution":
         ranked = sorted(entry.annotation.items(), key=lambda pair: -pair[1])
         if any(re.search("[,:{]", name) for name in entry.annotation):
@@ -172,6 +207,12 @@ def to_text(entry: Entry, target: Target) -> str:
         return str([tidy(value) for value in entry.annotation])
     things = [{"label": label, "box": [tidy(value) for value in corners]} for label, corners, _ in entry.boxes()]
     return json.dumps(things, ensure_ascii=False, allow_nan=False)
+
+
+def states_of(entry: Entry, target: Target) -> dict[str, Any]:
+    """What a row holds beside its answer: the states of a transformation that knows them."""
+    known = target.task == "transformation" and isinstance(entry.annotation, dict) and "objects" in entry.annotation
+    return {"states": {key: entry.annotation[key] for key in ("objects", "final")}} if known else {}
 
 
 def reply(entry: Entry, answer: str) -> str:

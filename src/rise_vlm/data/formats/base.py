@@ -14,7 +14,7 @@ from rise_vlm.data.class_list import Classes, ClassList
 
 @dataclass(frozen=True)
 class Item:
-    """A record to be: an image file and its annotation, found in ``row`` of ``file``.
+    """A record to be: an image file (``more`` where it has several) and its annotation, found in ``row`` of ``file``.
 
     ``group`` names the image within the source; all items of a group go to one split. The annotation may hold boxes:
     one (grounding) or several with labels (detection). They are given in the frame that the source uses:
@@ -35,6 +35,7 @@ class Item:
     meta: dict[str, Any] = field(default_factory=dict)
     unit: float | None = None
     rationale: str | None = None
+    more: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,9 @@ class Entry:
     """One annotated image to be written: a record, or a model's answer to one.
 
     ``name`` is the image's file name, unique in the export, and ``image`` its path within it; ``file`` is where its
-    bytes are now. Boxes are pixels of the upright picture, whose size is ``width`` x ``height``. ``score`` is the
-    confidence in the whole answer, ``scores`` that in each box; ``model`` names the model that answered, and is None
-    for the truth.
+    bytes are now; ``more`` are the paths of further images. Boxes are pixels of the upright picture, whose size is
+    ``width`` x ``height``. ``score`` is the confidence in the whole answer, ``scores`` that in each box; ``model`` is
+    the name of the model that answered, and None for the truth.
     """
 
     id: str
@@ -190,6 +191,7 @@ class Entry:
     scores: tuple[float | None, ...] | None = None
     model: str | None = None
     file: Path | None = None
+    more: tuple[str, ...] = ()
 
     def boxes(self) -> list[tuple[str, list[float], float | None]]:
         """Label, corners and score of every box of a detection or grounding annotation."""
@@ -212,7 +214,8 @@ class Target:
 
 class FileWriter(Protocol):
     """The interface of a format module that writes one file per split, or one of all splits where its ``FILE`` does not
-    hold ``{split}``. ``IMAGES`` says where images go by ``{split}``, ``{name}`` and ``{class}``; empty if nowhere.
+    hold ``{split}``; ``file_of(split, task)``, where there is one, names it in its stead. ``IMAGES`` says where images
+    go by ``{split}``, ``{name}`` and ``{class}``; empty if nowhere.
     """
 
     FILE: str

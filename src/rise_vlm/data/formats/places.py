@@ -5,6 +5,7 @@ No path leaves the folder that it is relative to, be it by ``..`` or by a link; 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -23,9 +24,15 @@ SPLIT_NAMES = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "id_test": "test",
     "ood": "ood",
+    "ood_test": "ood",
+    "test_ood": "ood",
+    "ood_left": "ood_left",
+    "ood_right": "ood_right",
+    "ood_long": "ood_long",
 }
-"""Names that a split goes by in the wild -> ours."""
+"""Names that a split goes by in the wild -> ours. Of two that fit a file's name the longer one counts."""
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -70,8 +77,10 @@ def split_level(folders: Sequence[Path]) -> dict[Path, str] | None:
 
 def split_in(path: Path | PurePosixPath, *, by_name: bool = True) -> str | None:
     """The split that a path within the source names: by a folder or, with ``by_name``, by a word of the file's name."""
-    words = [*reversed(path.parent.parts), *(reversed(re.split(r"[^A-Za-z]+", path.stem)) if by_name else ())]
-    return next((SPLIT_NAMES[word.casefold()] for word in words if word.casefold() in SPLIT_NAMES), None)
+    words = re.split(r"[^A-Za-z]+", path.stem) if by_name else []
+    pairs = ["_".join(pair) for pair in itertools.pairwise(words)]
+    names = [*reversed(path.parent.parts), *reversed(pairs), *reversed(words)]
+    return next((SPLIT_NAMES[name.casefold()] for name in names if name.casefold() in SPLIT_NAMES), None)
 
 
 def wordnet_folder(source: Path) -> Path | None:

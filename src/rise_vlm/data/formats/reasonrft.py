@@ -1,6 +1,7 @@
 """Reason-RFT and Visual-RFT JSON: ``id, image, problem`` and ``solution`` or ``answer``, in training data also ``cot``.
 
-The solution is bare or in ``<answer>``. Boxes are taken as pixels of the picture. Left out: records of several images.
+Files called like the released ones tell their task and split (``released``). The solution is bare or in ``<answer>``.
+Boxes are taken as pixels of the picture. ``image`` is one name or a list. Left out: boxes in records of several images.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.answers import from_text, item_of, reasoned, rows_of, to_text
+from rise_vlm.data.formats.answers import SUFFIXES, annotation_of, item_of, reasoned, rows_in, states_of, to_text
 from rise_vlm.data.formats.base import Entry, Found, Item, Options, Target
 from rise_vlm.data.formats.guessing import Glimpse
-from rise_vlm.data.formats.places import Images
+from rise_vlm.data.formats.places import Images, annotation_files
 from rise_vlm.data.formats.reading import text_of
+from rise_vlm.data.formats.released import FAMILIES, file_name, of_task, tasks_among
 from rise_vlm.data.formats.writing import write_json_list
+from rise_vlm.errors import UserError
 
 FILE = "{split}.json"
 IMAGES = "images/{split}/{name}"
@@ -29,10 +32,21 @@ def sees(glimpse: Glimpse) -> str | None:
     return "JSON rows with problem and solution" if "problem" in row and {"solution", "answer"} & row.keys() else None
 
 
+def task_of(source: Path) -> str | None:
+    """The task that the names of released files tell. Raises UserError where they are of several."""
+    files = annotation_files(source, "reasonrft", SUFFIXES)
+    tasks = tasks_among(name for _, name, _ in files)
+    if len(tasks) > 1:
+        raise UserError(f"{source} holds files of {', '.join(tasks)}; name one of these with --task.")
+    return tasks[0] if tasks else None
+
+
 def read(source: Path, options: Options) -> Iterator[Found]:
-    """Yield an item for every row."""
+    """Yield an item for every row; where files are called like the released ones, of those of the task."""
     images = Images.of(source, options.images)
-    for found in rows_of(source, "reasonrft"):
+    files, left = of_task(annotation_files(source, "reasonrft", SUFFIXES), options.task)
+    yield from left
+    for found in rows_in(files):
         if isinstance(found, Problem):
             yield found
             continue
@@ -44,7 +58,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options) -> Item:
-    item = item_of(place, row, split, images)
+    item = item_of(place, row, split, images, options.task)
     solution = row.get("solution", row.get("answer"))
     question = text_of(row.get("problem")).replace("<image>", "").strip()
     if not question or solution is None:
@@ -54,11 +68,16 @@ def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images
     rationale = (reasoned(cot)[0] or cot) if cot else thought
     return replace(
         item,
-        annotation=from_text(answer, options.task),
+        annotation=annotation_of(row, answer, options.task),
         question=question,
         rationale=rationale or None,
         is_box=options.task in ("grounding", "detection"),
     )
+
+
+def file_of(split: str, task: str) -> str:
+    """The file of a split, called as the release calls it where it has the task."""
+    return file_name(task, split) if task in FAMILIES else FILE.format(split=split)
 
 
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
@@ -67,6 +86,9 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
 
 
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
-    row = {"id": entry.id, "image": entry.image, "problem": entry.question or target.question}
+    image = [entry.image, *entry.more] if entry.more else entry.image
+    row = {"id": entry.id, "image": image, "problem": entry.question or target.question}
     row |= {"cot": entry.rationale} if entry.rationale else {}
-    return row | {"solution": to_text(entry, target)}
+    answer = to_text(entry, target)
+    row |= {"answer": answer, "solution": answer}  # the released files have the first, the RL code reads both
+    return row | states_of(entry, target)

@@ -1,7 +1,8 @@
 """Messages with images, as ShareGPT, LLaMA-Factory and TRL have them: ``messages`` or ``conversations``, ``images``.
 
 The first question and the first reply make a record; the reply holds the answer, in ``<answer>`` and after ``<think>``
-if it reasons. Boxes are taken as pixels of the picture. Left out: later turns, system messages, several images.
+if it reasons. Boxes are taken as pixels of the picture. Left out: later turns, system messages, and boxes in records of
+several images.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.answers import asked_and_told, from_text, item_of, reasoned, reply, rows_of, to_text
+from rise_vlm.data.formats.answers import (
+    annotation_of,
+    asked_and_told,
+    item_of,
+    reasoned,
+    reply,
+    rows_of,
+    states_of,
+    to_text,
+)
 from rise_vlm.data.formats.base import Entry, Found, Options, Skip, Target
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import DESCRIPTION, Images
@@ -52,11 +62,11 @@ def read(source: Path, options: Options) -> Iterator[Found]:
             continue
         file, number, row, split = found
         try:
-            item = item_of((file, number), row, split, images)
+            item = item_of((file, number), row, split, images, options.task)
             question, told, later = asked_and_told(row)
             rationale, answer = reasoned(told)
             boxed = options.task in ("grounding", "detection")
-            annotation = from_text(answer, options.task)
+            annotation = annotation_of(row, answer, options.task)
             yield replace(item, annotation=annotation, question=question or None, rationale=rationale, is_box=boxed)
             for _ in range(later):
                 yield Skip("a later turn of a conversation")
@@ -86,4 +96,5 @@ def _plain(text: str) -> str:
 
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
     question = f"\n{entry.question or target.question}"
-    return row_of(entry.id, question, reply(entry, to_text(entry, target)), [entry.image])
+    images = [entry.image, *entry.more]
+    return row_of(entry.id, question, reply(entry, to_text(entry, target)), images) | states_of(entry, target)
