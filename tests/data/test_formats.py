@@ -289,9 +289,9 @@ def test_coco_faults_are_named(tmp_path: Path) -> None:
     ]
     told = [
         "missing image: instances.JSON annotations row 1: the annotation refers to the image 99, which is not listed",
-        "annotation: instances.JSON annotations row 2: the category 99 is not listed",
         "row: instances.JSON annotations row 3: an annotation must be an object",
         "missing image: instances.JSON annotations row 6: the annotation refers to the image None",
+        "annotation: instances.JSON annotations row 2: the category 99 is not listed",
         "annotation: instances.JSON annotations row 4: the bbox [1, 2, 0, 4] of the cat has no area",
         "annotation: instances.JSON annotations row 5: the bbox of the dog is not of four numbers",
         "row: instances.JSON images row 2: the image 2 has no file_name",

@@ -83,7 +83,7 @@ def import_(
     form = find_format(format)
     given = {"images": images, "columns": columns, "question": question, "boxes": boxes, "classes": classes}
     options = _options(
-        form, format, task, keep_empty, {key: value for key, value in given.items() if value is not None}
+        form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}
     )
     outcome = import_dataset(form, source, out, options, shares=_shares(val, test), force=force, strict=strict)
     guessed = f"Taken for '{format}': {seen}. " if seen else ""
@@ -138,14 +138,16 @@ def _format_and_source(words: list[str]) -> tuple[str, Path, str]:
     return format, source, seen
 
 
-def _options(form: Format, format: str, task: str | None, keep_empty: bool, given: dict[str, Any]) -> Options:
-    """What was asked for, checked as far as it can be without the source."""
+def _options(
+    form: Format, format: str, source: Path, task: str | None, keep_empty: bool, given: dict[str, Any]
+) -> Options:
+    """What was asked for, checked as far as it can be before the source is read."""
     from rise_vlm.data.class_list import ClassList, need_choice
     from rise_vlm.data.formats.base import Options
 
     for name in given.keys() - form.options:
         raise UserError(f"--{name} means nothing to the format '{format}'.")
-    task = task or form.tasks[0]
+    task = task or form.task_for(source)
     if task not in form.tasks:
         raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
     if "columns" in given:
