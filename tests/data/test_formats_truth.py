@@ -242,3 +242,8 @@ def test_parquet_tells_its_task(tmp_path: Path) -> None:
     named = table.replace_schema_metadata({"rise": json.dumps({"task": "distribution"})})
     pyarrow.parquet.write_table(named, tmp_path / "b.parquet")
     assert FORMATS["parquet"].task_for(tmp_path / "b.parquet") == "distribution"
+
+
+def test_detection_is_the_task_of_every_format_of_boxes() -> None:
+    firsts = {name: form.tasks[0] for name, form in FORMATS.items() if "detection" in form.tasks}
+    assert {name for name, task in firsts.items() if task != "detection"} == {"csv", "parquet", "reasonrft", "sharegpt"}

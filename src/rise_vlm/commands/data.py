@@ -147,8 +147,7 @@ def _options(
 
     for name in given.keys() - form.options:
         raise UserError(f"--{name} means nothing to the format '{format}'.")
-    task = task or form.task_for(source)
-    if task not in form.tasks:
+    if task is not None and task not in form.tasks:
         raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
     if "columns" in given:
         given["columns"] = _two_columns(given["columns"])
@@ -156,6 +155,7 @@ def _options(
         raise UserError(f"--boxes is auto, upright or stored, not '{given['boxes']}'.")
     if "classes" in given:
         given["classes"] = ClassList.read(given["classes"])
+    task = task or form.task_for(source)
     need_choice(given.get("classes"), keep_empty, task)
     return Options(task=task, keep_empty=keep_empty, **given)
 

@@ -64,7 +64,7 @@ class Format:
 
 
 TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure")
-BOXES = ("grounding", "classification", "detection")
+BOXES = ("detection", "grounding", "classification")
 PHOTOS = frozenset({"images"})
 CHOICE = frozenset({"classes"})
 QUESTION = frozenset({"images", "question", "boxes"}) | CHOICE
