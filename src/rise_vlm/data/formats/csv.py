@@ -19,9 +19,9 @@ from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem, printable
 from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class, imageless
-from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.guessing import STUDIO_MIN, Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images
-from rise_vlm.data.formats.reading import number, size_of
+from rise_vlm.data.formats.reading import encoding_of, number, size_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError, nearest
@@ -43,7 +43,7 @@ Read = tuple[int, Row, BadRow | None]
 def sees(glimpse: Glimpse) -> str | None:
     """One CSV file with a column for the image and one for the label, the box or the classes."""
     header = set(glimpse.header)
-    if not header & set(IMAGE) or len(header) < 2 or glimpse.suffixes[".csv"] > 1:
+    if not header & set(IMAGE) or len(header) < 2 or glimpse.suffixes[".csv"] > 1 or header >= STUDIO_MIN:
         return None
     return "a table with the columns " + ", ".join(glimpse.header[:6])
 
@@ -51,7 +51,7 @@ def sees(glimpse: Glimpse) -> str | None:
 def task_for(source: Path) -> str | None:
     """Detection where the table has columns of boxes: a label is then that of a box, not of its image."""
     table = _table(source)
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
+    with table.open(encoding=encoding_of(table), errors="replace", newline="") as file, suppress(csv.Error):
         header = next(csv.reader([line := file.readline()], delimiter=_delimiter(line)), [])
         return "detection" if _box_columns({name.strip() for name in header}) else None
     return None
@@ -60,7 +60,7 @@ def task_for(source: Path) -> str | None:
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every row of the table; for detection, and for boxes without questions, for every image."""
     table = _table(source)
-    images = Images(table.parent, [options.images or table.parent, table.parent / "images"], deep=False)
+    images = Images.of(table, options.images, table.parent / "images")
     rows = _rows(table, options)
     header = next(rows)
     assert isinstance(header, dict)
@@ -101,7 +101,7 @@ def _rows(table: Path, options: Options) -> Iterator[Row | Read | Problem]:
     does not tell its image.
     """
     # Bytes that are no UTF-8 survive as lone surrogates, so that the row that holds them can be named.
-    with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with table.open(encoding=encoding_of(table), errors="surrogateescape", newline="") as file:
         head = file.readline()
         file.seek(0)
         rows = csv.reader(file, delimiter=_delimiter(head))
@@ -117,7 +117,7 @@ def _rows(table: Path, options: Options) -> Iterator[Row | Read | Problem]:
                 number += 1
                 if row:
                     yield _row(table, number, row, names)
-        except csv.Error as error:
+        except (csv.Error, UnicodeError) as error:  # UTF-16 may be cut off
             raise DataError(f"{table} row {number + 1} is no CSV: {error}.") from error
 
 

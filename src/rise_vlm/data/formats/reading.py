@@ -53,6 +53,12 @@ Shorten = Callable[[dict[str, Any]], dict[str, Any]]
 """What an object of a JSON text becomes while the text is read, so that what it drops takes no memory."""
 
 
+def encoding_of(path: Path) -> str:
+    """The encoding that a text file's first bytes speak for: UTF-16 with its mark, as Excel writes it, else UTF-8."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
 def parse_json(content: bytes | str, name: Path | str, shorten: Shorten | None = None) -> Any:
     """The value of a JSON text, every object in it by way of ``shorten``.
 
