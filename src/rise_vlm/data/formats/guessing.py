@@ -26,7 +26,7 @@ NOTE_NAMES = frozenset({"readme", "license", "licence", "copying", "notice", "au
 
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
 STUDIO_MIN = {"annotation_id", "annotator"}
-"""Keys or columns of the short exports of Label Studio."""
+"""Columns of the CSV export of Label Studio, which no other table has both of."""
 
 MOST_FILES = 5000
 HEAD = 1 << 16
@@ -216,7 +216,7 @@ def _hint(glimpse: Glimpse) -> str:
             f"holds images and nothing that annotates them. 'rise annotate MODEL {source} --task ...' has a model do "
             "it; annotations that lie elsewhere are imported with --images."
         )
-    if set(glimpse.row) | set(glimpse.header) >= STUDIO_MIN:
+    if "annotator" in glimpse.row or STUDIO_MIN.issubset(glimpse.header):
         return "looks like Label Studio's JSON-MIN or CSV, which are not read; export 'JSON' there."
     return ""
 
