@@ -250,6 +250,18 @@ IN_ROWS: dict[str, Case] = {
         task="distribution",
     ),
     **each(
+        "nlvr",
+        "dev.json",
+        {
+            "no sentence": (json.dumps({"identifier": "1-0", "label": "true", "directory": "1"}), "no sentence"),
+            "another label": (
+                json.dumps({"identifier": "1-0", "label": "maybe", "sentence": "A.", "directory": "1"}),
+                "neither true nor false",
+            ),
+        },
+        task="classification",
+    ),
+    **each(
         "imagenet",
         "LOC_synset_mapping.txt",
         {

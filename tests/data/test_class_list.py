@@ -205,7 +205,8 @@ def test_a_class_that_gives_no_record_is_not_taken_for_a_missing_one(
     box = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>90</xmax><ymax>9</ymax></bndbox></object>"
     boxes = box.format("cat", 1) + box.format("cat", 5) + box.format("dog", 7)
     put_text(tmp_path / "source" / "1.xml", f"<annotation><filename>1.jpg</filename>{boxes}</annotation>")
-    command = ["data", "import", "voc", str(tmp_path / "source"), "--out", str(tmp_path / "out"), "--classes"]
+    command = ["data", "import", "voc", str(tmp_path / "source"), "--out", str(tmp_path / "out")]
+    command += ["--task", "grounding", "--classes"]
     assert run([*command, "cat,dog"]) == 0
     assert "chosen classes without a record: cat" in capsys.readouterr().out
     assert run([*command, "cow,dog", "--force"]) == 2

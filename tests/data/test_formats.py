@@ -126,6 +126,7 @@ def test_csv_rows_and_their_faults(tmp_path: Path, delimiter: str) -> None:
 def test_csv_columns_may_be_named_and_wrong_names_are_told(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text("file,class,x\n1.png,cat,3\n")
+    touch(tmp_path / "photos" / "1.png")
     (item,) = items(found("csv", table, columns=("file", "class"), images=tmp_path / "photos"))
     assert (item.image, item.annotation) == (tmp_path / "photos" / "1.png", "cat")
     with pytest.raises(DataError, match=r"a\.csv has no column 'image' \(it has: file, class, x\).*--columns"):
@@ -152,7 +153,7 @@ def write_xml(path: Path, filename: str, *objects: tuple[Any, ...], size: str = 
 def test_voc_makes_one_record_of_each_class_that_has_one_box(tmp_path: Path) -> None:
     touch(tmp_path / "a.JPG", tmp_path / "lonely.png")
     write_xml(tmp_path / "a.xml", "A.jpg", ("cat", 1, 2, 3.5, 4), ("dog", 1, 1, 2, 2), ("dog", 3, 3, 4, 4))
-    read = found("voc", tmp_path)
+    read = found("voc", tmp_path, "grounding")
     (item,) = items(read)
     assert (item.id, item.group, item.annotation) == ("a.JPG#cat", "a.JPG", [1, 2, 3.5, 4])
     assert (item.question, item.stated_size) == ("Where is the cat?", (20, 10))
@@ -181,7 +182,7 @@ def test_voc_reads_the_classical_folders_and_their_lists(tmp_path: Path) -> None
     (lists / "train.txt").write_text("1\n")
     (lists / "val.txt").write_text("2 1\n\n")
     (lists / "trainval.txt").write_text("1\n2\n")
-    assert [(item.group, item.split) for item in items(found("voc", tmp_path))] == [
+    assert [(item.group, item.split) for item in items(found("voc", tmp_path, "grounding"))] == [
         ("JPEGImages/1.jpg", "train"),
         ("JPEGImages/2.jpg", "val"),
         ("JPEGImages/3.jpg", None),
@@ -192,7 +193,7 @@ def test_voc_reads_splits_from_folders(tmp_path: Path) -> None:
     for split in ("train", "test"):
         touch(tmp_path / split / "1.jpg")
         write_xml(tmp_path / split / "1.xml", "1.jpg", ("cat", 1, 2, 3, 4))
-    read = items(found("voc", tmp_path))
+    read = items(found("voc", tmp_path, "grounding"))
     assert {(item.id, item.split) for item in read} == {("train/1.jpg#cat", "train"), ("test/1.jpg#cat", "test")}
 
 
@@ -200,7 +201,7 @@ def test_voc_finds_images_by_windows_paths_and_by_the_name_of_the_xml(tmp_path: 
     touch(tmp_path / "a.png", tmp_path / "b.jpeg")
     write_xml(tmp_path / "x.xml", "C:\\photos\\A.PNG", ("cat", 1, 2, 3, 4))
     write_xml(tmp_path / "b.xml", "renamed.jpg", ("cat", 1, 2, 3, 4))
-    assert [item.group for item in items(found("voc", tmp_path))] == ["b.jpeg", "a.png"]
+    assert [item.group for item in items(found("voc", tmp_path, "grounding"))] == ["b.jpeg", "a.png"]
 
 
 def test_voc_faults_are_named(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_voc_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "f.xml").write_text(
         "<annotation><filename>f.png</filename><object><name>cat</name></object></annotation>"
     )
-    read = found("voc", tmp_path)
+    read = found("voc", tmp_path, "grounding")
     assert [item.id for item in items(read)] == ["a.png#dog"]
     told = [
         "annotation: a.xml: the box of the cat is not of four numbers: 1, two, 3, 4",
@@ -262,7 +263,7 @@ def test_coco_boxes_become_corners_and_categories_names(tmp_path: Path) -> None:
         {"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]},
         {"image_id": 1, "category_id": 7, "bbox": [2, 2, 3, 4]},
     ]
-    read = found("coco", coco(tmp_path, [PHOTO], boxes), question="Wo ist {class}?")
+    read = found("coco", coco(tmp_path, [PHOTO], boxes), "grounding", question="Wo ist {class}?")
     (item,) = items(read)
     assert (item.image, item.id, item.annotation) == (tmp_path / "ä b.png", "ä b.png#dog", [1, 2, 4.5, 6])
     assert (item.question, item.stated_size, item.row) == ("Wo ist dog?", (20, 10), 1)
@@ -271,8 +272,8 @@ def test_coco_boxes_become_corners_and_categories_names(tmp_path: Path) -> None:
 
 def test_coco_crowds_are_skipped_and_spoil_a_single_box_of_their_class(tmp_path: Path) -> None:
     crowd = {"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "iscrowd": 1}
-    assert skips(found("coco", coco(tmp_path, [PHOTO], [crowd]))) == ["a crowd (iscrowd), not one thing"]
-    read = found("coco", coco(tmp_path, [PHOTO], [crowd, crowd | {"iscrowd": 0}]))
+    assert skips(found("coco", coco(tmp_path, [PHOTO], [crowd]), "grounding")) == ["a crowd (iscrowd), not one thing"]
+    read = found("coco", coco(tmp_path, [PHOTO], [crowd, crowd | {"iscrowd": 0}]), "grounding")
     assert not items(read) and skips(read) == ["a class with 2 boxes in one image: grounding takes one"]
 
 
@@ -289,9 +290,9 @@ def test_coco_faults_are_named(tmp_path: Path) -> None:
     ]
     told = [
         "missing image: instances.JSON annotations row 1: the annotation refers to the image 99, which is not listed",
-        "annotation: instances.JSON annotations row 2: the category 99 is not listed",
         "row: instances.JSON annotations row 3: an annotation must be an object",
         "missing image: instances.JSON annotations row 6: the annotation refers to the image None",
+        "annotation: instances.JSON annotations row 2: the category 99 is not listed",
         "annotation: instances.JSON annotations row 4: the bbox [1, 2, 0, 4] of the cat has no area",
         "annotation: instances.JSON annotations row 5: the bbox of the dog is not of four numbers",
         "row: instances.JSON images row 2: the image 2 has no file_name",

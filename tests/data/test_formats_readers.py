@@ -43,7 +43,9 @@ def test_a_bad_annotation_does_not_make_a_false_truth_of_the_others(tmp_path: Pa
         "annotations": boxes,
     }
     read = found("coco", put_text(tmp_path / "a.json", content))
-    assert not [item for item in read if isinstance(item, Item)] and skips(read) == ["an image with a bad annotation"]
+    (problem,) = [each for each in read if isinstance(each, Problem)]
+    assert not [item for item in read if isinstance(item, Item)]
+    assert problem.id == "1.jpg" and problem.reason == "the category 7 is not listed; its image is left out"
 
 
 @pytest.mark.parametrize("layout", ["images/train/1.jpg labels/train/1.txt", "train/1.jpg train/1.txt"])
@@ -172,11 +174,12 @@ def test_labelme_shapes_and_flags(tmp_path: Path) -> None:
     )
     put_text(tmp_path / "b" / "1.json", {"shapes": [], "imagePath": "1.jpg", "flags": {"indoor": True, "night": False}})
     read = found("labelme", tmp_path)
-    assert things(read) == [
-        ("1.jpg", [("cat", [10, 20, 30, 40]), ("dog", [45, 45, 55, 55]), ("cow", [1, 2, 7, 9])]),
-        ("1.jpg", []),
+    assert things(read) == [("1.jpg", [("cat", [10, 20, 30, 40]), ("dog", [45, 45, 55, 55]), ("cow", [1, 2, 7, 9])])]
+    assert [item.group for item in read if isinstance(item, Item)] == ["a/1.jpg"]
+    assert skips(read)[1:] == [
+        "a flag of the whole image, which is no box",
+        "an image with only things that are no box",
     ]
-    assert [item.group for item in read if isinstance(item, Item)] == ["a/1.jpg", "b/1.jpg"]
     classified = found("labelme", tmp_path / "b" / "1.json", "classification")
     assert [item.annotation for item in classified if isinstance(item, Item)] == ["indoor"]
 

@@ -117,7 +117,7 @@ READABLE = {
     "roboflow_dataset/yolo": ("yolo", 3),
     "cvat_dataset/for_images/export_task": ("cvat", 1),  # the other has a polygon without a label
     "cvat_dataset/for_video": ("cvat", 1),
-    "open_images_dataset/v6": ("openimages", 2),
+    "open_images_dataset/v6": ("openimages", 1),  # of two images one shows a group only
     "vott_csv_dataset/dataset/train-export.csv": ("csv", 2),
     "kaggle_dataset/image_csv_det/ann.csv": ("csv", 3),
     "kaggle_dataset/image_csv_det/ann2.csv": ("csv", 3),

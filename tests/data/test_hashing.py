@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance
 
-from rise_vlm.data.hashing import LOOK, MOST_BITS, Look, alike, look_of
+from rise_vlm.data.hashing import LOOK, MOST_BITS, Look, alike, alike_or_mirrored, look_of
 
 
 def scene(seed: int, size: tuple[int, int] = (200, 150)) -> Image.Image:
@@ -62,6 +62,14 @@ def test_pictures_of_one_colour_have_no_hash_and_are_like_none() -> None:
 def test_any_size_has_a_look() -> None:
     for size in ((1, 1), (1, 500), (700, 2)):
         assert len(look_of(Image.new("RGB", size, "red")).small) == LOOK
+
+
+def test_mirror_images_are_found_and_told_apart_from_copies() -> None:
+    scenes = [scene(seed) for seed in range(10)]
+    mirrored = [compressed(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 60) for image in scenes]
+    looks = [look_of(image) for image in [*scenes, *mirrored, compressed(scenes[0], 40)]]
+    assert alike_or_mirrored(looks) == [(0, 20, False), *((at, at + 10, True) for at in range(10)), (10, 20, True)]
+    assert looks[0].mirror().mirror() == looks[0] and Look(None, bytes(LOOK)).mirror().hash is None
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=12), st.randoms(use_true_random=False))

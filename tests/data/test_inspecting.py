@@ -126,6 +126,29 @@ def test_each_damage_is_found_under_its_name(boxed: Path, kind: str) -> None:
     assert all(finding.where and finding.detail for finding in report.findings)
 
 
+def mirror(source: Path, target: Path) -> None:
+    Image.open(source).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(target)
+
+
+@pytest.mark.parametrize(("split", "kind"), [("test", "similar-leak"), ("train", "similar-image")])
+def test_mirrored_copies_are_found(split: str, kind: str, boxed: Path) -> None:
+    mirror(image(boxed, 1), image(boxed, 2, split))
+    (found,) = inspect(Dataset.open(boxed)).findings
+    assert found.kind == kind and "looks like the mirror image of" in found.detail
+
+
+def test_a_wrong_size_is_called_so_where_the_boxes_leave_it_and_fit_the_image(boxed: Path) -> None:
+    edit(boxed, 1, width=7)
+    edit(boxed, 2, width=7, **box(5, 5, 500, 30))  # leaves both
+    report = inspect(Dataset.open(boxed))
+    first, second = report.findings
+    assert (first.kind, second.kind) == ("wrong-size", "box-outside")
+    assert (
+        "leaves the image" in first.detail and "says 7 x 60, but 'images/train/train1.png' has 80 x 60" in first.detail
+    )
+    assert first.size == SIZE
+
+
 def test_a_dataset_of_x_y_width_height_is_told_as_a_whole(boxed: Path) -> None:
     for split, number in (("train", 12), ("val", 3), ("test", 3)):
         for at in range(number):

@@ -74,7 +74,7 @@ CARD = """<annotation><filename>{name}.png</filename><object><name>{label}</name
 SECOND = "<object><name>queen</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object>"
 
 
-def test_boxes_imported_for_grounding_say_so_name_detection_and_doubt_their_classes(
+def test_boxes_are_imported_for_detection_and_say_that_there_is_grounding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = tmp_path / "cards", tmp_path / "out"
@@ -83,9 +83,10 @@ def test_boxes_imported_for_grounding_say_so_name_detection_and_doubt_their_clas
         put_text(source / f"{at}.xml", CARD.format(name=at, label=label, more=SECOND if at == 4 else ""))
     assert run(["data", "import", "voc", str(source), "--out", str(out)]) == 0
     told = capsys.readouterr().out
-    assert "\nTask: grounding. For detection (all boxes of an image in one record) give --task detection.\n" in told
-    assert "\nSkipped: 1 x a class with 2 boxes in one image: grounding takes one\n" in told
-    assert "'quen' (1) is like 'queen' (3): a typo?" in told
+    assert "\nTask: detection. For grounding (a record for each class with one box) give --task grounding.\n" in told
+    assert "'quen' (1) is like 'queen' (5): a typo?" in told
     assert "class-typo" in {each.kind for each in inspect(Dataset.open(out)).findings}
-    assert run(["data", "import", "voc", str(source), "--out", str(out), "--task", "detection", "--force"]) == 0
-    assert "\nTask: detection.\n" in capsys.readouterr().out
+    assert run(["data", "import", "voc", str(source), "--out", str(out), "--task", "grounding", "--force"]) == 0
+    told = capsys.readouterr().out
+    assert "\nTask: grounding.\n" in told
+    assert "\nSkipped: 1 x a class with 2 boxes in one image: grounding takes one\n" in told

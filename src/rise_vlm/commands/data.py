@@ -84,8 +84,9 @@ def import_(
     format, source, seen = _format_and_source(words)
     form = find_format(format)
     given = {"images": images, "columns": columns, "question": question, "boxes": boxes, "classes": classes}
-    given = {key: value for key, value in given.items() if value is not None}
-    options = _options(form, format, task or form.task_of(source), keep_empty, given)
+    options = _options(
+        form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}
+    )
     outcome = import_dataset(form, source, out, options, shares=_shares(val, test), force=force, strict=strict)
     guessed = f"Taken for '{format}': {seen}. " if seen else ""
     lines = [f"{guessed}Task: {options.task}.{_other_task(form, options.task, task, outcome)}", *_imported(outcome)]
@@ -139,14 +140,16 @@ def _format_and_source(words: list[str]) -> tuple[str, Path, str]:
     return format, source, seen
 
 
-def _options(form: Format, format: str, task: str, keep_empty: bool, given: dict[str, Any]) -> Options:
-    """What was asked for, checked as far as it can be without the source."""
+def _options(
+    form: Format, format: str, source: Path, task: str | None, keep_empty: bool, given: dict[str, Any]
+) -> Options:
+    """What was asked for, checked as far as it can be before the source is read."""
     from rise_vlm.data.class_list import ClassList, need_choice
     from rise_vlm.data.formats.base import Options
 
     for name in given.keys() - form.options:
         raise UserError(f"--{name} means nothing to the format '{format}'.")
-    if task not in form.tasks:
+    if task is not None and task not in form.tasks:
         raise UserError(f"'{format}' imports {' or '.join(form.tasks)}, not '{task}'.{nearest(task, form.tasks)}")
     if "columns" in given:
         given["columns"] = _two_columns(given["columns"])
@@ -154,6 +157,7 @@ def _options(form: Format, format: str, task: str, keep_empty: bool, given: dict
         raise UserError(f"--boxes is auto, upright or stored, not '{given['boxes']}'.")
     if "classes" in given:
         given["classes"] = ClassList.read(given["classes"])
+    task = task or form.task_for(source)
     need_choice(given.get("classes"), keep_empty, task)
     return Options(task=task, keep_empty=keep_empty, **given)
 

@@ -19,7 +19,7 @@ from typing import Any
 from rise_vlm.console import progress
 from rise_vlm.data.card import CARD, Card
 from rise_vlm.data.dataset import Dataset
-from rise_vlm.data.hashing import Look, alike
+from rise_vlm.data.hashing import Look, alike_or_mirrored
 from rise_vlm.data.images import safe_join
 from rise_vlm.data.record import Record
 from rise_vlm.data.scanning import Scan, scan_all
@@ -173,7 +173,7 @@ def _tie_similar(records: Sequence[Record], scans: dict[str, Scan], bonds: Bonds
         for image in record.images:
             first.setdefault(scans[image].digest, (at, scans[image].look or Look(None, b"")))
     homes = list(first.values())
-    for one, other in alike([look for _, look in homes]):
+    for one, other, _ in alike_or_mirrored([look for _, look in homes]):
         bonds.tie(homes[one][0], homes[other][0])
 
 

@@ -2,7 +2,7 @@
 
 Of images in two splits the rows of the lesser split are named, train before val before any test, so that putting them
 aside leaves the test as it is; two tests may share images. Within a split the first is kept. Left out: crops and
-mirrored copies.
+turned copies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rise_vlm.data.card import VALIDATION
 from rise_vlm.data.findings import Finding
-from rise_vlm.data.hashing import Look, alike
+from rise_vlm.data.hashing import Look, alike_or_mirrored
 from rise_vlm.data.scanning import Scan
 
 
@@ -91,11 +91,11 @@ def _leaks(split: str, better: str) -> bool:
 
 
 def _similar(uses: Uses, scans: dict[str, Scan], ranks: dict[str, int]) -> Iterator[Finding]:
-    """Images that look the same though their bytes differ. Each pair has one that is named."""
+    """Images that look the same, or mirrored the same, though their bytes differ. Each pair has one that is named."""
     contents = list(uses)
     looks = [scans[uses[content][0][1]].look or Look(None, b"") for content in contents]
     told: set[tuple[bytes, str]] = set()
-    for a, b in alike(looks):
+    for a, b, mirrored in alike_or_mirrored(looks):
         one, other = contents[a], contents[b]
         for loser, winner in ((one, other), (other, one)):
             best, kept = max(uses[winner], key=lambda use: ranks[use[0].split])
@@ -107,7 +107,8 @@ def _similar(uses: Uses, scans: dict[str, Scan], ranks: dict[str, int]) -> Itera
                     continue
                 told.add((loser, f"{kind} {row.id}"))
                 where = f"{best.split} ('{kept}', {best.file} row {best.number})" if lesser else f"'{kept}'"
-                detail = f"the image looks like one in {where}" if lesser else f"the image looks like {where}"
+                like = "looks like the mirror image of" if mirrored else "looks like"
+                detail = f"the image {like} one in {where}" if lesser else f"the image {like} {where}"
                 yield _finding(kind, detail, row, image, kept)
 
 

@@ -2,8 +2,8 @@
 
 The hash is that of the low frequencies of a 32 x 32 grey picture (DCT, each against their median), so it survives
 scaling, recompression and a change of format. Two images look the same where their hashes differ in few bits and their
-small pictures nowhere by much, which keeps drawn scenes on one background apart. Left out: crops, mirrored and turned
-copies.
+small pictures nowhere by much, which keeps drawn scenes on one background apart. Each look knows that of its mirror
+image too, since augmented sets hold mirrored copies. Left out: crops and turned copies.
 """
 
 from __future__ import annotations
@@ -49,10 +49,22 @@ _BITS = numpy.uint64(1) << numpy.arange(64, dtype=numpy.uint64)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How an image looks: its hash (None where it is of one colour) and its small picture, LOOK bytes."""
+    """How an image looks: its hash and that of its mirror image, left and right exchanged (None where it is of one
+    colour), and its small picture, LOOK bytes.
+    """
 
     hash: int | None
     small: bytes
+    mirrored: int | None = None
+
+    def mirror(self) -> Look:
+        """The look of the mirror image."""
+        if self.mirrored is None:
+            return Look(None, self.small)
+        pixels = numpy.frombuffer(self.small, dtype=numpy.uint8)
+        luma, colour = pixels[:256].reshape(16, 16), pixels[256:].reshape(4, 4, 3)
+        small = numpy.concatenate([luma[:, ::-1].ravel(), colour[:, ::-1].ravel()]).tobytes()
+        return Look(self.mirrored, small, self.hash)
 
 
 def look_of(image: Image.Image) -> Look:
@@ -64,9 +76,13 @@ def look_of(image: Image.Image) -> Look:
     small = numpy.concatenate([luma.ravel(), colour.ravel()]).round().astype(numpy.uint8).tobytes()
     if float(grey.std()) < FLAT:
         return Look(None, small)
+    return Look(_hash(grey), small, _hash(grey[:, ::-1]))
+
+
+def _hash(grey: NDArray[numpy.float32]) -> int:
     low = (_DCT @ grey @ _DCT.T).ravel()
     low[0] = numpy.median(low[1:])  # the mean brightness says nothing of the picture
-    return Look(int(_BITS[low > low[0] + NOISE].sum(dtype=numpy.uint64)), small)
+    return int(_BITS[low > low[0] + NOISE].sum(dtype=numpy.uint64))
 
 
 def alike(looks: list[Look]) -> Iterator[tuple[int, int]]:
@@ -90,6 +106,20 @@ def alike(looks: list[Look]) -> Iterator[tuple[int, int]]:
             if pair not in seen:
                 seen.add(pair)
                 yield pair
+
+
+def alike_or_mirrored(looks: list[Look]) -> list[tuple[int, int, bool]]:
+    """Pairs (i, j), i < j, of positions in ``looks`` that show the same picture, and after them those where one shows
+    the mirror image of the other, which the third tells; each pair once, and no picture with itself.
+    """
+    number, plain, mirrored = len(looks), set[tuple[int, int]](), set[tuple[int, int]]()
+    for one, other in alike([*looks, *(look.mirror() for look in looks)]):
+        if other < number:
+            plain.add((one, other))
+        elif one < number and one != other - number:
+            mirrored.add((min(one, other - number), max(one, other - number)))
+    told = [(*pair, False) for pair in sorted(plain)]
+    return told + [(*pair, True) for pair in sorted(mirrored - plain)]
 
 
 def _same(

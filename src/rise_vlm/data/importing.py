@@ -18,7 +18,7 @@ from typing import Any
 from rise_vlm.console import progress
 from rise_vlm.data.balance import named_in
 from rise_vlm.data.card import Card
-from rise_vlm.data.checking import BadRow, Counts, Problem, need_file
+from rise_vlm.data.checking import BadRow, Counts, Judge, Problem, need_file
 from rise_vlm.data.choosing import Chooser
 from rise_vlm.data.class_list import Classes, distinct
 from rise_vlm.data.formats import Format
@@ -135,7 +135,7 @@ def import_dataset(
     synonyms = {name: list(words) for name, words in classes.items() if words}
     _need_two(classes, options.task, source)
     card = Card(name=out.name, task=options.task, classes=list(classes), synonyms=synonyms, source=str(source))
-    judge = make_task(card).check  # refuses class names that it cannot tell apart, before any image is copied
+    judge = _judge(card, source)
     with (
         DatasetWriter(out, card, judge=judge, force=force) as writer,
         progress(f"Importing {source.name}", survey.items) as bar,
@@ -155,6 +155,14 @@ def import_dataset(
         outcome.notes += chooser.emptied(outcome.empty, outcome.skipped)
     outcome.notes += typos(outcome.classes)
     return outcome
+
+
+def _judge(card: Card, source: Path) -> Judge:
+    """What checks annotations; refuses class names that it cannot tell apart before any image is copied."""
+    try:
+        return make_task(card).check
+    except UserError as error:
+        raise DataError(f"{source}: {str(error).replace('dataset.yaml names', 'the source has')}") from error
 
 
 def _findings(reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Iterator[Found]:
@@ -261,6 +269,10 @@ def _dealer(survey: Survey, shares: Mapping[str, float], outcome: Outcome) -> Ca
     shares = ({} if survey.splits else DEFAULT_SHARES) | dict(shares)
     for split in survey.splits & {split for split, share in shares.items() if share}:
         raise UserError(f"--{split} cannot be used: the source has a split '{split}' of its own.")
+    if survey.splits == {"train"} and not any(shares.values()):
+        outcome.notes.append(
+            "the source has a train split alone; --val 0.1 --test 0.2 deals some of it to val and test"
+        )
     numbers = sorted(survey.groups)
     chosen: dict[int, str] = {}
     for split in ("test", "val"):
@@ -347,6 +359,8 @@ def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> 
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
     if outcome.skipped:
         why += " Skipped: " + "; ".join(outcome.left_out()[:3]) + "."
+    if options.images is None and "images" in form.options and outcome.quarantined.kinds["missing image"]:
+        why += " If the images are elsewhere, name their folder with --images."
     if len(form.tasks) > 1:
         why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."
     return f"{source} gave no record.{why}"

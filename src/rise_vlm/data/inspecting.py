@@ -20,7 +20,7 @@ from rise_vlm.data.checking import ASIDE, BadRow, Counts, Problem, check_row, re
 from rise_vlm.data.dataset import Dataset
 from rise_vlm.data.doubles import Row, doubled, shared
 from rise_vlm.data.findings import Finding, kind_of_bad_row, kind_of_image
-from rise_vlm.data.images import safe_join
+from rise_vlm.data.images import ImageSize, read_size, safe_join
 from rise_vlm.data.record import LARGEST_NUMBER, Record
 from rise_vlm.data.rows import read_rows
 from rise_vlm.data.scanning import Scan, scan_all
@@ -167,7 +167,18 @@ class _Check:
         if bad.kind == "annotation" and self.boxed and size is not None:
             found, drawn = faults(row["annotation"], *size)
             kind = found if found is not None and kind == "bad-annotation" else kind
+            true = None if found is None or image is None else self._size(image)
+            wrong = None if true is None else _size_fault(size, image or "", true)
+            if true is not None and wrong is not None and faults(row["annotation"], *true.upright)[0] is None:
+                return Finding(wrong[0], f"{bad}; {wrong[1]}", file, number, bad.id, image, None, true.upright)
         return Finding(kind, str(bad), file, number, bad.id, image, None, size, drawn)
+
+    def _size(self, image: str) -> ImageSize | None:
+        """The size of an image of a refused row; None where it cannot be read, which is not why the row was refused."""
+        try:
+            return read_size(safe_join(self.dataset.root, image))
+        except DataError:
+            return None
 
     def _refuse(self, split: str, problem: Problem, finding: Finding) -> None:
         if self.strict:
@@ -244,15 +255,19 @@ def _image_fault(row: Row, scans: dict[str, Scan]) -> Finding | None:
             return Finding(kind_of_image(error), error.removesuffix("."), image=image, **place)
     size = scans[row.images[0]].size
     assert size is not None
-    if size.upright == row.size:
+    wrong = _size_fault(row.size, row.images[0], size)
+    return wrong and Finding(*wrong, image=row.images[0], size=size.upright, **place)
+
+
+def _size_fault(stated: tuple[int, int], image: str, size: ImageSize) -> tuple[str, str] | None:
+    """Kind and words of a stated size that is not the image's; None where it is."""
+    if size.upright == stated:
         return None
-    stored = size.stored_width, size.stored_height
     width, height = size.upright
-    told = f"the row says {row.size[0]} x {row.size[1]}, but '{row.images[0]}' has {width} x {height}"
-    if stored == row.size:
-        told += f" once EXIF (orientation {size.orientation}) has turned it"
-    kind = "unturned-size" if stored == row.size else "wrong-size"
-    return Finding(kind, told, image=row.images[0], size=size.upright, **place)
+    told = f"the row says {stated[0]} x {stated[1]}, but '{image}' has {width} x {height}"
+    if (size.stored_width, size.stored_height) != stated:
+        return "wrong-size", told
+    return "unturned-size", f"{told} once EXIF (orientation {size.orientation}) has turned it"
 
 
 def _pictures(rows: list[Row], scans: dict[str, Scan]) -> Iterator[Finding]:

@@ -3,7 +3,8 @@
 A format module may read, with ``read(source, options)``, a generator of what it finds (see ``base``): items, problems
 and things left out on purpose. It opens annotation files only; images are opened by ``data.importing``. It may write,
 with ``write_file(entries, path, target)`` or ``write(entries, out, target)``; images are copied by ``data.exporting``.
-``sees(glimpse)`` says what makes it think that a source is of its format (see ``guessing``).
+``sees(glimpse)`` says what makes it think that a source is of its format (see ``guessing``); ``task_for(source)``,
+where there is one, which task the content of a source speaks for.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ class Format:
         """The format's module."""
         return importlib.import_module(f"rise_vlm.data.formats.{self.module}")
 
+    def task_for(self, source: Path) -> str:
+        """The task to read ``source`` for where the user names none: what its content speaks for, else the first."""
+        propose = getattr(self.load(), "task_for", None)
+        return (propose(source) if propose else None) or self.tasks[0]
+
     def load_reader(self) -> Reader:
         """The format's module, which reads."""
         return cast(Reader, self.load())
-
-    def task_of(self, source: Path) -> str:
-        """The task that is read where the user names none: the one that the source tells, else the first."""
-        told = getattr(self.load(), "task_of", None)
-        return (told(source) if told else None) or self.tasks[0]
 
     def load_writer(self) -> FileWriter | FolderWriter:
         """The format's module, which writes."""
@@ -64,7 +65,7 @@ class Format:
 
 
 TEXTS = ("grounding", "classification", "detection", "distribution", "counting", "structure", "transformation")
-BOXES = ("grounding", "classification", "detection")
+BOXES = ("detection", "grounding", "classification")
 PHOTOS = frozenset({"images"})
 CHOICE = frozenset({"classes"})
 QUESTION = frozenset({"images", "question", "boxes"}) | CHOICE
@@ -127,7 +128,7 @@ FORMATS = {
         reads="Label Studio JSON: tasks with annotations, or else predictions",
         writes=("detection", "grounding", "classification", "distribution"),
         keeps=frozenset({"id", "split", "empty", "question", "rationale", "score"}),
-        beware="rotated rectangles become the box around them; what a person cancelled is skipped",
+        beware="polygons, ellipses and rotated shapes become the box around them; what a person cancelled is skipped",
     ),
     "cvat": Format(
         "cvat",

@@ -81,17 +81,23 @@ class Reader(Protocol):
         ...
 
 
+CROWD = "a crowd (iscrowd), not one thing"
+ONLY_OTHERS = "an image with only things that are no box"
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One annotated box of a class. ``corners`` is None where the source is broken, which ``fault`` then tells.
+    """One annotated thing of a class. ``corners`` is None where the source is broken, which ``fault`` then tells, and
+    where the thing is no box at all, such as a point or a crowd, of which ``skip`` then tells what it is.
 
-    ``file`` and ``row`` say where the box is, if that is not where its image is.
+    ``name`` is empty where the class cannot be told. ``file`` and ``row`` say where the thing is, if that is not where
+    its image is.
     """
 
     name: str
     corners: list[float] | None
     fault: str = ""
-    crowd: bool = False
+    skip: str = ""
     file: str | None = None
     row: int | None = None
     score: float | None = None
@@ -100,18 +106,25 @@ class Box:
 def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator[Found]:
     """The items of one image's boxes: ``template`` with id, annotation and question filled in.
 
-    Detection makes one item of all boxes, none included; one broken box breaks it. Grounding makes one item for each
-    class that has exactly one box in the image, since a question about a class has one answer only then; a template
-    that has a question of its own and one box makes one item with that. Classification makes one item where all boxes
-    are of one class. An exact double of a box counts once.
+    Detection makes one item of all boxes, none included; one broken box breaks it, and where there are only things that
+    are no box there is no item, for "nothing there" would be false. Grounding makes one item for each class that has
+    exactly one thing in the image, since a question about a class has one answer only then; a template that has a
+    question of its own and one box makes one item with that. Classification makes one item where all things are of one
+    class. A broken box that may be of any class breaks every task. An exact double of a box counts once.
     """
     told, boxes = len(boxes), _distinct(boxes)
     for _ in range(told - len(boxes)):
         yield Skip("an exact double of a box: the same class and corners in one image")
     names = Counter(box.name for box in boxes)
     if options.classes is not None:
-        yield Classes(tuple(names))  # also those that give no item: the source has them
-    if options.task == "detection":
+        yield Classes(tuple(name for name in names if name))  # also those that give no item: the source has them
+    asked = template.question if options.task == "grounding" and len(boxes) == 1 else None
+    broken = [box for box in boxes if box.fault]
+    if asked is None and any(options.task == "detection" or not box.name for box in broken):
+        for box in broken:
+            place = box.file or template.file, box.row or template.row
+            yield Problem(*place, "annotation", f"{box.fault}; its image is left out", template.id)
+    elif options.task == "detection":
         yield from _detection(template, boxes)
     elif not names:
         yield Skip("no box in the image")
@@ -119,8 +132,8 @@ def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator
         score = {"score": boxes[0].score} if len(boxes) == 1 and boxes[0].score is not None else {}
         one = replace(template, annotation=boxes[0].name, meta=template.meta | score)
         yield one if len(names) == 1 else Skip("several classes in the image")
-    elif template.question is not None and len(boxes) == 1:
-        yield _grounding(template, boxes[0], template.id, template.question)
+    elif asked is not None:
+        yield _grounding(template, boxes[0], template.id, asked)
     else:
         for box in boxes:
             if names[box.name] == 1:
@@ -131,34 +144,41 @@ def by_class(template: Item, boxes: Sequence[Box], options: Options) -> Iterator
                 yield Skip(f"a class with {number} boxes in one image: grounding takes one")
 
 
+def imageless(file: str, rows: int) -> Iterator[Note]:
+    """What to tell where ``rows`` broken rows of a table of boxes do not say of which image they are."""
+    if rows:
+        what = "1 broken row does" if rows == 1 else f"{rows} broken rows do"
+        yield Note(
+            f"{file}: {what} not tell the image, which therefore could not be put aside: it may lack a box. "
+            "Mend the table and import it again."
+        )
+
+
 def _distinct(boxes: Sequence[Box]) -> list[Box]:
-    """The boxes without those that equal an earlier one in class and corners; broken ones all stay."""
+    """The boxes without those that equal an earlier one in class and corners; what has no corners all stays."""
     kept: dict[Any, Box] = {}
     for at, box in enumerate(boxes):
-        key = at if box.corners is None else (box.name, tuple(box.corners), box.crowd)
+        key = at if box.corners is None else (box.name, tuple(box.corners))
         kept.setdefault(key, box)
     return list(kept.values())
 
 
 def _detection(template: Item, boxes: Sequence[Box]) -> Iterator[Found]:
-    whole = [box for box in boxes if not box.crowd]
-    broken = [box for box in whole if box.corners is None]
-    for box in broken:
-        place = box.file or template.file, box.row or template.row
-        yield Problem(*place, "annotation", f"{box.fault}; its image is left out", template.id)
-    for _ in range(len(boxes) - len(whole)):
-        yield Skip("a crowd (iscrowd), not one thing")
-    if not broken:
-        annotation = [{"label": box.name, "box": box.corners} for box in whole]
-        scores = [box.score for box in whole]
-        meta = template.meta | ({"scores": scores} if any(score is not None for score in scores) else {})
-        yield replace(template, annotation=annotation, is_box=True, meta=meta)
+    whole = [box for box in boxes if not box.skip]
+    yield from (Skip(box.skip) for box in boxes if box.skip)
+    if boxes and not whole:
+        yield Skip(ONLY_OTHERS, template.id)
+        return
+    annotation = [{"label": box.name, "box": box.corners} for box in whole]
+    scores = [box.score for box in whole]
+    meta = template.meta | ({"scores": scores} if any(score is not None for score in scores) else {})
+    yield replace(template, annotation=annotation, is_box=True, meta=meta)
 
 
 def _grounding(template: Item, box: Box, id_: str, question: str) -> Found:
     file, row = box.file or template.file, box.row or template.row
-    if box.crowd:
-        return Skip("a crowd (iscrowd), not one thing")
+    if box.skip:
+        return Skip(box.skip)
     if box.corners is None:
         return Problem(file, row, "annotation", box.fault, id_)
     meta = template.meta | ({"class": box.name} if box.name else {})

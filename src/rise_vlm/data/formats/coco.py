@@ -1,8 +1,9 @@
 """COCO instances: JSON of images, annotations and categories; boxes are ``[x, y, width, height]`` in pixels.
 
 Reads one file, or the ``instances*.json`` (else every COCO file) of a folder. Categories go by name, since ids differ
-between files. Left out: masks, keypoints, captions; a crowd is skipped. Rows are numbered as the annotations (or
-images) stand in their list, from 1. Writes one file per split; a model's scores stand as ``score``.
+between files. A polygon without ``bbox`` becomes the box around it. Left out: masks, keypoints, captions; a crowd is
+skipped. Rows are numbered as the annotations (or images) stand in their list, from 1. Writes one file per split; a
+model's scores stand as ``score``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow
-from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Note, Options, Skip, Target, by_class
+from rise_vlm.data.formats.base import CROWD, Box, Classes, Entry, Found, Item, Note, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images, files_below, split_in
-from rise_vlm.data.formats.reading import four_numbers, is_number, read_json, size_of
+from rise_vlm.data.formats.reading import four_numbers, hull, is_number, read_json, size_of
 from rise_vlm.data.formats.writing import tidy, write_json
 from rise_vlm.errors import DataError
 
@@ -83,40 +84,51 @@ def _file(
 ) -> Iterator[Found]:
     names = _categories(source, content["categories"])
     yield Classes(tuple(dict.fromkeys(names.values())))
-    known: set[Any] = set()
-    for image in content["images"]:
-        if isinstance(image, dict) and isinstance(image.get("id"), int | str):
-            known.add(image["id"])
-    boxes: dict[Any, list[Box]] = defaultdict(list)
-    spoilt: set[Any] = set()
+    ids = [image["id"] for image in content["images"] if isinstance(image, dict) and _is_id(image.get("id"))]
+    known = {str(id_) for id_ in ids}
+    boxes: dict[str, list[Box]] = defaultdict(list)
     file = f"{name} annotations"
     for number, annotation in enumerate(content["annotations"], start=1):
         try:
             boxes[_image_id(annotation, known)].append(_box(annotation, names, file, number))
         except BadRow as bad:
-            spoilt.add(str(annotation.get("image_id")) if isinstance(annotation, dict) else None)
             yield bad.at(file, number)
-    seen: set[Any] = set()
+    seen: set[str] = set()
     for number, image in enumerate(content["images"], start=1):
         try:
             template = _image(f"{name} images", number, image, seen, images, split)
         except BadRow as bad:
             yield bad.at(f"{name} images", number)
             continue
-        if options.task == "detection" and str(image["id"]) in spoilt:
-            yield Skip("an image with a bad annotation")
-            continue
-        yield from by_class(template, boxes[image["id"]], options)
+        yield from by_class(template, boxes[str(image["id"])], options)
 
 
 def _load(source: Path) -> dict[str, list[Any]]:
     if not source.is_file():
         raise DataError(f"{source} is missing; 'coco' reads a JSON file or a folder of them.")
-    content = read_json(source, forget="segmentation")  # most of a COCO file, and not used
+    content = read_json(source, shorten=_without_polygons)
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{source} is no COCO file of instances: it has no list '{key}'.")
     return content
+
+
+def _without_polygons(value: dict[str, Any]) -> dict[str, Any]:
+    """An annotation without its ``segmentation``, which is most of a COCO file; polygons leave the box around them
+    where it has no ``bbox``.
+    """
+    polygons = value.pop("segmentation", None)
+    if not value.get("bbox") and isinstance(polygons, list):
+        whole = all(isinstance(each, list) and len(each) % 2 == 0 for each in polygons)
+        points = [point for each in polygons for point in zip(each[::2], each[1::2], strict=True)] if whole else []
+        corners = hull(points)
+        if corners is not None:
+            value["bbox"] = [*corners[:2], corners[2] - corners[0], corners[3] - corners[1]]
+    return value
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)
 
 
 def _categories(source: Path, categories: list[Any]) -> dict[Any, str]:
@@ -131,39 +143,43 @@ def _categories(source: Path, categories: list[Any]) -> dict[Any, str]:
     return names
 
 
-def _image_id(annotation: Any, known: set[Any]) -> Any:
+def _image_id(annotation: Any, known: set[str]) -> str:
+    """The image's id as text: some tools write numbers here and text there."""
     if not isinstance(annotation, dict):
         raise BadRow("row", "an annotation must be an object")
     id_ = annotation.get("image_id")
-    if not isinstance(id_, int | str) or id_ not in known:
+    if not _is_id(id_) or str(id_) not in known:
         raise BadRow("missing image", f"the annotation refers to the image {id_!r}, which is not listed"[:200])
-    return id_
+    return str(id_)
 
 
 def _box(annotation: dict[str, Any], names: dict[Any, str], file: str, row: int) -> Box:
     category = annotation.get("category_id")
     if not isinstance(category, int | str) or category not in names:
-        raise BadRow("annotation", f"the category {category!r} is not listed"[:200])
-    name, crowd, score = names[category], annotation.get("iscrowd") == 1, annotation.get("score")
+        return Box("", None, f"the category {category!r} is not listed"[:200], file=file, row=row)
+    name, score = names[category], annotation.get("score")
+    if annotation.get("iscrowd") == 1:
+        return Box(name, None, skip=CROWD)
     numbers = four_numbers(annotation.get("bbox"))
     if numbers is None:
         fault = f"the bbox of the {name} is not of four numbers: {annotation.get('bbox')!r}"[:200]
-        return Box(name, None, fault, crowd, file, row)
+        return Box(name, None, fault, file=file, row=row)
     x, y, width, height = numbers
     if width <= 0 or height <= 0:
-        return Box(name, None, f"the bbox {numbers} of the {name} has no area", crowd, file, row)
-    return Box(name, [x, y, x + width, y + height], "", crowd, file, row, score if is_number(score) else None)
+        return Box(name, None, f"the bbox {numbers} of the {name} has no area", file=file, row=row)
+    score = score if is_number(score) else None
+    return Box(name, [x, y, x + width, y + height], file=file, row=row, score=score)
 
 
-def _image(file: str, number: int, image: Any, seen: set[Any], images: Images, split: str | None) -> Item:
-    if not isinstance(image, dict) or not isinstance(image.get("id"), int | str):
+def _image(file: str, number: int, image: Any, seen: set[str], images: Images, split: str | None) -> Item:
+    if not isinstance(image, dict) or not _is_id(image.get("id")):
         raise BadRow("row", "an image must be an object with an id")
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
         raise BadRow("row", f"the image {image['id']!r} has no file_name"[:200])
-    if image["id"] in seen:
+    if str(image["id"]) in seen:
         raise BadRow("duplicate id", f"the image id {image['id']!r} was used before"[:200], name)
-    seen.add(image["id"])
+    seen.add(str(image["id"]))
     path = images.find(name, [split] if split else [], name)
     group = images.group(path) if split else name
     stated = size_of(image.get("width"), image.get("height"))

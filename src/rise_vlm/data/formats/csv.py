@@ -4,22 +4,24 @@ Comma, semicolon and tab are told apart by the header. Boxes stand in ``xmin,ymi
 ``x,y,w,h`` or ``x1,y1,w,h``; a distribution has a column per class. The columns ``id``, ``split``, ``question``,
 ``rationale``, ``score`` and the image's ``width`` and ``height`` are used where there are any. Image paths are relative
 to the table, or to ``--images``, and may not leave that folder. Rows are numbered as a spreadsheet does: the header is
-row 1. A ``bbox`` in one column is refused, for it does not tell whether corners or a size.
+row 1. A ``bbox`` in one column is refused, for it does not tell whether corners or a size. An image with a broken row,
+or with rows that differ in its class, is put aside whole.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem, printable
-from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class
-from rise_vlm.data.formats.guessing import Glimpse
+from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class, imageless
+from rise_vlm.data.formats.guessing import STUDIO_MIN, Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images
-from rise_vlm.data.formats.reading import number, size_of
+from rise_vlm.data.formats.reading import encoding_of, number, size_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError, nearest
@@ -34,31 +36,44 @@ IMAGES = "images/{split}/{name}"
 SHARES_IMAGES = True
 
 Row = dict[str, str]
+Read = tuple[int, Row, BadRow | None]
+"""A row's number, its fields by the names of their columns, and what is wrong with it; its image is told."""
 
 
 def sees(glimpse: Glimpse) -> str | None:
     """One CSV file with a column for the image and one for the label, the box or the classes."""
     header = set(glimpse.header)
-    if not header & set(IMAGE) or len(header) < 2 or glimpse.suffixes[".csv"] > 1:
+    if not header & set(IMAGE) or len(header) < 2 or glimpse.suffixes[".csv"] > 1 or header >= STUDIO_MIN:
         return None
     return "a table with the columns " + ", ".join(glimpse.header[:6])
+
+
+def task_for(source: Path) -> str | None:
+    """Detection where the table has columns of boxes: a label is then that of a box, not of its image."""
+    table = _table(source)
+    with table.open(encoding=encoding_of(table), errors="replace", newline="") as file, suppress(csv.Error):
+        header = next(csv.reader([line := file.readline()], delimiter=_delimiter(line)), [])
+        return "detection" if _box_columns({name.strip() for name in header}) else None
+    return None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every row of the table; for detection, and for boxes without questions, for every image."""
     table = _table(source)
-    images = Images(table.parent, [options.images or table.parent, table.parent / "images"], deep=False)
+    images = Images.of(table, options.images, table.parent / "images")
     rows = _rows(table, options)
     header = next(rows)
     assert isinstance(header, dict)
     if options.task == "classification":
-        yield from _each(table, rows, images, lambda row: _need(row, "label"))
+        unsure = _unsure(_rows(table, options), ["label"], "several classes in the image")
+        yield from _each(table, rows, images, unsure, lambda row: _need(row, "label"))
     elif options.task == "distribution":
         classes = [name for name in header if name not in (*OTHERS, "image", "label", "")]
         if not classes:
             raise DataError(f"{table} has no columns for the classes of a distribution.")
         yield Classes(tuple(classes))
-        yield from _each(table, rows, images, lambda row: _distribution(row, classes))
+        unsure = _unsure(_rows(table, options), classes, "several distributions of the image")
+        yield from _each(table, rows, images, unsure, lambda row: _distribution(row, classes))
     else:
         yield from _boxes(table, header, rows, images, options)
 
@@ -72,13 +87,24 @@ def _table(source: Path) -> Path:
     return safe_join(source, tables[0].name)
 
 
-def _rows(table: Path, options: Options) -> Iterator[Row | tuple[int, Row] | Problem]:
-    """First the header, column -> itself; then every row with its number, image and label under these names."""
+def _delimiter(head: str) -> str:
+    return max(",;\t", key=head.count)
+
+
+def _box_columns(header: Iterable[str]) -> tuple[str, ...] | None:
+    """The columns of a box, where the header has all of them."""
+    return next((names for names in (*CORNERS, *SIZES) if set(names) <= set(header)), None)
+
+
+def _rows(table: Path, options: Options) -> Iterator[Row | Read | Problem]:
+    """First the header, column -> itself; then every row, image and label under these names; Problem where a broken row
+    does not tell its image.
+    """
     # Bytes that are no UTF-8 survive as lone surrogates, so that the row that holds them can be named.
-    with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with table.open(encoding=encoding_of(table), errors="surrogateescape", newline="") as file:
         head = file.readline()
         file.seek(0)
-        rows = csv.reader(file, delimiter=max(",;\t", key=head.count))
+        rows = csv.reader(file, delimiter=_delimiter(head))
         number = 0
         try:
             first = next(rows, None)
@@ -91,7 +117,7 @@ def _rows(table: Path, options: Options) -> Iterator[Row | tuple[int, Row] | Pro
                 number += 1
                 if row:
                     yield _row(table, number, row, names)
-        except csv.Error as error:
+        except (csv.Error, UnicodeError) as error:  # UTF-16 may be cut off
             raise DataError(f"{table} row {number + 1} is no CSV: {error}.") from error
 
 
@@ -118,35 +144,88 @@ def _columns(table: Path, header: list[str], options: Options) -> list[str]:
     return names
 
 
-def _row(table: Path, number: int, row: list[str], names: Sequence[str]) -> tuple[int, Row] | Problem:
-    try:
-        if len(row) != len(names):
-            raise BadRow("row", f"the row has {len(row)} fields, the header {len(names)}")
-        if any("\udc80" <= char <= "\udcff" for field in row for char in field):
-            raise BadRow("row", "the row is not UTF-8 text")
-        values = {name: field.strip() for name, field in zip(names, row, strict=True)}
-        if not values["image"]:
-            raise BadRow("row", "the image is empty")
-        split = values.get("split", "")
-        if split and split.casefold() not in SPLIT_NAMES:
-            raise BadRow("row", f"the split '{split}' is none of train, val and test", values["image"])
-    except BadRow as bad:
-        return bad.at(table.name, number)
-    return number, values
+def _row(table: Path, number: int, row: list[str], names: Sequence[str]) -> Read | Problem:
+    values = {name: field.strip() for name, field in zip(names, row, strict=False)}
+    fault, image, split = None, values.get("image", ""), values.get("split", "")
+    if len(row) != len(names):
+        fault = BadRow("row", f"the row has {len(row)} fields, the header {len(names)}", image)
+    elif not all(map(_is_text, row)):
+        fault = BadRow("row", "the row is not UTF-8 text", image)
+    elif not image:
+        fault = BadRow("row", "the image is empty")
+    elif split and split.casefold() not in SPLIT_NAMES:
+        fault = BadRow("row", f"the split '{split}' is none of train, val and test", image)
+    if fault is not None and (not image or not _is_text(image)):
+        return replace(fault.at(table.name, number), id=None)
+    return number, values, fault
 
 
-def _each(table: Path, rows: Iterator[Any], images: Images, annotate: Callable[[Row], Any]) -> Iterator[Found]:
-    """An item for every row, its annotation by ``annotate``."""
+def _is_text(field: str) -> bool:
+    return not any("\udc80" <= char <= "\udcff" for char in field)
+
+
+def _told(table: Path, rows: Iterator[Any], images: Images, spoilt: set[str]) -> Iterator[Found | tuple[Item, Row]]:
+    """Every sound row as an item without annotation, and what is wrong with others; ``spoilt`` gets their images."""
+    untold = 0
     for row in rows:
         if isinstance(row, Problem):
+            untold += 1
             yield row
             continue
-        place, values = row
+        number, values, fault = row
         try:
-            item = _item(table, place, values, images)
-            yield replace(item, annotation=annotate(values))
+            if fault is not None:
+                raise fault
+            item = _item(table, number, values, images)
         except BadRow as bad:
-            yield bad.at(table.name, place)
+            spoilt.add(values["image"])
+            yield replace(bad.at(table.name, number), id=printable(values["image"]))
+            continue
+        yield item, values
+    yield from imageless(table.name, untold)
+
+
+def _each(
+    table: Path, rows: Iterator[Any], images: Images, unsure: dict[str, str], annotate: Callable[[Row], Any]
+) -> Iterator[Found]:
+    """An item for every row, its annotation by ``annotate``, but a Skip for every image that is ``unsure``."""
+    skipped: set[str] = set()
+    for told in _told(table, rows, images, set()):
+        if not isinstance(told, tuple):
+            yield told
+            continue
+        item, values = told
+        asked = _asked(values)
+        if asked not in unsure:
+            try:
+                yield replace(item, annotation=annotate(values))
+            except BadRow as bad:
+                yield bad.at(table.name, item.row)
+        elif asked not in skipped:
+            skipped.add(asked)
+            yield Skip(unsure[asked], item.group)
+
+
+def _unsure(rows: Iterator[Any], columns: Sequence[str], differ: str) -> dict[str, str]:
+    """What is asked of images -> why no row tells the truth of it: one is broken, or some ``differ`` in ``columns``."""
+    unsure: dict[str, str] = {}
+    first: dict[str, int] = {}
+    next(rows)
+    for row in rows:
+        if not isinstance(row, Problem):
+            _, values, fault = row
+            cells = hash(tuple(values.get(name, "") for name in columns))
+            if fault is not None:
+                unsure[values["image"]] = "an image with a bad row"
+            elif first.setdefault(_asked(values), cells) != cells:
+                unsure.setdefault(_asked(values), differ)
+    return unsure
+
+
+def _asked(row: Row) -> str:
+    """What a row is about: its image, and its question where it has one."""
+    question = row.get("question")
+    return f"{row['image']}\n{question}" if question else row["image"]
 
 
 def _item(table: Path, number: int, row: Row, images: Images) -> Item:
@@ -171,23 +250,18 @@ def _item(table: Path, number: int, row: Row, images: Images) -> Item:
 
 
 def _boxes(table: Path, header: Row, rows: Iterator[Any], images: Images, options: Options) -> Iterator[Found]:
-    columns = next((names for names in (*CORNERS, *SIZES) if set(names) <= header.keys()), None)
+    columns = _box_columns(header)
     if columns is None:
         forms = " or ".join(",".join(names) for names in (*CORNERS, *SIZES))
         raise DataError(f"{table} has no columns for boxes; they are called {forms}.")
     found: dict[str, tuple[Item, list[Box]]] = {}
     spoilt: set[str] = set()
-    for row in rows:
-        if isinstance(row, Problem):
-            yield row
+    for told in _told(table, rows, images, spoilt):
+        if not isinstance(told, tuple):
+            yield told
             continue
-        place, values = row
-        try:
-            item, box = _item(table, place, values, images), _box(values, columns, place)
-        except BadRow as bad:
-            spoilt.add(values["image"])
-            yield bad.at(table.name, place)
-            continue
+        item, values = told
+        box = _box(values, columns, item.row)
         if item.question is not None and options.task == "grounding":
             yield from by_class(item, [box] if box else [], options)
             continue
@@ -195,19 +269,19 @@ def _boxes(table: Path, header: Row, rows: Iterator[Any], images: Images, option
         if box is not None:
             known[1].append(box)
     for item, boxes in found.values():
-        if options.task == "detection" and item.group in spoilt:
-            yield Skip("an image with a bad box")
-            continue
-        yield from by_class(replace(item, meta={}), boxes, options)
+        if item.group in spoilt:
+            yield Skip("an image with a bad row", item.group)
+        else:
+            yield from by_class(replace(item, meta={}), boxes, options)
 
 
-def _box(row: Row, columns: Sequence[str], number: int) -> Box | None:
+def _box(row: Row, columns: Sequence[str], number: int | None) -> Box | None:
     """The row's box; None where label and box are empty, which says that there is nothing in the image."""
     label = row.get("label", "")
     if not label and not any(row[name] for name in columns):
         return None
     if not label and not row.get("question"):
-        raise BadRow("row", "the label is empty", row["image"])
+        return Box("", None, "the label is empty", row=number)
     try:
         values = [_float(row, name) for name in columns]
     except BadRow as bad:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rise_vlm.data.checking import BadRow
-from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class
+from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Target, by_class, imageless
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
 from rise_vlm.data.formats.reading import hull, number, read_xml, size_of
@@ -27,7 +27,7 @@ FILE = "annotations.xml"
 IMAGES = "images/{name}"
 LARGEST = 1 << 30
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
-KNOWN = ("box", "polygon", "mask", "tag")
+KNOWN = ("box", "polygon", "mask")
 
 
 def sees(glimpse: Glimpse) -> str | None:
@@ -65,30 +65,33 @@ def _image(file: str, row: int, image: Element, split: str | None, images: Image
     item = Item(
         file, row, group, group, path, None, split, stated_size=size_of(image.get("width"), image.get("height"))
     )
-    tags = [tag.get("label", "") for tag in image.iterfind("tag")]
-    if options.task == "classification" and tags:
-        boxes = [Box(tag, None) for tag in tags]
-    else:
-        boxes = [_box(shape, f"{file} image '{name}'") for shape in image if shape.tag in KNOWN and shape.tag != "tag"]
-    for shape in image:
-        if shape.tag not in KNOWN:
-            yield Skip(f"a {shape.tag[:20]}, which is no box")
+    tags = [_box(tag, file) for tag in image.iterfind("tag")]
+    boxes = [_box(shape, f"{file} image '{name}'") for shape in image if shape.tag != "tag"]
+    if tags and (options.task == "classification" or not boxes):
+        boxes = tags
     yield from by_class(item, boxes, options)
 
 
 def _tracks(file: str, root: Element, split: str | None, images: Images, options: Options) -> Iterator[Found]:
     """The items of the frames of a video."""
     frames: dict[int, list[Box]] = {}
+    untold = 0
     for track in root.iterfind("track"):
         for shape in track:
-            if shape.tag not in KNOWN:
-                yield Skip(f"a {shape.tag[:20]}, which is no box")
-            elif shape.get("outside") != "1":
-                try:
-                    shape.set("label", track.get("label", ""))
-                    frames.setdefault(int(number(shape.get("frame", ""))), []).append(_box(shape, file))
-                except (ValueError, BadRow) as error:
-                    yield BadRow("annotation", f"a shape of a track: {error}").at(file, None)
+            if shape.get("outside") == "1":
+                continue
+            shape.set("label", track.get("label", ""))
+            try:
+                boxes = frames.setdefault(int(number(shape.get("frame", ""))), [])
+            except ValueError as error:
+                yield BadRow("annotation", f"a shape of a track: {error}").at(file, None)
+                untold += 1
+                continue
+            try:
+                boxes.append(_box(shape, file))
+            except BadRow as error:
+                boxes.append(Box("", None, f"a shape of a track: {error}"))
+    yield from imageless(file, untold)
     size = size_of(root.findtext("meta//original_size/width"), root.findtext("meta//original_size/height"))
     for frame, boxes in sorted(frames.items()):
         try:
@@ -102,6 +105,8 @@ def _tracks(file: str, root: Element, split: str | None, images: Images, options
 
 def _box(shape: Element, place: str) -> Box:
     label = shape.get("label", "").strip()
+    if shape.tag not in KNOWN:
+        return Box(label, None, skip=f"a {shape.tag[:20]}, which is no box")
     if not label:
         raise BadRow("annotation", f"a {shape.tag} has no label")
     try:

@@ -1,17 +1,19 @@
 """FiftyOne JSON: ``samples.json`` of a FiftyOneDataset, or ``labels.json`` of its image datasets with ``data``.
 
-Boxes are ``[x, y, width, height]`` as shares of the image. Of several label fields ``ground_truth`` counts, else the
-first that fits the task. Left out: masks, polylines, keypoints, videos, and all other fields.
+Boxes are ``[x, y, width, height]`` as shares of the image. Of several label fields one counts for all samples:
+``ground_truth``, else the most frequent that fits the task. Left out: masks, polylines, keypoints, videos, and all
+other fields, of which a note tells.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rise_vlm.data.checking import BadRow
-from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class
+from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Note, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, is_number, list_of, object_of, read_json, size_of, text_of
@@ -53,6 +55,11 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def _samples(file: str, samples: list[Any], split: str | None, images: Images, options: Options) -> Iterator[Found]:
+    fields = [_labels_in(sample) for sample in samples]
+    field = _field(fields, options.task)
+    others = list(dict.fromkeys(key for each in fields for key in each if key != field))
+    if field and others:
+        yield Note(f"{file}: the labels are taken from the field '{field}'; left out: {', '.join(others)}"[:300])
     for row, sample in enumerate(samples, start=1):
         try:
             name = text_of(sample.get("filepath")) if isinstance(sample, dict) else ""
@@ -65,23 +72,40 @@ def _samples(file: str, samples: list[Any], split: str | None, images: Images, o
             size = size_of(metadata.get("width"), metadata.get("height"))
             group = images.group(path)
             item = Item(file, row, group, group, path, None, own, stated_size=size, unit=1)
-            yield from by_class(item, _fields(sample, options, name), options)
+            if field is None or sample.get(field) is None:
+                yield Skip("a sample without a label" if field is None else f"a sample without a label in '{field}'")
+            else:
+                yield from by_class(item, _boxes(sample[field], options.task, name), options)
         except BadRow as bad:
             yield bad.at(file, row)
 
 
-def _fields(sample: dict[str, Any], options: Options, id_: str) -> list[Box]:
-    """The boxes of a sample, or its class as a box without corners."""
-    fields = {key: value for key, value in sample.items() if isinstance(value, dict) and "_cls" in value}
-    order = sorted(fields, key=lambda key: key != "ground_truth")
-    wanted = ("Classification", "Detections") if options.task == "classification" else ("Detections", "Detection")
-    for cls in wanted:
-        for key in order:
-            if fields[key]["_cls"] == cls and cls == "Detections" and isinstance(fields[key].get("detections"), list):
-                return [_box(each, [], id_) for each in fields[key]["detections"]]
-            if fields[key]["_cls"] == cls and cls != "Detections":
-                return [_box(fields[key], [], id_)]
-    return []
+def _labels_in(sample: Any) -> dict[str, str]:
+    """The label fields of a sample with their kinds, such as Detections."""
+    fields = {key: value for key, value in object_of(sample).items() if key != "metadata" and isinstance(value, dict)}
+    return {key: value["_cls"] for key, value in fields.items() if isinstance(value.get("_cls"), str)}
+
+
+def _field(fields: list[dict[str, str]], task: str) -> str | None:
+    """The field that counts for all samples: ``ground_truth``, else the most frequent of a kind that fits the task."""
+    wanted = ("Classification", "Detections") if task == "classification" else ("Detections", "Detection")
+    for kind in wanted:
+        keys = Counter(key for each in fields for key, cls in each.items() if cls == kind)
+        if keys:
+            return "ground_truth" if "ground_truth" in keys else keys.most_common(1)[0][0]
+    return None
+
+
+def _boxes(value: Any, task: str, id_: str) -> list[Box]:
+    """The boxes of a label field, or its class as a box without corners."""
+    kind = value.get("_cls") if isinstance(value, dict) else None
+    if kind == "Detections":
+        if not isinstance(value.get("detections"), list):
+            raise BadRow("annotation", "Detections must hold a list 'detections'", id_)
+        return [_box(each, [], id_) for each in value["detections"]]
+    if kind == "Detection" or (kind == "Classification" and task == "classification"):
+        return [_box(value, [], id_)]
+    return [Box("", None, skip=f"a field of {kind if isinstance(kind, str) else 'no kind'}, which is no box"[:60])]
 
 
 def _labels(

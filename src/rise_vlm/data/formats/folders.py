@@ -1,6 +1,7 @@
 """A folder per class: ``SOURCE/class/image`` or ``SOURCE/split/class/image``. The folder's name is the class.
 
-Folders called by WordNet ids are ImageNet's, and 'imagenet' names them.
+A folder alone that has no image of its own, as archives unpack to, is gone into. Folders called by WordNet ids are
+ImageNet's, and 'imagenet' names them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from rise_vlm.data.checking import Problem
 from rise_vlm.data.class_list import WORDNET_ID
 from rise_vlm.data.formats.base import Classes, Entry, Found, Item, Note, Options, Skip, Target
 from rise_vlm.data.formats.guessing import Glimpse, is_note
-from rise_vlm.data.formats.places import files_below, folders_in, need_folder, split_level
+from rise_vlm.data.formats.places import IMAGE_SUFFIXES, files_below, folders_in, need_folder, split_level
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
@@ -39,6 +40,9 @@ def _may_annotate(path: Path, glimpse: Glimpse) -> bool:
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every file in a class folder; files outside of class folders are skipped and counted."""
     need_folder(source, "folders")
+    source, outer = _inmost(source), source
+    if source != outer:
+        yield Note(f"the folder of each class is looked for in {source}")
     folders = folders_in(source)
     splits = split_level(folders)
     if not folders:
@@ -60,6 +64,16 @@ def read(source: Path, options: Options) -> Iterator[Found]:
             yield from images_in(source, folder, split, folder.name)
         else:
             yield Skip("a folder of a class that --classes leaves out", folder.name)
+
+
+def _inmost(source: Path) -> Path:
+    """The folder in ``source`` that holds the folders of classes: itself, or one that stands alone in it."""
+    folders = folders_in(source)
+    if len(folders) != 1 or folders[0].is_symlink() or split_level(folders):
+        return source
+    entries = list(folders[0].iterdir())
+    images = any(entry.suffix.casefold() in IMAGE_SUFFIXES for entry in entries)
+    return source if images or not folders_in(folders[0]) else _inmost(folders[0])
 
 
 def _class_folders(folders: list[Path], splits: dict[Path, str] | None) -> Iterator[tuple[Path, str | None]]:

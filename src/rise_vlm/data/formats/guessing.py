@@ -17,11 +17,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rise_vlm.data.formats.places import DESCRIPTION, IMAGE_SUFFIXES, files_below, folders_in, wordnet_folder
+from rise_vlm.data.formats.reading import encoding_of
 from rise_vlm.errors import DataError, UserError
 
 NOTE_SUFFIXES = frozenset({".md", ".rst", ".html", ".htm", ".pdf", ".py", ".ini", ".db", ".log"})
 NOTE_NAMES = frozenset({"readme", "license", "licence", "copying", "notice", "authors", "changelog", "citation"})
 """How files begin that, as text or without suffix, tell about a source and annotate nothing."""
+
+ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"})
+STUDIO_MIN = {"annotation_id", "annotator"}
+"""Columns of the CSV export of Label Studio, which no other table has both of."""
 
 MOST_FILES = 5000
 HEAD = 1 << 16
@@ -170,7 +175,7 @@ def _head(path: Path) -> str:
     if not path.is_file():
         return ""
     with path.open("rb") as file:
-        return file.read(HEAD).decode("utf-8-sig", "replace")
+        return file.read(HEAD).decode(encoding_of(path), "replace")
 
 
 def guess(source: Path) -> tuple[str, str]:
@@ -192,12 +197,30 @@ def guess(source: Path) -> tuple[str, str]:
         told = "; ".join(f"{name} ({why})" for name, why in seen.items())
         raise UserError(f"{source} may be of several formats: {told}. Name one: rise data import FORMAT {source}.")
     if not seen:
+        hint = _hint(glimpse)
+        if hint:
+            raise UserError(f"{source} {hint}")
         example = "folders" if glimpse.folders else "csv" if glimpse.header else "coco"
         raise UserError(
             f"{source} is of no known format (seen: {_told(glimpse)}). Known: {', '.join(FORMATS)}. "
             f"Name one: rise data import {example} {source} --out ..."
         )
     return next(iter(seen.items()))
+
+
+def _hint(glimpse: Glimpse) -> str:
+    """What to do with a source that no format can be of; empty where that is not known."""
+    source = glimpse.source
+    if source.is_file() and source.suffix.casefold() in ARCHIVES:
+        return "is an archive; unpack it and import the folder."
+    if glimpse.images and not glimpse.files and not glimpse.folders:
+        return (
+            f"holds images and nothing that annotates them. 'rise annotate MODEL {source} --task ...' has a model do "
+            "it; annotations that lie elsewhere are imported with --images."
+        )
+    if "annotator" in glimpse.row or STUDIO_MIN.issubset(glimpse.header):
+        return "looks like Label Studio's JSON-MIN or CSV, which are not read; export 'JSON' there."
+    return ""
 
 
 def _told(glimpse: Glimpse) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from rise_vlm.data.checking import BadRow
-from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Skip, Target, by_class
+from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images, annotation_files
 from rise_vlm.data.formats.reading import LARGEST_LABEL_FILE, hull, list_of, object_of, read_json, size_of, text_of
@@ -60,11 +60,13 @@ def _file(path: Path, name: str, split: str | None, images: Images, options: Opt
     boxes: list[Box] = []
     for shape in shapes:
         if isinstance(shape, dict) and text_of(shape.get("shape_type")) not in SHAPES:
-            yield Skip(f"a {shape.get('shape_type')}, which is no box"[:40])
+            skip = f"a {shape.get('shape_type')}, which is no box"[:40]
+            boxes.append(Box(text_of(shape.get("label")), None, skip=skip))
         else:
             boxes.append(_box(shape))
-    if options.task == "classification" and not boxes:
-        boxes = [Box(flag, None) for flag in raised]
+    if all(box.skip for box in boxes):
+        flags = [Box(flag, None, skip="a flag of the whole image, which is no box") for flag in raised]
+        boxes = flags if options.task == "classification" and flags else boxes + flags
     yield from by_class(item, boxes, options)
 
 

@@ -1,15 +1,17 @@
 """Label Studio JSON: a list of tasks, each with ``data``, ``annotations`` of people and ``predictions`` of models.
 
-Rectangles are percents of the image. Of a task's annotations the first that nobody cancelled counts; a task without
-any gives its first prediction. Boxes are results of type ``rectanglelabels``, a class is one of type ``choices``, a
-probability one of type ``number`` whose name is the class, a rationale one of type ``textarea``. Pictures are found by
-the last part of their address, upload prefix or not, in ``--images``. A dataset is written as annotations; a model's
-answers are written as predictions with score, model version and the rationale as a text result. Left out: other
-result types, regions of video, and the labelling configuration except for a note of it in docs/formats.md.
+Rectangles are percents of the image. Of a task's annotations that nobody cancelled the one marked ``ground_truth``
+counts, else the first; a task without any gives its first prediction. Boxes are results of type ``rectanglelabels``, or
+go around ``polygonlabels`` and ``ellipselabels``; a class is one of type ``choices``, a probability one of type
+``number`` whose name is the class, a rationale one of type ``textarea``. Pictures are found by the last part of their
+address, upload prefix or not, in ``--images``. A dataset is written as annotations; a model's answers are written as
+predictions with score, model version and the rationale as a text result. Left out: brushes and key points, regions of
+video, and the labelling configuration except for a note of it in docs/formats.md.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -22,7 +24,16 @@ from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Skip, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import IMAGE_SUFFIXES, SPLIT_NAMES, Images, annotation_files
-from rise_vlm.data.formats.reading import four_numbers, hull, is_number, list_of, read_json, size_of, text_of
+from rise_vlm.data.formats.reading import (
+    four_numbers,
+    hull,
+    is_number,
+    list_of,
+    object_of,
+    read_json,
+    size_of,
+    text_of,
+)
 from rise_vlm.data.formats.writing import write_json_list
 from rise_vlm.errors import DataError
 
@@ -30,6 +41,10 @@ FILE = "tasks_{split}.json"
 IMAGES = "images/{split}/{name}"
 SHARES_IMAGES = True
 RATIONALE, QUESTION = "rationale", "question"
+SHAPES = ("rectangle", "polygon", "ellipse", "brush", "keypoint", "bitmask", "vector")
+"""Kinds of regions; the type of a result is one of them, or one with ``labels`` at the end."""
+SIDES = {"rectangle": ("x", "y", "width", "height"), "ellipse": ("x", "y", "radiusX", "radiusY")}
+DIFFERS = "another annotation of a task, which differs from the one that counts"
 
 
 def sees(glimpse: Glimpse) -> str | None:
@@ -64,10 +79,15 @@ def _task(file: str, row: int, task: Any, split: str | None, images: Images, opt
     if address is None:
         raise BadRow("missing image", "the task's data names no image")
     path = _picture(address, images, split)
-    results, score, model = _results(task)
-    if results is None:
+    told, key = _annotations(task)
+    if not told:
         yield Skip("a task that nobody annotated")
         return
+    results = [result for result in told[0]["result"] if isinstance(result, dict)]
+    if key != "predictions":
+        yield from (Skip(DIFFERS, address) for other in told[1:] if _content(other) != _content(told[0]))
+    score = told[0]["score"] if is_number(told[0].get("score")) else None
+    model = text_of(told[0].get("model_version")) or None
     group = images.group(path)
     rationale = "\n".join(_texts(result) for result in results if _type(result) == "textarea").strip()
     item = Item(
@@ -90,7 +110,7 @@ def _task(file: str, row: int, task: Any, split: str | None, images: Images, opt
 def _annotated(item: Item, results: list[dict[str, Any]], options: Options) -> Iterator[Found]:
     if options.task == "distribution":
         asked = [result for result in results if _type(result) == "number"]
-        numbers = {result.get("from_name"): result["value"].get("number") for result in asked}
+        numbers = {result.get("from_name"): _value(result).get("number") for result in asked}
         if not numbers or not all(isinstance(name, str) and is_number(value) for name, value in numbers.items()):
             raise BadRow("annotation", "the task has no numbers that are probabilities", item.id)
         yield replace(item, annotation={name: value for name, value in numbers.items() if value}, is_box=False)
@@ -99,22 +119,28 @@ def _annotated(item: Item, results: list[dict[str, Any]], options: Options) -> I
     if options.task == "classification" and chosen:
         yield replace(item, annotation=chosen[0]) if len(set(chosen)) == 1 else Skip("several classes in the image")
         return
-    boxes = [_box(result) for result in results if _type(result) in ("rectanglelabels", "rectangle")]
+    boxes = [_box(result) for result in results if _shape(result) in SHAPES]
+    if not boxes:
+        boxes = [Box(choice, None, skip="a class of the whole image, which is no box") for choice in chosen]
     if options.task == "detection":
         item = replace(item, meta={key: value for key, value in item.meta.items() if key != "score"})
     yield from by_class(item, boxes, options)
 
 
-def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, float | None, str | None]:
-    """The results that count, with score and model version where a model gave them; None where there are none."""
+def _annotations(task: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """The annotations of a task that nobody cancelled, the one that counts first, and the key they stand under."""
     for key in ("annotations", "completions", "predictions"):
-        for each in list_of(task.get(key)):
-            if isinstance(each, dict) and not each.get("was_cancelled") and isinstance(each.get("result"), list):
-                results = [result for result in each["result"] if isinstance(result, dict)]
-                results = [result for result in results if isinstance(result.get("value"), dict)]
-                score = each.get("score") if is_number(each.get("score")) else None
-                return results, score, text_of(each.get("model_version")) or None
-    return None, None, None
+        found = [each for each in list_of(task.get(key)) if isinstance(each, dict) and not each.get("was_cancelled")]
+        found = [each for each in found if isinstance(each.get("result"), list)]
+        if found:
+            return sorted(found, key=lambda each: each.get("ground_truth") is not True), key
+    return [], ""
+
+
+def _content(annotation: dict[str, Any]) -> list[str]:
+    """What an annotation says, whoever said it and in whatever order."""
+    results = [result for result in annotation["result"] if isinstance(result, dict)]
+    return sorted(json.dumps([_type(result), result.get("value")], sort_keys=True) for result in results)
 
 
 def _is_picture(address: str) -> bool:
@@ -142,13 +168,21 @@ def _type(result: dict[str, Any]) -> str:
     return text_of(result.get("type"))
 
 
+def _shape(result: dict[str, Any]) -> str:
+    return _type(result).removesuffix("labels")
+
+
+def _value(result: dict[str, Any]) -> dict[str, Any]:
+    return object_of(result.get("value"))
+
+
 def _list(result: dict[str, Any], key: str) -> list[str]:
-    values = result["value"].get(key)
+    values = _value(result).get(key)
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
 def _texts(result: dict[str, Any]) -> str:
-    return text_of(result["value"].get("text")) or "\n".join(_list(result, "text"))
+    return text_of(_value(result).get("text")) or "\n".join(_list(result, "text"))
 
 
 def _size(results: list[dict[str, Any]]) -> tuple[int, int] | None:
@@ -157,23 +191,33 @@ def _size(results: list[dict[str, Any]]) -> tuple[int, int] | None:
 
 
 def _box(result: dict[str, Any]) -> Box:
-    value = result["value"]
-    label = next(iter(_list(result, "rectanglelabels")), "")
-    if not label and _type(result) == "rectanglelabels":
-        raise BadRow("annotation", "a rectangle has no label")
-    numbers = four_numbers([value.get(key) for key in ("x", "y", "width", "height")])
-    if numbers is None:
-        return Box(label, None, f"the rectangle of the {label} is not of four numbers")
-    x, y, width, height = numbers
+    value, shape = _value(result), _shape(result)
+    label = next(iter(_list(result, _type(result))), "")
+    if shape not in ("rectangle", "polygon", "ellipse"):
+        return Box(label, None, skip=f"a {shape}, which is no box")
+    if not label and _type(result) != shape:
+        raise BadRow("annotation", f"a {shape} has no label")
     score = result.get("score") if is_number(result.get("score")) else None
-    corners = [x, y, x + width, y + height]
+    if shape == "polygon":
+        corners = hull(value.get("points"))
+        return Box(label, corners, "" if corners else f"the points of the {label} are no pairs of numbers", score=score)
+    numbers = four_numbers([value.get(key) for key in SIDES[shape]])
+    if numbers is None:
+        return Box(label, None, f"the {shape} of the {label} is not of four numbers")
     angle = value.get("rotation") or 0
-    if angle:
-        size = size_of(result.get("original_width"), result.get("original_height"))
-        if not is_number(angle) or size is None:
-            return Box(label, None, f"the rotated rectangle of the {label} has no size or angle")
-        corners = _turned(numbers, math.radians(angle), size)
-    return Box(label, corners, score=score)
+    size = size_of(result.get("original_width"), result.get("original_height")) if angle else (1, 1)
+    if not is_number(angle) or size is None:
+        return Box(label, None, f"the rotated {shape} of the {label} has no size or angle")
+    around = _turned if shape == "rectangle" else _around
+    return Box(label, around(numbers, math.radians(angle), size), score=score)
+
+
+def _around(numbers: list[float], angle: float, size: tuple[int, int]) -> list[float]:
+    """The box (percent) around an ellipse of a centre and two radii that is turned about its centre."""
+    x, y, across, down = numbers
+    cos, sin, ratio = math.cos(angle), math.sin(angle), size[0] / size[1]
+    width, height = math.hypot(across * cos, down / ratio * sin), math.hypot(across * ratio * sin, down * cos)
+    return [x - width, y - height, x + width, y + height]
 
 
 def _turned(numbers: list[float], angle: float, size: tuple[int, int]) -> list[float]:

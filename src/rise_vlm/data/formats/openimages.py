@@ -12,7 +12,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rise_vlm.data.checking import BadRow, Problem, printable
-from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Note, Options, Target, by_class
+from rise_vlm.data.formats.base import (
+    CROWD,
+    Box,
+    Classes,
+    Entry,
+    Found,
+    Item,
+    Note,
+    Options,
+    Target,
+    by_class,
+    imageless,
+)
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import IMAGE_SUFFIXES, Images, annotation_files
 from rise_vlm.data.formats.reading import number
@@ -67,12 +79,15 @@ def _table(
     options: Options,
 ) -> Iterator[Found]:
     boxes: dict[str, list[Box]] = {}
+    untold = 0
     for row, values in rows:
-        name = "" if None in values.values() else values["ImageID"].strip()
+        name = (values["ImageID"] or "").strip()
         if not name:
-            yield Problem(file, row, "row", "the row has too few fields, or no ImageID")
+            yield Problem(file, row, "row", "the row has no ImageID")
+            untold += 1
             continue
         boxes.setdefault(name, []).append(_box(file, row, values, names))
+    yield from imageless(file, untold)
     for name, found in boxes.items():
         try:
             near = [split] if split else []
@@ -86,16 +101,19 @@ def _table(
 
 
 def _box(file: str, row: int, values: dict[str, str], names: dict[str, str]) -> Box:
+    if None in values.values():
+        return Box("", None, "the row has too few fields", file=file, row=row)
     label = values["LabelName"].strip()
     label = names.get(label, label)
-    crowd = values.get("IsGroupOf", "").strip() == "1"
+    if values.get("IsGroupOf", "").strip() == "1":
+        return Box(label, None, skip=CROWD)
     try:
         x1, x2, y1, y2 = (number(values[key], comma=True) for key in ("XMin", "XMax", "YMin", "YMax"))
         confidence = values.get("Confidence", "").strip()
         score = number(confidence, comma=True) if confidence else None
     except ValueError as error:
         return Box(label, None, str(error), file=file, row=row)
-    return Box(label, [x1, y1, x2, y2], crowd=crowd, file=file, row=row, score=score)
+    return Box(label, [x1, y1, x2, y2], file=file, row=row, score=score)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

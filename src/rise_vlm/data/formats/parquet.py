@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +27,7 @@ from rise_vlm.errors import DataError
 
 FILE = "data/{split}-00000-of-00001.parquet"
 IMAGES = ""
+TASKS = ("classification", "detection", "grounding", "distribution")
 BATCH = 64
 CATEGORIES = ("category", "categories", "label", "labels", "category_id")
 
@@ -33,6 +35,20 @@ CATEGORIES = ("category", "categories", "label", "labels", "category_id")
 def sees(glimpse: Glimpse) -> str | None:
     """Parquet files."""
     return "Parquet files" if glimpse.suffixes[".parquet"] else None
+
+
+def task_for(source: Path) -> str | None:
+    """The task that a file of ours names; detection where there are objects and no label of the whole image."""
+    import pyarrow
+    import pyarrow.parquet
+
+    for path, _, _ in annotation_files(source, "parquet", [".parquet"])[:1]:
+        with suppress(pyarrow.ArrowException, OSError, ValueError, AttributeError):
+            schema = pyarrow.parquet.read_schema(path)
+            ours = json.loads((schema.metadata or {}).get(b"rise", b"{}")).get("task")
+            boxes = "objects" in schema.names and "label" not in schema.names
+            return ours if ours in TASKS else "detection" if boxes else None
+    return None
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:

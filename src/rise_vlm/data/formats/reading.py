@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -49,19 +49,24 @@ def read_text(path: Path, *, else_encoding: str | None = None, largest: int | No
     raise DataError(f"{path} is not UTF-8 text.")
 
 
-def parse_json(content: bytes | str, name: Path | str, forget: str | None = None) -> Any:
-    """The value of a JSON text, without what its objects have under the key ``forget``, which then takes no memory.
+Shorten = Callable[[dict[str, Any]], dict[str, Any]]
+"""What an object of a JSON text becomes while the text is read, so that what it drops takes no memory."""
+
+
+def encoding_of(path: Path) -> str:
+    """The encoding that a text file's first bytes speak for: UTF-16 with its mark, as Excel writes it, else UTF-8."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def parse_json(content: bytes | str, name: Path | str, shorten: Shorten | None = None) -> Any:
+    """The value of a JSON text, every object in it by way of ``shorten``.
 
     Raises DataError where it is no JSON, or nested beyond all measure.
     """
-
-    def without(value: dict[str, Any]) -> dict[str, Any]:
-        value.pop(forget or "", None)
-        return value
-
     try:
         text = _decoded(content) if isinstance(content, bytes) else content
-        return json.loads(text, object_hook=without if forget else None)
+        return json.loads(text, object_hook=shorten)
     except RecursionError as error:
         raise DataError(f"{name} is no JSON that can be read: it is nested too deeply.") from error
     except ValueError as error:
@@ -72,13 +77,13 @@ def _decoded(content: bytes) -> str:
     return content.decode(json.detect_encoding(content))
 
 
-def read_json(path: Path, largest: int | None = None, forget: str | None = None) -> Any:
+def read_json(path: Path, largest: int | None = None, shorten: Shorten | None = None) -> Any:
     """The value of a JSON file."""
     try:
         text = _decoded(read_bytes(path, largest))  # so that the bytes are gone before the text is parsed
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no JSON: {error}.") from error
-    return parse_json(text, path, forget)
+    return parse_json(text, path, shorten)
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Any | BadRow]]:

@@ -32,7 +32,7 @@ def sees(glimpse: Glimpse) -> str | None:
     return "JSON rows with problem and solution" if "problem" in row and {"solution", "answer"} & row.keys() else None
 
 
-def task_of(source: Path) -> str | None:
+def task_for(source: Path) -> str | None:
     """The task that the names of released files tell. Raises UserError where they are of several."""
     files = annotation_files(source, "reasonrft", SUFFIXES)
     tasks = tasks_among(name for _, name, _ in files)

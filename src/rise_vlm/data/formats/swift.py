@@ -14,7 +14,7 @@ from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
 from rise_vlm.data.formats.answers import asked_and_told, item_of, reasoned, reply, rows_of
-from rise_vlm.data.formats.base import Box, Entry, Found, Options, Skip, Target, by_class
+from rise_vlm.data.formats.base import Box, Entry, Found, Options, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images
 from rise_vlm.data.formats.reading import four_numbers, object_of
@@ -65,7 +65,7 @@ def _row(
     found = []
     for name, box in zip(names, boxes, strict=True):
         if isinstance(box, list) and len(box) == 2:
-            yield Skip("a point, which is no box")
+            found.append(Box(name.strip(), None, skip="a point, which is no box"))
         else:
             corners = four_numbers(box)
             found.append(

@@ -24,11 +24,14 @@ from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
 NOT_LABELS = frozenset({"classes", "labels", "readme", "license", "requirements", "notes"})
+CARDS = ("data.yaml", "data.yml")
 IMAGES = "images/{split}/{name}"
 
 
 def sees(glimpse: Glimpse) -> str | None:
     """A file of names, or label files beside images: lines of five numbers."""
+    if glimpse.source.name.casefold() in CARDS and glimpse.source.is_file():
+        return f"{glimpse.source.name}, so its folder is read"
     if not glimpse.is_folder or not glimpse.suffixes[".txt"]:
         return None
     for name in ("data.yaml", "obj.names", "obj.data"):
@@ -44,6 +47,7 @@ def sees(glimpse: Glimpse) -> str | None:
 
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield the items of every image that has a label file."""
+    source = source.parent if source.name.casefold() in CARDS and source.is_file() else source
     need_folder(source, "yolo")
     files = list(files_below(source))
     names = _names(source, files)
