@@ -153,7 +153,10 @@ def stated_and_true(
     return stated, true
 
 
-@pytest.mark.parametrize(("world", "greedy", "sampled"), [(affect, 0.97, 0.93), (errand, 0.93, 0.68)])
+@pytest.mark.parametrize(
+    ("world", "greedy", "sampled"),
+    [(affect, 0.97, 0.93), (errand, 0.93, 0.68), (icons, 0.96, 0.68), (street, 0.88, 0.65)],
+)
 def test_describes_held_out_scenes_truly_and_variously(
     policy: Policy, world: ModuleType, greedy: float, sampled: float
 ) -> None:

@@ -47,7 +47,8 @@ WORLDS: dict[str, ModuleType] = {
 }  # fmt: skip
 TWO = {"affect": 0.45, "errand": 0.55}
 ALL = {"affect": 0.11, "errand": 0.13, "icons": 0.26, "street": 0.30, "blocks": 0.12, "figures": 0.05, "moves": 0.03}
-"""How often a scene is of each world: where only the first two are taught, and where all are."""
+LAST = {"affect": 0.22, "errand": 0.15, "icons": 0.18, "street": 0.30, "blocks": 0.12, "figures": 0.02, "moves": 0.01}
+"""How often a scene is of each world: where only the first two are taught, where all are, and at the end."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,7 @@ def _two(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: floa
     }
 
 
-_ALL: Mixture = {
-    **_two(copying=0.1, rest=0.2, lots=0.6, link=0.1),
+_OTHERS: Mixture = {
     "icons": [
         (describe_row(icons), 0.20),
         (icon_list_row, 0.25),
@@ -138,7 +138,9 @@ CURRICULUM = (
     Phase(steps=500, scenes=8, rows=8, mixture=_two(copying=2.0, lots=1.5), shares=TWO),
     Phase(steps=350, scenes=8, rows=8, mixture=_two(copying=0.4, rest=1.6, lots=1.0), shares=TWO),
     Phase(steps=1700, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.25), shares=TWO),
-    Phase(steps=1900, scenes=20, rows=2, mixture=_ALL, shares=ALL),
+    Phase(steps=1900, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.2, lots=0.6, link=0.1) | _OTHERS, shares=ALL),
+    # Answers in form to lists it does not know had become rarer.
+    Phase(steps=300, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.1) | _OTHERS, shares=LAST),
 )
 
 
@@ -146,10 +148,10 @@ def scenes(
     seed: int, start: int = 0, shares: dict[str, float] | None = None
 ) -> Iterator[tuple[str, Any, random.Random]]:
     """An endless stream of (world, scene of split "any", generator); item i depends on ``seed``, ``shares`` (by default
-    those of all worlds) and i alone.
+    those of the last phase) and i alone.
     """
     index = start
-    odds = shares or ALL
+    odds = shares or LAST
     while True:
         rng = random.Random(f"{seed}/{index}")
         world = rng.choices(list(odds), list(odds.values()))[0]
