@@ -114,7 +114,7 @@ def _seen(thing: dict[str, Any]) -> Seen:
     try:
         (across, *_), (width, _) = thing["pixel_coords"]
     except (KeyError, TypeError, ValueError):
-        across, width = None, None
+        across, width = 0, 0  # refused below
     if not is_number(across) or not is_number(width) or width <= 0:
         raise BadRow("row", "an object has no pixel_coords [[x, y, depth], [width, height]]")
     place = "left" if across / width < 0.38 else "right" if across / width > 0.62 else "middle"
