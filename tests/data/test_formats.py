@@ -16,8 +16,8 @@ from rise_vlm.errors import DataError
 
 
 def found(format: str, source: Path, task: str | None = None, **options: Any) -> list[Found]:
-    form = FORMATS[format]
-    return list(form.load().read(source, Options(task=task or form.tasks[0], **options)))
+    task = task or ("grounding" if format in ("voc", "coco") else FORMATS[format].tasks[0])
+    return list(FORMATS[format].load().read(source, Options(task=task, **options)))
 
 
 def items(found: list[Found]) -> list[Item]:
@@ -126,6 +126,7 @@ def test_csv_rows_and_their_faults(tmp_path: Path, delimiter: str) -> None:
 def test_csv_columns_may_be_named_and_wrong_names_are_told(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text("file,class,x\n1.png,cat,3\n")
+    (tmp_path / "photos").mkdir()
     (item,) = items(found("csv", table, columns=("file", "class"), images=tmp_path / "photos"))
     assert (item.image, item.annotation) == (tmp_path / "photos" / "1.png", "cat")
     with pytest.raises(DataError, match=r"a\.csv has no column 'image' \(it has: file, class, x\).*--columns"):
