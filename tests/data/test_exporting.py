@@ -132,6 +132,26 @@ def test_answers_of_a_model_become_label_studio_predictions(tmp_path: Path) -> N
     assert (text["type"], text["value"], text["from_name"]) == ("textarea", {"text": ["Whiskers."]}, "rationale")
 
 
+@pytest.mark.parametrize("prefix", ["/data/local-files/?d=set/", "https://host:8080/a/"])
+def test_label_studio_gets_addresses_that_it_can_show_and_that_are_read_back(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, prefix: str
+) -> None:
+    with DatasetWriter(tmp_path / "set", Card(name="x", task="classification", classes=["a", "b"])) as writer:
+        for name in "ab":
+            Image.new("RGB", (4, 4)).save(tmp_path / f"{name} 100%+.png")
+            writer.add("train", id=name, image=tmp_path / f"{name} 100%+.png", annotation=name)
+    export = ["data", "export", tmp_path / "set", "labelstudio", "--out", tmp_path / "out", "--image-prefix", prefix]
+    assert rise(capsys, *export)[0] == 0
+    tasks = json.loads((tmp_path / "out" / "tasks_train.json").read_text())
+    assert tasks[0]["data"]["image"] == f"{prefix}images/train/a%20100_%2B.png"
+    back = ["data", "import", tmp_path / "out", "--task", "classification", "--images", tmp_path / "out" / "images"]
+    code, out, _ = rise(capsys, *back, "--out", tmp_path / "again")
+    assert code == 0 and "train: 2 records" in out
+    export[3:6] = ["coco", "--out", tmp_path / "no"]
+    code, _, err = rise(capsys, *export)
+    assert code == 2 and "--image-prefix means nothing to the format 'coco'" in err
+
+
 def test_answers_of_a_model_become_coco_with_scores(tmp_path: Path) -> None:
     target = Target("detection", ("cat", "dog"))
     FORMATS["coco"].load_writer().write_file([answer()], tmp_path / "out.json", target)

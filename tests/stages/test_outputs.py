@@ -199,3 +199,16 @@ def test_a_picture_that_is_gone_leaves_nothing_half_made(tmp_path: Path) -> None
 def test_pictures_are_named_from_the_folder_above_them_all(tmp_path: Path, places: list[str], root: str) -> None:
     rows = [row(tmp_path / place, "counting", 1) for place in places]
     assert picture_root(write_rows(tmp_path / "answers.jsonl", rows)) == (tmp_path / root if root else tmp_path)
+
+
+def test_a_prefix_makes_addresses_of_the_pictures_of_label_studio_alone(tmp_path: Path) -> None:
+    out = answers(tmp_path, "classification")
+    task, made, prefix = task_called("classification"), Made(out), "/data/local-files/?d="
+    wanted = [f"labelstudio:{tmp_path / 't.json'}", f"csv:{tmp_path / 't.csv'}"]
+    for output in outputs_of(wanted, task, [out], made, prefix):
+        write_output(output, out, task, QUESTION, made)
+    tasks = json.loads((tmp_path / "t.json").read_text())
+    assert tasks and all(one["data"]["image"].startswith(prefix) for one in tasks)
+    assert prefix not in (tmp_path / "t.csv").read_text()
+    with pytest.raises(UserError, match="--image-prefix needs a --to of a format that takes one"):
+        outputs_of([f"csv:{tmp_path / 'u.csv'}"], task, [out], made, prefix)

@@ -16,6 +16,7 @@ from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import append_rows
 from rise_vlm.stages.material import Material
+from rise_vlm.stages.shares import check_shares, few_records
 
 
 def context_of(tmp_path: Path, rationales: list[str | None], monkeypatch, *overrides: str) -> Context:
@@ -46,7 +47,7 @@ def context_of(tmp_path: Path, rationales: list[str | None], monkeypatch, *overr
 )
 def test_a_source_that_covers_little_is_told_with_numbers_and_remedy(having, of, told) -> None:
     for source, remedy in (("harvest", "harvest.gain"), ("rationales", "sft.source=annotations")):
-        notes = sft._few(having, of, source)
+        notes = few_records(having, of, source)
         assert len(notes) == (told is not None)
         assert all(told in note and remedy in note for note in notes)
 
@@ -55,7 +56,7 @@ def test_a_source_that_covers_little_is_told_with_numbers_and_remedy(having, of,
     ("records", "told"), [(1, "there is only 1 training record to"), (15, "there are only 15 training records to")]
 )
 def test_few_records_that_all_have_a_rationale_are_told_as_few(records, told) -> None:
-    (note,) = sft._few(records, records, "harvest")
+    (note,) = few_records(records, records, "harvest")
     assert told in note and "add more" in note and "rationale" not in note
 
 
@@ -103,3 +104,17 @@ def test_a_box_is_led_into_as_in_the_reconstruct_prompt_and_a_class_is_not(place
         ((_, (made,)),) = units(0, 1)
         said = policy.tokenizer.decode(made.ids[made.segments == RATIONALE])
         assert said == f"<think>it is there{lead_in}</think>"
+
+
+def test_few_rationales_are_told_before_the_run(tmp_path: Path) -> None:
+    for having, told in ((1, "sft: only 1 of 20 training records has a rationale to learn from"), (20, None)):
+        card = Card(name="n", task="classification", classes=["red", "blue"])
+        with DatasetWriter(tmp_path / f"{having}", card) as writer:
+            for i in range(20):
+                text = "It glows." if i < having else None
+                writer.add("train", id=str(i), image=picture(i), annotation=["red", "blue"][i % 2], rationale=text)
+            writer.add("val", id="v", image=picture(900), annotation="red")
+            writer.add("test", id="t", image=picture(901), annotation="red")
+        recipe = small_recipe("cot_sft", tmp_path / f"{having}", tmp_path / "model")
+        notes = [note for note in check_shares(Material.open(recipe), recipe) if "rationale" in note]
+        assert not notes if told is None else notes[0].startswith(told)

@@ -58,6 +58,7 @@ class Stub:
     at_once: int = 0
     most_at_once: int = 0
     confidence: float | None = 0.5
+    scores: list[float] | None = None
     poison: bytes = b"no picture has this"
     gate: threading.Event = field(default_factory=threading.Event)
 
@@ -81,7 +82,8 @@ class Stub:
         except UserError as error:
             return error
         said = SAID[self.task.name]
-        return Answer(said, "A square.", None, "<answer>", asked.question or "?", width, height, self.confidence)
+        told = self.confidence, self.scores
+        return Answer(said, "A square.", None, "<answer>", asked.question or "?", width, height, *told)
 
 
 @dataclass
@@ -436,6 +438,18 @@ def test_no_object_is_an_answer_of_full_score(serve: Serve, monkeypatch: pytest.
     assert served.predict(data_uri(png()), config=config)[1]["results"][0] == {
         "model_version": "stub-1", "score": 1.0, "result": []
     }  # fmt: skip
+
+
+def test_every_box_has_its_own_score(serve: Serve) -> None:
+    served = serve("detection")
+    served.stub.scores = [0.9, 0.25]
+    _, said = served.predict(data_uri(png()))
+    regions = [one for one in said["results"][0]["result"] if one["type"] == "rectanglelabels"]
+    assert [region["score"] for region in regions] == [0.9, 0.25]
+    assert said["results"][0]["score"] == 0.5
+    assert served.ask("/annotate", png(), "image/png")[1]["scores"] == [0.9, 0.25]
+    _, said = serve("grounding").predict(data_uri(png()))
+    assert said["results"][0]["result"][0]["score"] == 0.5
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ To = Annotated[
     list[str] | None,
     typer.Option(metavar="FORMAT:PATH", help="Write the answers in a format too, such as coco:out.json; repeatable."),
 ]
+Prefix = Annotated[
+    str, typer.Option(help="What stands before image paths of --to labelstudio, such as '/data/local-files/?d='.")
+]
 Report = Annotated[Path | None, typer.Option(help="Write a page of answers too, the least certain first.")]
 Items = Annotated[int, typer.Option(min=1, max=500, help="Pictures on that page.")]
 Question = Annotated[str | None, typer.Option(help="The question to ask of every image.")]
@@ -54,6 +57,7 @@ def main(
     task: TaskFile,
     out: Out = Path("answers.jsonl"),
     to: To = None,
+    image_prefix: Prefix = "",
     report: Report = None,
     items: Items = 60,
     question: Question = None,
@@ -85,7 +89,7 @@ def main(
     if report and report.absolute() == out.absolute():
         raise UserError(f"--report {report} is where --out writes. Choose another path.")
     made, (job, asked) = Made(out), task_of(task, question)
-    outputs = outputs_of(to or [], job, [out, *([report] if report else [])], made)
+    outputs = outputs_of(to or [], job, [out, *([report] if report else [])], made, image_prefix)
     if report:
         check_free("--report", report, made)
     places = [("--out", out), *([("--report", report)] if report else []), *(("--to", one.path) for one in outputs)]

@@ -1,4 +1,4 @@
-"""``rise data``: make a world's dataset, import a foreign one, export one; check, stats and split are in data_tools."""
+"""``rise data``: make a world's dataset, import a foreign one, export one; all other commands are in data_tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rise_vlm.commands.data_tools import Json, check, kinds_told, split, stats, tell
+from rise_vlm.commands.data_tools import Json, check, kinds_told, merge, split, stats, tell
 from rise_vlm.data.checking import Counts
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.worlds import WORLDS
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rise_vlm.data.formats.base import Options
     from rise_vlm.data.importing import Outcome
 
-app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split and export datasets.")
+app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split, merge and export datasets.")
 
 MOST_CLASSES = 30
 """Classes that ``import`` lists; ``--json`` has them all."""
@@ -101,6 +101,9 @@ def export(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="Write the annotation files only.")] = False,
+    image_prefix: Annotated[
+        str, typer.Option(help="What stands before image paths, such as '/data/local-files/?d=' (labelstudio).")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Write a dataset in a foreign format. What the format cannot keep is counted and told."""
@@ -110,7 +113,8 @@ def export(
 
     form = find_format(format)
     opened = Dataset.open(dataset)
-    exported = export_dataset(format, form, opened, out, splits=split or (), images=not no_images)
+    chosen = split or ()
+    exported = export_dataset(format, form, opened, out, splits=chosen, images=not no_images, image_prefix=image_prefix)
     lines = [f"{name}: {number} records" for name, number in exported.splits.items()]
     if exported.bad:
         lines.append(f"Passed over: {exported.bad} bad rows; 'rise data check {dataset}' lists them.")
@@ -122,6 +126,7 @@ def export(
 app.command()(check)
 app.command()(stats)
 app.command(no_args_is_help=True)(split)
+app.command(no_args_is_help=True)(merge)
 
 
 def _format_and_source(words: list[str]) -> tuple[str, Path, str]:

@@ -1,4 +1,4 @@
-"""``rise data check``, ``stats`` and ``split``: whether a dataset is sound, what is in it, and dealing it anew."""
+"""``rise data check``, ``stats``, ``split``, ``merge``: whether a dataset is sound, what is in it, dealing, joining."""
 
 from __future__ import annotations
 
@@ -125,6 +125,29 @@ def split(
     lines = [f"Split {where} by {dealt.by}: {dealt.groups:,} groups, the largest of {dealt.largest:,} records."]
     lines += _shares(dealt)
     tell({"dataset": where} | dealt.to_dict(), as_json, *lines, *dealt.notes, *undo)
+
+
+def merge(
+    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET DATASET ...", help="Two or more datasets.")],
+    out: Annotated[Path, typer.Option(help="The new dataset's folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the dataset that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make one dataset of several of a task, as after a review: no image in two splits, the later source counts."""
+    from rise_vlm.data.merging import merge as merge_datasets
+
+    merged = merge_datasets(datasets, out, force=force)
+    lines = [f"Merged {len(datasets)} datasets into {out}."]
+    lines += [f"{split}: {number:,} records" for split, number in merged.splits.items()]
+    lines += [f"from {name}: {number:,} records" for name, number in merged.sources.items()]
+    told = {
+        "bad rows passed over; 'rise data check' lists them": merged.bad,
+        "left out: a later dataset has another for the same picture and question": merged.replaced,
+        "left out: their picture is in another split too": merged.shared,
+        "given a new id, since theirs was used before": merged.renamed,
+    }
+    lines += [f"{number:,} records {what}." for what, number in told.items() if number]
+    tell({"dataset": str(out)} | merged.to_dict(), as_json, *lines)
 
 
 def need_page(page: Path | None) -> None:

@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,14 +43,23 @@ class Exported:
 
 
 def export_dataset(
-    name: str, form: Format, dataset: Dataset, out: Path, *, splits: Iterable[str] = (), images: bool = True
+    name: str,
+    form: Format,
+    dataset: Dataset,
+    out: Path,
+    *,
+    splits: Iterable[str] = (),
+    images: bool = True,
+    image_prefix: str = "",
 ) -> Exported:
     """Write ``dataset``, or some of its splits, to the new folder ``out`` in the format called ``name``.
 
-    Without ``images`` the annotation files alone are written. Raises UserError where the format cannot hold the task
-    or where ``out`` holds anything, DataError where there is nothing to write.
+    Without ``images`` the annotation files alone are written. Raises UserError where the format cannot hold the task or
+    takes no ``image_prefix``, or where ``out`` holds anything, DataError where there is nothing to write.
     """
-    target = target_of(name, form, dataset)
+    if image_prefix and not form.takes_prefix:
+        raise UserError(f"--image-prefix means nothing to the format '{name}', which names images by their paths.")
+    target = replace(target_of(name, form, dataset), image_prefix=image_prefix)
     chosen = list(splits) or dataset.splits
     for split in chosen:
         dataset.file(split)

@@ -35,12 +35,15 @@ BY_STEM = frozenset({"fiftyone"})
 
 @dataclass(frozen=True)
 class Output:
-    """One ``--to``: a format and a path, which is a folder (laid out as ``rise data export`` does) or one file."""
+    """One ``--to``: a format and a path, which is a folder (laid out as ``rise data export`` does) or one file; and
+    what stands before the paths of images in it.
+    """
 
     name: str
     form: Format
     path: Path
     folder: bool
+    image_prefix: str = ""
 
 
 @dataclass
@@ -96,11 +99,14 @@ def check_free(option: str, path: Path, made: Made, *, folder: bool = False) -> 
                         "another path, or move it away.")  # fmt: skip
 
 
-def outputs_of(wanted: Sequence[str], task: Task, taken: Sequence[Path], made: Made) -> list[Output]:
+def outputs_of(
+    wanted: Sequence[str], task: Task, taken: Sequence[Path], made: Made, image_prefix: str = ""
+) -> list[Output]:
     """Each ``FORMAT:PATH`` as an output; ``taken`` are paths that something else is written to.
 
     Raises:
-        UserError: an unknown format, one that cannot hold the task, or a path that cannot be written.
+        UserError: an unknown format, one that cannot hold the task, a path that cannot be written, or an
+            ``image_prefix`` where no format takes one.
     """
     used = {path.absolute() for path in taken}
     outputs: list[Output] = []
@@ -119,7 +125,9 @@ def outputs_of(wanted: Sequence[str], task: Task, taken: Sequence[Path], made: M
             raise UserError(f"--to {text}: {path} is written to already. Choose another path.")
         used.add(path.absolute())
         check_free(f"--to {text}", path, made, folder=folder)
-        outputs.append(Output(name, form, path, folder))
+        outputs.append(Output(name, form, path, folder, image_prefix if form.takes_prefix else ""))
+    if image_prefix and not any(output.image_prefix for output in outputs):
+        raise UserError("--image-prefix needs a --to of a format that takes one, such as --to labelstudio:tasks.json.")
     return outputs
 
 
@@ -139,7 +147,8 @@ def write_output(output: Output, out: Path, task: Task, question: str | None, ma
         UserError: what is there was changed while the answers were made.
     """
     path, written = output.path, Written()
-    target = Target(task.name, task.classes, "rise-vlm", question or task.question or task.default_question or "")
+    asked = question or task.question or task.default_question or ""
+    target = Target(task.name, task.classes, "rise-vlm", asked, output.image_prefix)
     draft, old = (path.absolute().with_name(f".{os.getpid()}-{kind}{path.name}") for kind in ("", "old-"))
     writer: Any = output.form.load_writer()
     try:

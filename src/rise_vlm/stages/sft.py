@@ -18,11 +18,9 @@ from rise_vlm.policy import Policy
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.prompter import Prompter
+from rise_vlm.stages.shares import few_records
 from rise_vlm.stages.supervised import Supervised, Target, Unit, rotated, target
 from rise_vlm.tasks.base import bare_answer
-
-FEW_RECORDS, FEW_SHARE = 16, 0.2
-"""Rationales of fewer records, or of a smaller share of all, are worth a note."""
 
 TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
 
@@ -42,7 +40,7 @@ def run(context: Context) -> Summary:
             note = "sft: the harvest kept no rationale, so there is nothing to learn from; the base model goes on"
             say(f"note: {note}.")
             return {"records": 0, "notes": [note]}
-        notes += _few(len(records), len(context.material.train), settings.source)
+        notes += few_records(len(records), len(context.material.train), settings.source)
     for note in notes:
         say(f"note: {note}.")
     steps = _steps(context.train, settings.epochs, len(records), settings.records_per_step)
@@ -60,26 +58,6 @@ def run(context: Context) -> Summary:
         )
         train(policy, work, steps, context.folder, "sft")
     return {"model": "model", "records": len(records), "steps": steps.steps, "source": settings.source, "notes": notes}
-
-
-def _few(records: int, train: int, source: str) -> list[str]:
-    """A note where ``source`` has rationales for too few of the ``train`` records, or these are few themselves."""
-    if records >= FEW_RECORDS and records >= FEW_SHARE * train:
-        return []
-    if records == train:
-        there = "there is only 1 training record" if train == 1 else f"there are only {train} training records"
-        return [f"sft: {there} to learn from (fewer than {FEW_RECORDS}): add more"]
-    remedy = "add a 'rationale' to more training rows, or take sft.source=annotations"
-    if source == "harvest":
-        remedy = (
-            "lower harvest.threshold or harvest.gain, raise harvest.samples, set harvest.at_least=1, or warm up and "
-            "train the loop longer"
-        )
-    have = "has" if records == 1 else "have"
-    return [
-        f"sft: only {records} of {train} training records {have} a rationale to learn from (fewer than {FEW_RECORDS} "
-        f"records or {FEW_SHARE:.0%} of them), and the answers of the others are not learned: {remedy}"
-    ]
 
 
 class _Units:

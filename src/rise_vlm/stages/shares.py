@@ -16,6 +16,9 @@ from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.material import Material, first_by_hash
 from rise_vlm.worlds import World
 
+FEW_RECORDS, FEW_SHARE = 16, 0.2
+"""Rationales of fewer records, or of a smaller share of all, are worth a note."""
+
 FACTS = 8
 """Facts that a world's rationale names; few scenes have more."""
 
@@ -80,6 +83,26 @@ def told(world: World, record: Record) -> str | None:
     return text
 
 
+def few_records(records: int, train: int, source: str) -> list[str]:
+    """A note where ``source`` has rationales for too few of the ``train`` records, or these are few themselves."""
+    if records >= FEW_RECORDS and records >= FEW_SHARE * train:
+        return []
+    if records == train:
+        there = "there is only 1 training record" if train == 1 else f"there are only {train} training records"
+        return [f"sft: {there} to learn from (fewer than {FEW_RECORDS}): add more"]
+    remedy = "add a 'rationale' to more training rows, or take sft.source=annotations"
+    if source == "harvest":
+        remedy = (
+            "lower harvest.threshold or harvest.gain, raise harvest.samples, set harvest.at_least=1, or warm up and "
+            "train the loop longer"
+        )
+    have = "has" if records == 1 else "have"
+    return [
+        f"sft: only {records} of {train} training records {have} a rationale to learn from (fewer than {FEW_RECORDS} "
+        f"records or {FEW_SHARE:.0%} of them), and the answers of the others are not learned: {remedy}"
+    ]
+
+
 def check_shares(material: Material, recipe: Recipe) -> list[str]:
     """Notes on the shares of SFT and GRPO. Raises UserError where one of them is left without a record."""
     notes: list[str] = []
@@ -88,6 +111,9 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
         if material.train and not any(record.rationale for record in explained(material)):
             root = material.dataset.root
             raise DataError(f"{root}: no training record has a 'rationale', which sft.source=rationales needs.")
+        with_one = sum(bool(record.rationale) for record in material.train)
+        if 0 < with_one < len(material.train):
+            notes += few_records(with_one, len(material.train), "rationales")
         if not own:
             notes.append(
                 "sft: the dataset has no rationales, so those of its world are taken: they are true by construction"

@@ -42,7 +42,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says. ``annotation`` is None where it could not be read; ``reason`` then says why."""
+    """What the model says. ``annotation`` is None where it could not be read; ``reason`` then says why. ``scores`` are
+    the confidences in the boxes of a detection, one each.
+    """
 
     annotation: Any
     rationale: str | None
@@ -52,6 +54,7 @@ class Answer:
     width: int
     height: int
     confidence: float | None = None
+    scores: list[float] | None = None
 
 
 class Annotator(Protocol):
@@ -136,6 +139,7 @@ class PolicyAnnotator:
             record.width,
             record.height,
             round(agreed.confidence, 6) if self.samples else None,
+            [round(score, 6) for score in agreed.scores] if self.samples and agreed.scores is not None else None,
         )
 
 

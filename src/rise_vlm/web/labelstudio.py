@@ -100,8 +100,10 @@ def _answer(task: Task, answer: Answer, controls: Controls) -> Iterator[dict[str
     choices, numbers = controls.first("Choices"), controls.names.get("Number", ())
     if task.name in ("grounding", "detection"):
         boxes = [(None, said)] if task.name == "grounding" else [(one["label"], one["box"]) for one in said]
-        for label, box in boxes:
-            yield from _box(answer, controls, label, box)
+        scores = answer.scores or [answer.confidence] * len(boxes)
+        for (label, box), score in zip(boxes, scores, strict=True):
+            told = {} if score is None else {"score": score}
+            yield from (region | told for region in _box(answer, controls, label, box))
     elif task.name == "classification" and choices:
         yield _result(answer, controls, choices, "choices", {"choices": [_spelled(said, controls, choices)]})
     elif task.name == "distribution":

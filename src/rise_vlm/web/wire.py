@@ -51,7 +51,7 @@ class Predicted(BaseModel):
 
 
 class Annotated(BaseModel):
-    """The answer about one picture; boxes are pixels of the upright picture."""
+    """The answer about one picture; boxes are pixels of the upright picture, ``scores`` the confidence in each."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -65,6 +65,7 @@ class Annotated(BaseModel):
     width: int
     height: int
     confidence: float | None
+    scores: list[float] | None
 
 
 class Failure(BaseModel):

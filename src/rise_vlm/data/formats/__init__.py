@@ -50,6 +50,11 @@ class Format:
         """The format's module."""
         return importlib.import_module(f"rise_vlm.data.formats.{self.module}")
 
+    @property
+    def takes_prefix(self) -> bool:
+        """Whether its files may name images by addresses that begin alike."""
+        return getattr(self.load(), "TAKES_PREFIX", False)
+
     def task_for(self, source: Path) -> str:
         """The task to read ``source`` for where the user names none: what its content speaks for, else the first."""
         propose = getattr(self.load(), "task_for", None)

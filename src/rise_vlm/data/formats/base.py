@@ -224,12 +224,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Target:
-    """What the written files are about. ``question`` is asked of every record that has none of its own."""
+    """What the written files are about. ``question`` is asked of every record that has none of its own;
+    ``image_prefix`` stands before the path of every image, in files that may name addresses (``TAKES_PREFIX``).
+    """
 
     task: str
     classes: tuple[str, ...]
     name: str = "rise-vlm"
     question: str = ""
+    image_prefix: str = ""
 
 
 class FileWriter(Protocol):

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Box, Entry, Found, Item, Options, Skip, Target, by_class
@@ -40,6 +40,7 @@ from rise_vlm.errors import DataError
 FILE = "tasks_{split}.json"
 IMAGES = "images/{split}/{name}"
 SHARES_IMAGES = True
+TAKES_PREFIX = True
 RATIONALE, QUESTION = "rationale", "question"
 SHAPES = ("rectangle", "polygon", "ellipse", "brush", "keypoint", "bitmask", "vector")
 """Kinds of regions; the type of a result is one of them, or one with ``labels`` at the end."""
@@ -156,6 +157,8 @@ def _picture(address: str, images: Images, split: str | None) -> Path:
     if parts.path.startswith("/data/"):
         inner = parse_qs(parts.query).get("d")
         address = inner[0].lstrip("/") if inner else unquote(parts.path).rpartition("/")[2]
+    elif parts.scheme in ("http", "https"):
+        address = unquote(address)
     near = [split] if split else []
     path = images.find(address, near)
     if not path.is_file():
@@ -235,7 +238,9 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
 
 
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
-    data = {"image": entry.image, "id": entry.id, "split": entry.split}
+    prefix = target.image_prefix  # before it a path is part of an address, so blanks and the like are spelt out
+    image = prefix + quote(entry.image) if prefix else entry.image
+    data = {"image": image, "id": entry.id, "split": entry.split}
     if entry.question:
         data[QUESTION] = entry.question
     results = list(_answers(entry, target))
