@@ -119,11 +119,10 @@ def test_no_word_of_a_help_text_is_lost_to_markdown(
         (["harvest", "tiny", "nosuch"], 2, "There is no folder nosuch"),
         (["run", "ans_sft", "data=DATA", "model=nosuch"], 2, "model nosuch: no such folder"),
         (["run", "ans_sft", "data=nosuch"], 2, "There is no folder nosuch"),
-        (["run", "ans_sft", "data=DATA", "--dry-run"], 0, "model: tiny, the built-in model"),
         (["report", "nosuch"], 2, "nosuch"),
     ],
 )
-def test_a_wrong_path_is_told_and_a_plan_is_made_without_torch(
+def test_a_wrong_path_is_told_without_torch(
     tmp_path: Path, arguments: list[str], code: int, says: str
 ) -> None:
     card = Card(name="x", task="classification", classes=["a", "b"])
