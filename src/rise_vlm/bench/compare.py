@@ -63,7 +63,8 @@ def compare(
 
             def our_turn() -> None:
                 ours.step()
-                bar.update(**{"ours": _last(ours), other: _last(theirs)})
+                bar.fields[other] = _last(theirs)
+                bar.update(ours=_last(ours))
 
             theirs.run(after=our_turn)
             gap = ours.logprobs(*theirs.rollouts()) - theirs.logprobs().to(ours.policy.device)
