@@ -61,6 +61,12 @@ def seg(**changes: Any) -> str:
     return json.dumps({"text": ["?"], "shapes": [shape]} | changes)
 
 
+def clevr(**changes: Any) -> str:
+    thing = {"size": "small", "color": "red", "material": "metal", "shape": "suv", "pixel_coords": [[1, 1], [8, 8]]}
+    scene = {"directions": {}, "relationships": {}, "image_filename": "1.png"}
+    return json.dumps(scene | {"objects": [thing | changes]})
+
+
 def one(box: Any = (0.1, 0.1, 0.5, 0.5), **changes: Any) -> str:
     truth = {"_cls": "Detections", "detections": [{"_cls": "Detection", "label": "cat", "bounding_box": box}]}
     return json.dumps({"samples": [{"filepath": "1.png", "truth": truth} | changes]})

@@ -17,7 +17,7 @@ from rise_vlm.errors import UserError
 from rise_vlm.stages.outputs import Made, Written, outputs_of, picture_root, write_output
 
 SUFFIX = {"csv": ".csv", "cvat": ".xml", "openimages": ".csv", "swift": ".jsonl", "parquet": ".parquet"}
-CASES = [(name, task) for name, form in FORMATS.items() for task in form.writes]
+CASES = [(name, task) for name, form in FORMATS.items() for task in form.writes if task != "transformation"]
 
 
 def written(out: Path, task_name: str, text: str) -> tuple[Path, Written]:
@@ -114,6 +114,7 @@ def test_greedy_answers_have_no_score(tmp_path: Path) -> None:
         ("coco:a.json", "classification", "'coco' cannot hold classification; these can: folders, csv"),
         ("emotion6:a.json", "distribution", "'emotion6' cannot hold distribution; these can: csv"),
         ("csv:a.csv", "transformation", "none of the formats can"),
+        ("sharegpt:a.json", "transformation", "none of the formats can"),
         ("coco:no/such/a.json", "detection", "there is no folder no/such"),
         ("yolo:a.json", "detection", "writes a folder; name one, as in yolo:a"),
         ("fiftyone:a.json", "detection", "writes a folder"),

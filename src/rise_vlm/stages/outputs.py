@@ -115,8 +115,8 @@ def outputs_of(
         if not colon or not place or not name:
             raise UserError(f"--to {text}: give a format and a path, such as coco:answers.json.")
         form = find_format(name)
-        if task.name not in form.writes:
-            able = [other for other, one in FORMATS.items() if task.name in one.writes]
+        if not _holds(form, task):
+            able = [other for other, one in FORMATS.items() if _holds(one, task)]
             told = f"these can: {', '.join(able)}" if able else "none of the formats can; the JSON lines hold all"
             raise UserError(f"--to {text}: '{name}' cannot hold {task.name}; {told}.")
         path = Path(place)
@@ -129,6 +129,11 @@ def outputs_of(
     if image_prefix and not any(output.image_prefix for output in outputs):
         raise UserError("--image-prefix needs a --to of a format that takes one, such as --to labelstudio:tasks.json.")
     return outputs
+
+
+def _holds(form: Format, task: Task) -> bool:
+    """Whether a format holds the task's answers; of a transformation, which has two pictures, rows name only one."""
+    return task.name in form.writes and task.name != "transformation"
 
 
 def _is_folder(name: str, form: Format, path: Path) -> bool:
