@@ -94,7 +94,7 @@ def test_the_table_of_weights_in_parts_is_what_the_script_computes() -> None:
 
 
 def test_the_floor_counts_what_a_step_computes() -> None:
-    small = ("--group", 2, "--prompts", 1, "--completion-tokens", 3, "--rounds", 1, "--threads", 1)
+    small = ("--group", 4, "--prompts", 1, "--completion-tokens", 6, "--rounds", 1, "--threads", 1)
     told = output("floor.py", "--sizes", "4,16", *small)
     rows = [line.strip("| ").split(" | ") for line in told.splitlines() if re.match(r"\| \d+ \| \w", line)]
     assert [row[:2] for row in rows if row[1] != "score"] == [
