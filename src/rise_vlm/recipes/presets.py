@@ -28,6 +28,18 @@ from __future__ import annotations
 
 from typing import Any
 
+
+def _grpo(score: str, beta: float) -> dict[str, Any]:
+    return {
+        "task": {"score": score},
+        "grpo": {
+            "score_weight": 1.0,
+            "format_weight": 1.0,
+            "objective": {"loss": "grpo", "advantage": "group_std", "beta": beta},
+        },
+    }
+
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "closed_loop": {
         "ours": {},
@@ -51,22 +63,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "grpo": {
         "ours": {},
-        "official": {
-            "task": {"score": "official"},
-            "grpo": {
-                "score_weight": 1.0,
-                "format_weight": 1.0,
-                "objective": {"loss": "grpo", "advantage": "group_std", "beta": 0.0},
-            },
-        },
-        "visual_rft": {
-            "task": {"score": "visual_rft"},
-            "grpo": {
-                "score_weight": 1.0,
-                "format_weight": 1.0,
-                "objective": {"loss": "grpo", "advantage": "group_std", "beta": 0.04},
-            },
-        },
+        "official": _grpo("official", beta=0.0),
+        "visual_rft": _grpo("visual_rft", beta=0.04),
     },
 }
 """By the section that names them, then by name."""

@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -18,9 +19,9 @@ from typing import Any
 import torch
 
 from rise_vlm.engine.sample import sample
-from rise_vlm.policy import Policy, Prompt
+from rise_vlm.policy import Policy
 from rise_vlm.policy.tiny import corpus
-from rise_vlm.policy.tiny.rows import FRAME, Asked
+from rise_vlm.policy.tiny.rows import FRAME, Row
 from rise_vlm.tasks.base import DESCRIBE
 
 HELD_OUT_SEED = 1_000_003
@@ -58,44 +59,52 @@ def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) 
 
 def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
     """Per world, task and role: mean score of greedy answers, share that can be read, how many."""
-    prompts: list[Prompt] = []
-    wanted: list[tuple[str, Asked]] = []
-    for name, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=50_000), scenes):
-        for row in corpus.rows(name, scene, 4, rng):
-            if row.asked and row.asked.role != "reason":
-                lot = " by lot" if "by lot" in row.prompt else ""
-                prompts.append(policy.encode(row.prompt, corpus.pictures(name, scene)[: row.pictures]))
-                wanted.append((f"{name} {row.asked.task.name} {row.asked.role}{lot}", row.asked))
-    generator = torch.Generator().manual_seed(0)
-    groups = sample(policy, prompts, 1, max_new_tokens=256, temperature=0.0, generator=generator)
+
+    def asked(row: Row) -> bool:
+        return row.asked is not None and row.asked.role != "reason"
+
     found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
-    for (key, asked), group in zip(wanted, groups, strict=True):
-        value = asked.task.parse_completion(group[0].text, asked.record, FRAME, asked.role).parsed.value
-        found[key].append((asked.task.score(asked.record.annotation, value), value is not None))
-    return {
-        key: {"score": mean(score for score, _ in rows), "parsed": mean(read for _, read in rows), "n": len(rows)}
-        for key, rows in sorted(found.items())
-    }
+    for name, row, text in answered(policy, scenes, 50_000, asked):
+        assert row.asked is not None
+        task, record, role = row.asked.task, row.asked.record, row.asked.role
+        value = task.parse_completion(text, record, FRAME, role).parsed.value
+        lot = " by lot" if "by lot" in row.prompt else ""
+        found[f"{name} {task.name} {role}{lot}"].append((task.score(record.annotation, value), value is not None))
+    return _means(found, "score", "parsed")
 
 
 def lists(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
     """Per world, of greedy rows that leave no choice: the share that is right to the letter, and of words in place."""
-    prompts: list[Prompt] = []
-    wanted: list[tuple[str, str]] = []
-    for name, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=90_000), scenes):
-        for row in corpus.rows(name, scene, 4, rng):
-            if row.asked is None and row.prompt.startswith(SETTLED):
-                prompts.append(policy.encode(row.prompt, corpus.pictures(name, scene)[: row.pictures]))
-                wanted.append((f"{name}: {row.prompt.split('.')[0][:60]}", row.completion))
+
+    def settled(row: Row) -> bool:
+        return row.asked is None and row.prompt.startswith(SETTLED)
+
+    found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for name, row, text in answered(policy, scenes, 90_000, settled):
+        told, true = text.split(), row.completion.split()
+        right = sum(a == b for a, b in zip(told, true, strict=False)) / max(len(told), len(true))
+        found[f"{name}: {row.prompt.split('.')[0][:60]}"].append((right, told == true))
+    return _means(found, "words", "exact")
+
+
+def answered(policy: Policy, scenes: int, start: int, wanted: Callable[[Row], bool]) -> Iterator[tuple[str, Row, str]]:
+    """World, row and greedy answer of the ``wanted`` rows about held-out scenes, four of each drawn."""
+    rows = [
+        (world, row, policy.encode(row.prompt, corpus.pictures(world, scene)[: row.pictures]))
+        for world, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=start), scenes)
+        for row in corpus.rows(world, scene, 4, rng)
+        if wanted(row)
+    ]
+    prompts = [prompt for _, _, prompt in rows]
     generator = torch.Generator().manual_seed(0)
     groups = sample(policy, prompts, 1, max_new_tokens=256, temperature=0.0, generator=generator)
-    found: dict[str, list[tuple[bool, float]]] = defaultdict(list)
-    for (key, truth), group in zip(wanted, groups, strict=True):
-        told, true = group[0].text.split(), truth.split()
-        right = sum(a == b for a, b in zip(told, true, strict=False)) / max(len(told), len(true))
-        found[key].append((told == true, right))
+    for (world, row, _), group in zip(rows, groups, strict=True):
+        yield world, row, group[0].text
+
+
+def _means(found: Mapping[str, list[tuple[float, bool]]], first: str, second: str) -> dict[str, dict[str, float]]:
     return {
-        key: {"exact": mean(exact for exact, _ in rows), "words": mean(share for _, share in rows), "n": len(rows)}
+        key: {first: mean(a for a, _ in rows), second: mean(b for _, b in rows), "n": len(rows)}
         for key, rows in sorted(found.items())
     }
 
