@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from rise_vlm.console import progress
 from rise_vlm.data.card import CARD, Card
 from rise_vlm.data.dataset import Dataset
 from rise_vlm.data.hashing import Look, alike_or_mirrored
-from rise_vlm.data.images import safe_join
 from rise_vlm.data.record import Record
-from rise_vlm.data.scanning import Scan, scan_all
+from rise_vlm.data.scanning import Scan, scan_or_refuse
 from rise_vlm.data.splitting import Bonds, Deal, group, settle
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
 from rise_vlm.errors import DataError, UserError, nearest
@@ -152,18 +150,10 @@ def _values(dataset: Dataset, records: Sequence[Record], name: str) -> list[str]
 def _scans(dataset: Dataset, records: Sequence[Record], *, decode: bool) -> dict[str, Scan]:
     """Every image of the records, opened once. Raises DataError at one that cannot be read."""
     names = list(dict.fromkeys(image for record in records for image in record.images))
-    scans: dict[str, Scan] = {}
-    paths = (safe_join(dataset.root, name) for name in names)
-    with (
-        progress("Opening the images", len(names)) as bar,
-        closing(scan_all(paths, decode=decode, tick=bar.update)) as results,
-    ):
-        for name, found in zip(names, results, strict=True):
-            if found.error is not None:
-                hint = f"'rise data check {dataset.root} --quarantine' puts such rows aside; then split"
-                raise DataError(f"{found.error} {hint}.", exit_code=1)
-            scans[name] = found
-    return scans
+    found = scan_or_refuse(
+        [(dataset.root, name) for name in names], decode=decode, title="Opening the images", then="split"
+    )
+    return dict(zip(names, found, strict=True))
 
 
 def _tie_similar(records: Sequence[Record], scans: dict[str, Scan], bonds: Bonds) -> None:

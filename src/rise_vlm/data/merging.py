@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ from rise_vlm.console import progress
 from rise_vlm.data.card import VALIDATION, Card
 from rise_vlm.data.dataset import Dataset
 from rise_vlm.data.doubles import ranks_of
-from rise_vlm.data.images import safe_join
 from rise_vlm.data.record import Record
-from rise_vlm.data.scanning import scan_all
+from rise_vlm.data.scanning import scan_or_refuse
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
-from rise_vlm.errors import DataError, UserError
+from rise_vlm.errors import UserError
 from rise_vlm.tasks import make_task
 
 Picture = tuple[bytes, ...]
@@ -148,17 +146,9 @@ def _rows(datasets: Sequence[Dataset], merged: Merged) -> list[_Row]:
                     bar.update()
                 merged.bad += dataset.counts[split].quarantined
     places = list(dict.fromkeys((number, image) for number, _, record in found for image in record.images))
-    contents: dict[tuple[int, str], bytes] = {}
-    paths = (safe_join(datasets[number].root, image) for number, image in places)
-    with (
-        progress("Reading the images", len(places)) as bar,
-        closing(scan_all(paths, decode=False, tick=bar.update)) as scans,
-    ):
-        for place, scan in zip(places, scans, strict=True):
-            if scan.error is not None:
-                hint = f"'rise data check {datasets[place[0]].root} --quarantine' puts such rows aside; then merge"
-                raise DataError(f"{scan.error} {hint}.", exit_code=1)
-            contents[place] = scan.digest
+    opened = [(datasets[number].root, image) for number, image in places]
+    scans = scan_or_refuse(opened, decode=False, title="Reading the images", then="merge")
+    contents = {place: scan.digest for place, scan in zip(places, scans, strict=True)}
     rows = []
     for number, split, record in found:
         pictures = tuple(contents[number, image] for image in record.images)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from rise_vlm.console import progress
 from rise_vlm.data.hashing import Look, look_of
-from rise_vlm.data.images import ImageSize, read_image, read_size
+from rise_vlm.data.images import ImageSize, read_image, read_size, safe_join
 from rise_vlm.errors import DataError
 from rise_vlm.machine import usable_cores
 
@@ -76,3 +77,18 @@ def scan_all(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def scan_or_refuse(images: Sequence[tuple[Path, str]], *, decode: bool, title: str, then: str) -> list[Scan]:
+    """``scan`` of every (root of a dataset, image), with progress. Raises DataError at one that cannot be read, which
+    says what to do before one may ``then`` go on.
+    """
+    paths = (safe_join(root, name) for root, name in images)
+    with progress(title, len(images)) as bar, closing(scan_all(paths, decode=decode, tick=bar.update)) as results:
+        found: list[Scan] = []
+        for (root, _), one in zip(images, results, strict=True):
+            if one.error is not None:
+                hint = f"'rise data check {root} --quarantine' puts such rows aside; then {then}"
+                raise DataError(f"{one.error} {hint}.", exit_code=1)
+            found.append(one)
+    return found
