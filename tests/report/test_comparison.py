@@ -15,8 +15,9 @@ from fake_runs import fake_run
 
 from rise_vlm.cli import run
 from rise_vlm.errors import UserError
-from rise_vlm.report.comparison import compare, read_answers, run_folders, verdict
+from rise_vlm.report.comparison import compare, verdict
 from rise_vlm.report.comparison_page import Group, render
+from rise_vlm.report.run_answers import read_answers, run_folders
 from rise_vlm.report.whole_split import Drawn, difference_of
 from rise_vlm.tasks.detection_coco import coco_figures
 

@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_runs import fake_run
 
 from rise_vlm.report import write_report
-from rise_vlm.report.comparison import compare, read_answers
+from rise_vlm.report.comparison import compare
 from rise_vlm.report.comparison_page import Group, write_page
+from rise_vlm.report.run_answers import read_answers
 
 Show = Callable[[Path, int], Any]
 SIZES = pytest.mark.parametrize("width", [1280, 390])

@@ -16,7 +16,8 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy import Policy
 from rise_vlm.recipes import load_recipe
 from rise_vlm.report import write_report
-from rise_vlm.report.comparison import compare, read_answers
+from rise_vlm.report.comparison import compare
+from rise_vlm.report.run_answers import read_answers
 from rise_vlm.stages import quality
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.material import Material

@@ -33,7 +33,8 @@ def main(
     Differences are paired by record, with 95 % intervals over records and seeds, beside the smallest difference that
     could be told from zero and the cost of each arm. Runs of the same arm with other seeds count as seeds of it.
     """
-    from rise_vlm.report.comparison import compare, read_answers
+    from rise_vlm.report.comparison import compare
+    from rise_vlm.report.run_answers import read_answers
 
     found = compare(read_answers(runs), against=against, metrics=metric or ["score"], common=common)
     if report is not None:

@@ -16,8 +16,9 @@ from rise_vlm.console import duration
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.loader import load_recipe
 from rise_vlm.recipes.sweep import Cell, Sweep, stamp_of
-from rise_vlm.report.comparison import Answers, Comparison, answers_of, compare
+from rise_vlm.report.comparison import Comparison, compare
 from rise_vlm.report.comparison_page import Group, curve_charts, write_page
+from rise_vlm.report.run_answers import Answers, answers_of
 from rise_vlm.report.sweep_quality import quality_rows
 from rise_vlm.report.table import arm_name
 from rise_vlm.report.template import write_whole
