@@ -114,8 +114,8 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
         with_one, whole = sum(bool(record.rationale) for record in material.train), len(material.train)
         if 0 < with_one < whole:
             notes += few_records(with_one, whole, "rationales") or [
-                f"sft: {with_one} of {whole} training records have a rationale to learn from; the answers of the others "
-                "are not learned there"
+                f"sft: {with_one} of {whole} training records have a rationale to learn from; the answers of the "
+                "others are not learned there"
             ]
         if not own:
             notes.append(
