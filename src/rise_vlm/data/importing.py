@@ -211,7 +211,8 @@ def _survey(findings: Iterator[Found]) -> Survey:
         elif isinstance(found, Problem):
             survey.outcome.quarantined.add(found)
         elif isinstance(found, Note):
-            survey.outcome.notes.append(found.text)
+            if found.text not in survey.outcome.notes:
+                survey.outcome.notes.append(found.text)
         elif isinstance(found, Classes):
             survey.classes |= found
         else:
@@ -359,7 +360,8 @@ def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> 
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
     if outcome.skipped:
         why += " Skipped: " + "; ".join(outcome.left_out()[:3]) + "."
-    if options.images is None and "images" in form.options and outcome.quarantined.kinds["missing image"]:
+    astray = outcome.quarantined.kinds["missing image"] + outcome.quarantined.kinds["path"]
+    if options.images is None and "images" in form.options and astray:
         why += " If the images are elsewhere, name their folder with --images."
     if len(form.tasks) > 1:
         why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."

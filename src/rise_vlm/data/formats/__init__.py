@@ -247,6 +247,20 @@ FORMATS = {
         writes=("classification", "detection", "grounding", "distribution"),
         keeps=frozenset({"id", "split", "classes", "empty", "question", "rationale", "score", "meta"}),
     ),
+    "imagefolder": Format(
+        "imagefolder",
+        ("classification", "detection", "grounding", "distribution"),
+        QUESTION | {"columns"},
+        reads="the hub's image folders: metadata.jsonl, .csv or .parquet with file_name and label or objects",
+        beware="images that no row names are left out",
+    ),
+    "hub": Format(
+        "hub",
+        ("classification", "detection", "grounding", "distribution"),
+        QUESTION | {"columns"},
+        reads="NAME or NAME:CONFIG of the Hugging Face hub, or a folder of save_to_disk; needs the extra `hub`",
+        beware="it is downloaded into the cache of `datasets`, told before",
+    ),
 }
 
 

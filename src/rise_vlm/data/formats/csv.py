@@ -19,14 +19,14 @@ from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem, printable
 from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class, imageless
-from rise_vlm.data.formats.guessing import STUDIO_MIN, Glimpse
+from rise_vlm.data.formats.guessing import METADATA, STUDIO_MIN, Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images
 from rise_vlm.data.formats.reading import encoding_of, number, size_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError, nearest
 
-IMAGE = ("image", "image_name", "filename")
+IMAGE = ("image", "image_name", "filename", "file_name")
 LABEL = ("label", "label_name", "class")
 CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
 SIZES = (("x1", "y1", "w", "h"), ("x", "y", "w", "h"), ("x", "y", "width", "height"))
@@ -44,6 +44,8 @@ def sees(glimpse: Glimpse) -> str | None:
     """One CSV file with a column for the image and one for the label, the box or the classes."""
     header = set(glimpse.header)
     if not header & set(IMAGE) or len(header) < 2 or glimpse.suffixes[".csv"] > 1 or header >= STUDIO_MIN:
+        return None
+    if glimpse.names & METADATA:
         return None
     return "a table with the columns " + ", ".join(glimpse.header[:6])
 

@@ -28,6 +28,9 @@ ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar
 STUDIO_MIN = {"annotation_id", "annotator"}
 """Columns of the CSV export of Label Studio, which no other table has both of."""
 
+METADATA = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
+"""What the hub's image folders are described by."""
+
 MOST_FILES = 5000
 HEAD = 1 << 16
 WHOLE = 64 << 20
@@ -185,7 +188,8 @@ def guess(source: Path) -> tuple[str, str]:
     from rise_vlm.data.formats import FORMATS
 
     if not source.exists():
-        raise DataError(f"{source} is missing.")
+        hub = f" If it is a data set of the hub: rise data import hub {source}." if len(source.parts) == 2 else ""
+        raise DataError(f"{source} is missing.{hub}")
     if (source / "dataset.yaml").is_file():
         raise UserError(f"{source} is a dataset already; nothing needs to be imported.")
     glimpse = Glimpse(source)
