@@ -64,6 +64,7 @@ def import_(
     columns: Annotated[
         str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet, hub).")
     ] = None,
+    field: Annotated[str | None, typer.Option(help="The field with the labels (fiftyone).")] = None,
     question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (grounding).")] = None,
     classes: Annotated[
         str | None, typer.Option(help="Only these classes: a text file with one a line, or names with commas.")
@@ -89,7 +90,14 @@ def import_(
 
     format, source, seen = _format_and_source(words)
     form = find_format(format)
-    given = {"images": images, "columns": columns, "question": question, "boxes": boxes, "classes": classes}
+    given = {
+        "images": images,
+        "columns": columns,
+        "field": field,
+        "question": question,
+        "boxes": boxes,
+        "classes": classes,
+    }
     options = _options(
         form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}
     )

@@ -234,7 +234,7 @@ FORMATS = {
     "fiftyone": Format(
         "fiftyone",
         ("detection", "grounding", "classification"),
-        QUESTION,
+        QUESTION | {"field"},
         reads="FiftyOne JSON: samples.json, or labels.json of an image dataset",
         writes=("detection", "classification"),
         keeps=frozenset({"split", "classes", "empty", "score"}),

@@ -18,7 +18,7 @@ from rise_vlm.data.formats.base import Found, Options, Skip
 from rise_vlm.data.formats.guessing import METADATA, Glimpse
 from rise_vlm.data.formats.hubrows import BATCH, Columns, HubRows
 from rise_vlm.data.formats.places import Images, annotation_files
-from rise_vlm.data.formats.reading import encoding_of, read_rows
+from rise_vlm.data.formats.reading import encoding_of, lines_of, read_rows
 from rise_vlm.errors import DataError
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -74,7 +74,7 @@ def _peek(path: Path) -> tuple[Columns, Iterator[tuple[int, Any]]]:
     names = dict.fromkeys(str(name) for _, row in first if isinstance(row, dict) for name in row)
     if path.suffix.casefold() == ".csv":
         with path.open(encoding=encoding_of(path), newline="") as file:
-            names = dict.fromkeys(csv.DictReader(file).fieldnames or ())
+            names = dict.fromkeys(csv.DictReader(lines_of(file, path)).fieldnames or ())
     return Columns(list(names), {}), itertools.chain(first, rows)
 
 
@@ -85,7 +85,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
     elif path.suffix.casefold() == ".csv":
         try:
             with path.open(encoding=encoding_of(path), newline="") as file:
-                table = csv.DictReader(file)
+                table = csv.DictReader(lines_of(file, path))
                 for number, row in enumerate(table, start=2):
                     broken = None in row or None in row.values()  # fields too many, or too few
                     yield number, BadRow("row", "the row has not as many fields as the header") if broken else row

@@ -21,6 +21,8 @@ from rise_vlm.errors import DataError
 
 FILE = "data/{split}-00000-of-00001.parquet"
 IMAGES = ""
+LARGEST = 1 << 27
+"""Bytes that the rows in memory may take."""
 
 
 def sees(glimpse: Glimpse) -> str | None:
@@ -61,11 +63,20 @@ def _file(path: Path, name: str, split: str | None, images: Images, options: Opt
             classes = ours.get("classes")
             yield from rows.told([each for each in classes if isinstance(each, str)] if classes else ())
             read = 0
-            for batch in file.iter_batches(batch_size=BATCH, columns=rows.used):
+            for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata), columns=rows.used):
                 yield from rows.read(batch.to_pylist(), read + 1)
                 read += len(batch)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is no readable Parquet file: {' '.join(str(error).split())[:300]}") from error
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """How many rows fit into LARGEST bytes, were each as large as all that a column of a row group holds: a value that
+    is stored once may be that of every row.
+    """
+    groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
+    sizes = [group.column(at).total_uncompressed_size for group in groups for at in range(group.num_columns)]
+    return max(1, min(BATCH, LARGEST // max([1, *sizes])))
 
 
 def _described(schema: Any) -> tuple[Columns, dict[str, Any], bool]:
