@@ -126,7 +126,11 @@ def _failed(error: Exception) -> int:
         say(told, everywhere=True)
         return 1
     if _out_of_memory(error):
-        say("rise: memory ran out. Lower train.token_budget or max_pixels, or use LoRA.", everywhere=True)
+        trains = "torch" in sys.modules
+        hint = (
+            "Lower train.token_budget or max_pixels, or use LoRA." if trains else "What was read is too large for it."
+        )
+        say(f"rise: memory ran out. {hint}", everywhere=True)
         return 1
     traceback.print_exception(error)
     say("rise: this is a bug in rise-vlm. Please report it in the project's issues, with the lines above, the command")

@@ -17,6 +17,7 @@ from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import ONLY_OTHERS, Item, Note, Options
 from rise_vlm.data.importing import upright
+from rise_vlm.errors import DataError
 
 TABLE = "image,label,xmin,ymin,xmax,ymax\n"
 SHARES = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf\n"
@@ -190,7 +191,13 @@ def test_a_missing_field_of_fiftyone_is_not_taken_from_another(tmp_path: Path) -
     file = put_text(tmp_path / "samples.json", samples(None, ground_truth=detections(DETECTION), truth=None))
     assert in_pixels(found("fiftyone", file)) == {"1.png": ["cat"]}
     notes = [each.text for each in found("fiftyone", file) if isinstance(each, Note)]
-    assert notes == ["samples.json: the labels are taken from the field 'ground_truth'; left out: truth"]
+    assert notes == [
+        "samples.json: the labels are taken from the field 'ground_truth', not from truth; --field names another."
+    ]
+    file = put_text(tmp_path / "samples.json", samples(None, ground_truth=detections(DETECTION), guess=guessed))
+    assert in_pixels(found("fiftyone", file, field="guess")) == {"1.png": ["dog"]}
+    with pytest.raises(DataError, match=r"no field 'gues' of labels .*Did you mean 'guess'"):
+        found("fiftyone", file, field="gues")
 
 
 def test_labelstudio_polygons_and_ellipses_become_the_box_around_them(tmp_path: Path) -> None:

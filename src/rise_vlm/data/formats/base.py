@@ -61,12 +61,13 @@ Found = Item | Problem | Skip | Note | Classes
 @dataclass(frozen=True)
 class Options:
     """What the user asked for. ``question`` is a template in which ``{class}`` stands for the class; ``classes`` are
-    those to keep, which a reader may use to pass over what it need not open.
+    those to keep, which a reader may use to pass over what it need not open; ``field`` is the one with the labels.
     """
 
     task: str
     images: Path | None = None
     columns: tuple[str, str] | None = None
+    field: str | None = None
     question: str = "Where is the {class}?"
     boxes: str = "auto"
     classes: ClassList | None = None
