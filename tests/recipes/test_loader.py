@@ -42,6 +42,21 @@ def test_the_recipe_for_qwen_has_the_known_settings() -> None:
         assert stage.objective.beta == 0
 
 
+@pytest.mark.parametrize("size", ["2b", "7b"])
+def test_the_recipes_of_reason_rft_for_qwen_have_the_known_settings(size: str) -> None:
+    whole, zero, cot, ans = (
+        load_recipe(f"{arm}_qwen2_vl_{size}") for arm in ("reason_rft", "reason_rft_zero", "cot_sft", "ans_sft")
+    )
+    assert {one.model for one in (whole, zero, cot, ans)} == {f"Qwen/Qwen2-VL-{size.upper()}-Instruct"}
+    assert (whole.sft.records, whole.sft.epochs, whole.sft.train.warmup_steps) == (1600, 1, 100)
+    assert whole.grpo.objective.beta == 0.04 and whole.grpo.objective.loss == "grpo"
+    assert (whole.grpo.records_per_step, whole.grpo.rollouts.group, whole.grpo.rollouts.temperature) == (14, 8, 0.9)
+    assert zero.grpo == whole.grpo.model_copy(update={"records": "all"}) and zero.stages == ("grpo", "evaluate")
+    assert cot.sft == whole.sft.model_copy(update={"records": None}) and cot.stages == ("sft", "evaluate")
+    assert ans.sft == cot.sft.model_copy(update={"source": "annotations"}) and ans.evaluate.roles == ("answer",)
+    assert all(one.policy == whole.policy and one.policy.gradient_checkpointing for one in (zero, cot, ans))
+
+
 @pytest.mark.parametrize(
     ("override", "full"),
     [
@@ -92,8 +107,10 @@ def test_a_section_that_is_null_comes_to_be() -> None:
         (["closed_loop.preset=oficial"], "closed_loop.preset=oficial: it should be 'ours' or 'official'."),
         (["policy.lora={r: x}"], "policy.lora={r: x}: 'policy.lora.r' should be a valid integer"),
         (["sft.records=1.5"], "sft.records=1.5: it is a number of records or a share below 1."),
-        (["sft.epochs=1", "sft.steps=4"], "sft.epochs=1 and sft.steps=4 both say how long SFT trains: give one"),
-        (["sft={epochs: 1, train: {steps: 4}}"], "sft.epochs and sft.train.steps both say how long SFT trains"),
+        (["sft.epochs=1", "sft.steps=4"], "sft.epochs=1 and sft.steps=4 both say how long sft trains: give one"),
+        (["sft={epochs: 1, train: {steps: 4}}"], "sft.epochs and sft.train.steps both say how long sft trains"),
+        (["grpo.epochs=1", "grpo.steps=4"], "grpo.epochs=1 and grpo.steps=4 both say how long grpo trains: give one"),
+        (["grpo.epochs=0"], "grpo.epochs=0: it should be greater than 0."),
         (["closed_loop.train.seed=4"], "set once, as 'seed'"),
         (["stages=[sft, harvest, evaluate]"], "the order must be"),
         (["stages=[sft, evaluate]"], "the stages have no harvest"),
@@ -134,13 +151,14 @@ def test_a_section_that_an_override_makes_impossible_is_told_with_the_override()
         ("epochs: 3", "sft={epochs: null, train: {steps: 4}}", (None, 4)),
     ],
 )
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
 def test_epochs_of_a_file_yield_to_steps_given_above_it(
-    tmp_path: Path, below: str, above: str, expected: tuple[float | None, int]
+    tmp_path: Path, stage: str, below: str, above: str, expected: tuple[float | None, int]
 ) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("stages: [sft, evaluate]\nsft: {" + below + "}\n", encoding="utf-8")
-    sft = load_recipe(path, [above]).sft
-    assert (sft.epochs, sft.train.steps) == expected
+    path.write_text(f"stages: [{stage}, evaluate]\n{stage}: {{{below}}}\n", encoding="utf-8")
+    found = getattr(load_recipe(path, [above.replace("sft", stage)]), stage)
+    assert (found.epochs, found.train.steps) == expected
 
 
 def test_a_mistake_in_a_recipe_is_told_without_waiting_for_torch() -> None:

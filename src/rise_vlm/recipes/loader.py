@@ -26,7 +26,10 @@ EXTENDS = "extends"
 """The one key of a recipe file that is no setting: the recipe whose values it starts from."""
 KINDS = ("literal['auto']", "literal['run']", "bool", "int", "constrained-int", "constrained-float", "drawn", "folder")
 """What pydantic adds to the place of a fault where a value may be of several kinds."""
-RIVALS = {"sft.epochs": "sft.train.steps", "sft.train.steps": "sft.epochs"}
+IN_EPOCHS = ("sft", "grpo")
+"""Stages that take epochs in the place of steps."""
+RIVALS = {f"{stage}.{key}": f"{stage}.{other}"
+          for stage in IN_EPOCHS for key, other in (("epochs", "train.steps"), ("train.steps", "epochs"))}  # fmt: skip
 """Settings of which one makes the other mean nothing."""
 FREE = ("grpo.rewards",)
 """Settings whose keys are the user's own."""
@@ -216,21 +219,25 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
 
 
 def _alone(layer: Values) -> Values:
-    """A layer that gives the steps of SFT and no epochs puts aside those of a layer below, which would outrank it."""
-    sft = layer.get("sft")
-    train = sft.get("train") if isinstance(sft, Mapping) else None
-    if isinstance(sft, Mapping) and isinstance(train, Mapping) and "steps" in train and "epochs" not in sft:
-        return merge(layer, {"sft": {"epochs": None}})
+    """A layer that gives a stage's steps and no epochs puts aside those of a layer below, which would outrank them."""
+    for stage in IN_EPOCHS:
+        if _says_steps(layer, stage) and "epochs" not in layer[stage]:
+            layer = merge(layer, {stage: {"epochs": None}})
     return layer
 
 
 def _check_rivals(given: Values, typed: Mapping[str, str]) -> None:
-    """Epochs and steps of SFT given together: one of them would be ignored without a word."""
-    sft = given.get("sft")
-    train = sft.get("train") if isinstance(sft, Mapping) else None
-    if isinstance(sft, Mapping) and sft.get("epochs") is not None and isinstance(train, Mapping) and "steps" in train:
-        both = " and ".join(typed.get(key, key) for key in RIVALS)
-        raise UserError(f"{both} both say how long SFT trains: give one of them.")
+    """Epochs and steps of a stage given together: one of them would be ignored without a word."""
+    for stage in IN_EPOCHS:
+        if _says_steps(given, stage) and given[stage].get("epochs") is not None:
+            both = " and ".join(typed.get(key, key) for key in RIVALS if key.startswith(f"{stage}."))
+            raise UserError(f"{both} both say how long {stage} trains: give one of them.")
+
+
+def _says_steps(layer: Values, stage: str) -> bool:
+    section = layer.get(stage)
+    train = section.get("train") if isinstance(section, Mapping) else None
+    return isinstance(train, Mapping) and "steps" in train
 
 
 def preset_of(values: Mapping[str, Any]) -> Values:

@@ -221,7 +221,7 @@ class Sft(Settings):
     records: Count | Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] | None = None
     records_per_step: Count = 16
     per_record: Count = 2
-    epochs: Annotated[float, Field(gt=0.0)] | None = None
+    epochs: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     train: TrainSettings = TrainSettings(steps=100, learning_rate=3e-4, warmup_steps=10, schedule="cosine")
 
     @field_validator("records", mode="before")
@@ -238,9 +238,9 @@ class Grpo(Settings):
     Reward = ``score_weight`` x task score + ``format_weight`` x well formed + ``rewards``.
 
     ``rewards`` maps further rewards to their weights: shipped ones by name, a user's own as ``module:function``.
-    ``records``: all training records, or the rest that SFT does not learn from. ``refill``: how many times a step may
-    draw further records to replace groups whose rewards are all equal. ``stop_without_spread``: end after so many steps
-    in a row in which no group's rewards differed.
+    ``records``: all training records, or the rest that SFT does not learn from. ``epochs``: as in `Sft`, over these.
+    ``refill``: how many times a step may draw further records to replace groups whose rewards are all equal; they count
+    for no epoch. ``stop_without_spread``: end after so many steps in a row in which no group's rewards differed.
     """
 
     preset: Literal["ours", "official", "visual_rft"] = "ours"
@@ -253,6 +253,7 @@ class Grpo(Settings):
     format_weight: Weight = 0.2
     refill: Annotated[int, Field(ge=0)] = 0
     stop_without_spread: Count | None = None
+    epochs: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     train: TrainSettings = TrainSettings(steps=40, learning_rate=5e-5, warmup_steps=5)
 
     @field_validator("rewards", mode="before")

@@ -10,6 +10,7 @@ Left out: shuffling, and anything that needs all pictures in memory.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from PIL import Image
 from rise_vlm.data import Dataset, Record
 from rise_vlm.data.card import VALIDATION
 from rise_vlm.data.images import read_image, safe_join
+from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import DataError, UserError, nearest
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.tasks import make_task, scores_of
@@ -243,6 +245,13 @@ def visits(count: int, per_step: int, step: int, seed: int) -> list[int]:
         chosen[place] = index if index not in seen else next(spare)
         seen.add(index)
     return chosen
+
+
+def lasting(train: TrainSettings, epochs: float | None, count: int, per_step: int) -> TrainSettings:
+    """``train`` with as many steps as ``epochs`` over ``count`` records take; without epochs as it is."""
+    if epochs is None:
+        return train
+    return train.model_copy(update={"steps": max(1, math.ceil(epochs * count / min(per_step, count)))})
 
 
 @lru_cache(maxsize=4)
