@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_runs import fake_run
 
 from rise_vlm.cli import run
+from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, joined, load_sweep
-from rise_vlm.report.sweep import blocks, fill, markdown, marks, write_sweep_page
+from rise_vlm.report.sweep import Block, blocks, fill, markdown, marks, publish, write_sweep_page
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.run import write_recipe
+from rise_vlm.stages.sweep import look, run_sweep
 
 
 def written(path: Path, text: str) -> Path:
@@ -66,6 +70,96 @@ def test_tables_come_from_the_results_and_go_between_the_marks(finished: tuple[S
     assert "stale" not in whole and text.strip() in whole
     shown = write_sweep_page(sweep, blocks(sweep, cells(sweep, out)), out)
     assert shown is not None and "Data efficiency" in shown.read_text(encoding="utf-8")
+
+
+def test_a_page_gets_the_curves_as_a_drawing_beside_it(finished: tuple[Sweep, Path], tmp_path: Path) -> None:
+    sweep, out = finished
+    page = written(tmp_path / "page.md", "\n".join(marks("mine")))
+    found = blocks(sweep, cells(sweep, out))
+    assert publish(sweep, found, page) and not publish(sweep, found, page)
+    assert "![score over training records of d](mine.svg)" in page.read_text(encoding="utf-8")
+    drawing = tmp_path / "mine.svg"
+    root = ElementTree.fromstring(drawing.read_text(encoding="utf-8"))
+    inside = root.findall("{http://www.w3.org/2000/svg}svg")
+    assert len(inside) == 2 and "var(--a3)" in drawing.read_text(encoding="utf-8")
+    drawing.unlink()
+    assert publish(sweep, found, page) and drawing.is_file()
+    assert "mine.svg" not in markdown(sweep, found), "a table on the terminal has no drawing"
+
+
+def structure_sweep(tmp_path: Path, metric: str, task: str = "structure") -> tuple[Sweep, list[Block]]:
+    """Three of four numbers nearly right, one right: accuracy 0.25, score 1; the other arm has all right."""
+    tmp_path.mkdir(exist_ok=True)
+    text = f"data: {{d: {tmp_path / 'data'}}}\nmetric: {metric}\narms: {{ans_sft: null, rise: null}}\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    with DatasetWriter(tmp_path / "data", Card(name="d", task=task, question="How long is AB?")) as writer:
+        writer.add("test", id="r0", image=Image.new("RGB", (32, 32)), annotation=100)
+    for cell in cells(sweep, out):
+        values = [100.0, 101.0, 102.0, 103.0] if cell.arm == "ans_sft" else [100.0] * 4
+        floor = {"name": "majority", "split": "test", "metrics": {"score": 0.5, "accuracy": 0.125}}
+        fake_run(cell.folder, cell.arm, {"test": [1.0] * 4}, task=task)
+        fix(cell.folder, cell.arm, tmp_path / "data", values, floor)
+        write_recipe(cell.recipe, cell.folder)
+    return sweep, blocks(sweep, cells(sweep, out))
+
+
+def fix(folder: Path, arm: str, data: Path, values: list[float], floor: dict) -> None:
+    """The answers, the data set and the floors of a made-up run."""
+    path = folder / "predictions" / f"{arm}-test.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps(row | {"annotation": 100, "value": value}) for row, value in zip(rows, values, strict=True)]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    results["data"]["folder"], results["floors"] = str(data), [floor]
+    results["arms"][0]["metrics"] |= {"accuracy": 0.0}
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+
+
+def test_tables_and_floors_are_in_the_metrics_that_the_sweep_names(tmp_path: Path) -> None:
+    sweep, found = structure_sweep(tmp_path, "[accuracy, score]")
+    text = markdown(sweep, found)
+    head, second = (text.index(f"| {name} | test (4) |") for name in ("accuracy", "arm"))
+    assert head < second and text.count("trained in") == 1
+    assert "| ANS-SFT | 0.250 |" in text[head:second] and "| *majority* | 0.125 |" in text[head:second]
+    assert "| ANS-SFT | 1.000 |" in text[second:] and "| *majority* | 0.500 |" in text[second:]
+    page = write_sweep_page(sweep, found, tmp_path / "out")
+    assert page is not None and "accuracy above RISE" in page.read_text(encoding="utf-8")
+
+
+def test_a_metric_that_the_task_lacks_is_left_out_and_one_that_none_has_is_told(tmp_path: Path) -> None:
+    assert structure_sweep(tmp_path / "a", "[exact_set, accuracy]")[1][0].metrics == ("accuracy",)
+    assert structure_sweep(tmp_path / "b", "[accuracy, score]", task="counting")[1][0].metrics == ("accuracy",)
+    block = structure_sweep(tmp_path / "c", "exact_set")[1][0]
+    assert block.comparison is None and "structure has no metric 'exact_set' (it has: score, parsed" in block.why_not
+
+
+def test_a_metric_that_no_data_set_has_is_told_before_any_run(tmp_path: Path) -> None:
+    text = "data: {b: {world: icons, train: 4, val: 1, test: 1}}\nmetric: acuracy\narms: [zero_shot]\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    with pytest.raises(
+        UserError, match=r"metric: no data set has 'acuracy' \(there are: score, parsed, top1, macro_f1"
+    ):
+        run_sweep(sweep, cells(sweep, out), out, "")
+    with pytest.raises(UserError, match="no data set has 'acuracy'"):
+        look(sweep, cells(sweep, out))
+
+
+def test_a_drawn_world_adds_the_floors_that_only_it_knows(tmp_path: Path) -> None:
+    text = "data: {b: {world: blocks, train: 2, val: 1, test: 2}}\nmetric: accuracy\narms: [ans_sft, rise]\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    draw_data(sweep, out)
+    for cell in cells(sweep, out):
+        fake_run(cell.folder, cell.arm, {"test": [1.0, 0.0]}, task="counting")
+        fix(
+            cell.folder,
+            cell.arm,
+            out / "data" / "b",
+            [100.0, 7.0],
+            {"name": "majority", "split": "test", "metrics": {}},
+        )
+        write_recipe(cell.recipe, cell.folder)
+    (block,) = blocks(sweep, cells(sweep, out))
+    assert {"by_template", "things_there", "ceiling"} <= dict(block.floors("accuracy")).keys()
 
 
 def test_rationales_have_a_table_of_their_own_stage_by_stage(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "sweeps"
 SWEEPS: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 """Names of the sweeps that come with the package."""
 
-OWN = ("data", "seeds", "records", "against", "arms")
+OWN = ("data", "seeds", "records", "against", "arms", "metric")
 """The keys of a sweep that may be given after its name; any other is a setting for all arms."""
 
 FILE = "sweep.yaml"
@@ -78,7 +78,9 @@ class Arm(Settings):
 
 class Sweep(Settings):
     """``data`` maps names to folders or to worlds to draw; ``records`` are training sizes (null: all). ``settings`` are
-    for every arm that has the stage. ``against`` is the arm that tables compare with: the last, if nothing is said."""
+    for every arm that has the stage. ``against`` is the arm that tables compare with: the last, if nothing is said.
+    ``metric``: the test metrics of the tables, of which each data set shows those that its task has; curves show the
+    first of these."""
 
     name: Name
     description: str = ""
@@ -88,6 +90,13 @@ class Sweep(Settings):
     settings: dict[str, Any] = Field(default_factory=dict)
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     against: str | None = None
+    metric: Annotated[tuple[str, ...], Field(min_length=1)] = ("score",)
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _metrics(cls, value: Any) -> Any:
+        """One metric or a list."""
+        return [value] if isinstance(value, str) else value
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -109,7 +118,7 @@ class Sweep(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
-        for key in ("seeds", "records"):
+        for key in ("seeds", "records", "metric"):
             values = getattr(self, key)
             if len(set(values)) < len(values):
                 raise ValueError(f"{key}: a value is listed twice")
@@ -159,9 +168,9 @@ def size_name(records: int | None) -> str:
 def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """A shipped sweep, a YAML file, or the folder of one that was run, with ``key=value`` overrides.
 
-    ``seeds``, ``records``, ``against`` and ``data`` replace the sweep's own (a name that its data sets have picks that
-    one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a setting for
-    every arm. Raises UserError naming file and key.
+    ``seeds``, ``records``, ``against``, ``metric`` and ``data`` replace the sweep's own (a name that its data sets have
+    picks that one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a
+    setting for every arm. Raises UserError naming file and key.
     """
     path = find(sweep)
     values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)
@@ -173,7 +182,7 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
                 values["data"] = _named(value, own if isinstance(own, Mapping) else {})
             except ValueError as error:
                 raise UserError(f"{path}: data: {error}.") from None
-        elif key in ("seeds", "records", "against"):
+        elif key in ("seeds", "records", "against", "metric"):
             values[key] = [value] if key in ("seeds", "records") and not isinstance(value, list) else value
         elif key == "arms":
             whole = values.get("arms")
