@@ -86,6 +86,20 @@ def test_overrides_reach_the_settings() -> None:
     assert recipe.sft.train.learning_rate == 1e-5
 
 
+def test_a_folder_stands_for_the_whole_section_of_data(tmp_path: Path) -> None:
+    assert load_recipe("rise", ["data.limit=1600", "data=shapes"]).data.model_dump() == {
+        "folder": "shapes",
+        "limit": 1600,
+    }
+    whole = load_recipe("rise", ["data={folder: a, limit: 3}"])
+    assert whole.data == load_recipe("rise", ["data=a", "data.limit=3"]).data
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: ans_sft\ndata: shapes\n", encoding="utf-8")
+    (tmp_path / "few.yaml").write_text("extends: mine.yaml\ndata: {limit: 8}\n", encoding="utf-8")
+    assert load_recipe(tmp_path / "few.yaml").data.model_dump() == {"folder": "shapes", "limit": 8}
+    assert load_recipe(path, ["data.limit=9"]).data.model_dump() == {"folder": "shapes", "limit": 9}
+
+
 def test_a_section_that_is_null_comes_to_be() -> None:
     assert load_recipe("rise").policy.lora is None
     lora = load_recipe("rise", ["lora.r=4"]).policy.lora
@@ -99,6 +113,13 @@ def test_a_section_that_is_null_comes_to_be() -> None:
         (["steps=1"], "could be warm_up.train.steps"),
         (["seed"], "not of the form key=value"),
         (["seed=1", "seed=2"], "seed is given twice"),
+        (
+            ["records=100"],
+            "there is no key 'records': the number of training records is data.limit, as in data.limit=100",
+        ),
+        (["data.limit=0"], "data.limit=0: it should be greater than or equal to 1."),
+        (["data.limit=many"], "data.limit=many: it should be a valid integer"),
+        (["data=3"], "data=3: it should be a valid string"),
         (["closed_loop.steps=1", "closed_loop.train.steps=2"], "closed_loop.train.steps is given twice"),
         (["closed_loop.steps=many"], "closed_loop.steps=many: it should be a valid integer, "),
         (["closed_loop.steps=0"], "closed_loop.steps=0: it should be greater than 0."),
@@ -183,6 +204,13 @@ def test_an_unknown_key_in_a_file_names_file_and_key(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_recipe(path)
     assert "mine.yaml" in str(caught.value) and "sft.leraning_rate" in str(caught.value)
+
+
+def test_records_in_a_file_are_told_by_their_name_here(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("stages: [sft, evaluate]\nrecords: 100\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml: there is no key 'records': .* is data\.limit"):
+        load_recipe(path)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "just words", "", "\x00"])

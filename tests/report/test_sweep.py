@@ -17,6 +17,7 @@ from fake_runs import fake_run
 from rise_vlm.cli import run
 from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
+from rise_vlm.recipes.joining import joined
 from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, joined, load_sweep
 from rise_vlm.report.sweep import Block, blocks, fill, markdown, marks, publish, write_sweep_page
 from rise_vlm.stages.drawing import draw_data
@@ -252,7 +253,7 @@ def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
 def test_values_reach_the_recipe_as_they_are_written(tmp_path: Path) -> None:
     text = "data: {d: 'da\U0001f600ta'}\narms: {rise: {set: {description: 2020-01-01}}}\n"
     (cell,) = cells(load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path)
-    assert cell.recipe.data == "da\U0001f600ta"
+    assert cell.recipe.data.folder == "da\U0001f600ta"
 
 
 def test_results_of_another_recipe_are_missing(finished: tuple[Sweep, Path], tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) ->
     rows = [(tmp_path / "out" / "data" / f"s-seed-{seed}" / "train.jsonl").read_bytes() for seed in (0, 1)]
     assert rows[0] != rows[1]
     draw_data(sweep, tmp_path / "out")
-    assert [str(cell.recipe.data) for cell in cells(sweep, tmp_path / "out")] == [
+    assert [str(cell.recipe.data.folder) for cell in cells(sweep, tmp_path / "out")] == [
         str(tmp_path / "out" / "data" / f"s-seed-{seed}") for seed in (0, 1)
     ]
     with pytest.raises(UserError, match="holds other data than the sweep asks for"):
@@ -297,6 +298,8 @@ def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) ->
         ("arms: [rise]\n", [], "'data' Field required"),
         ("arms: []\ndata: d\n", [], "'arms'"),
         ("arms: {rise: {recipes: rise}}\ndata: d\n", [], "arms.rise.recipes"),
+        ("arms: {rise: {set: {data.limit: 5}}}\ndata: d\n", [], "Its sizes are records, as in 'records=[100, 300]'"),
+        ("arms: [rise]\ndata: d\n", ["data.limit=5"], "'data.limit' is the sweep's to set. Its sizes are records"),
         ("arms: {rise: {set: {seed: 1}}}\ndata: d\n", [], "'seed' is the sweep's to set"),
         ("arms: {rise: {set: {closed_loop.stpes: 1}}}\ndata: d\n", [], "Did you mean 'closed_loop.steps'"),
         ("arms: [ans_sft]\ndata: d\n", ["grpo.steps=1"], "reaches no arm"),

@@ -31,6 +31,8 @@ IN_EPOCHS = ("sft", "grpo")
 RIVALS = {f"{stage}.{key}": f"{stage}.{other}"
           for stage in IN_EPOCHS for key, other in (("epochs", "train.steps"), ("train.steps", "epochs"))}  # fmt: skip
 """Settings of which one makes the other mean nothing."""
+MOVED = {"records": "data.limit"}
+"""Names that people know and that are not ours, and what is."""
 FREE = ("grpo.rewards",)
 """Settings whose keys are the user's own."""
 SHIPPED: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -50,7 +52,7 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     given = expand(parse_overrides(overrides))
     above: Values = {}
     for key, value in given.items():
-        put(above, key, value)
+        put(above, "data.folder" if key == "data" and not isinstance(value, Mapping) else key, value)
     typed = dict(zip(given, overrides, strict=True))
     _check_rivals(above, typed)
     whole = Recipe(name="recipe").model_dump(mode="json")
@@ -86,6 +88,8 @@ def with_bases(path: Path) -> list[Values]:
         values = read_yaml(path)
         base = values.pop(EXTENDS, None)
         _check_keys(values, f"{path}")
+        if isinstance(values.get("data"), str):
+            values["data"] = {"folder": values["data"]}
         files.insert(0, values)
         if base is None:
             return files
@@ -169,6 +173,8 @@ def expand(overrides: Values, others: Sequence[str] = ()) -> Values:
 def _full(key: str, known: Sequence[str], others: Sequence[str]) -> str:
     if key in known:
         return key
+    if key in MOVED:
+        raise UserError(_moved(key))
     fits = [full for full in known if _is_short_for(key.split("."), full.split("."))]
     if len(fits) == 1:
         return fits[0]
@@ -177,6 +183,10 @@ def _full(key: str, known: Sequence[str], others: Sequence[str]) -> str:
     short = {".".join(p for p in full.split(".") if p != "train"): full for full in known}
     hint = nearest(key, [*known, *short, *others])
     raise UserError(f"unknown key '{key}'.{hint} 'rise run RECIPE --settings' lists them all.")
+
+
+def _moved(key: str) -> str:
+    return f"there is no key '{key}': the number of training records is {MOVED[key]}, as in {MOVED[key]}=100."
 
 
 def _is_short_for(short: Sequence[str], full: Sequence[str]) -> bool:
@@ -255,7 +265,8 @@ def _check_keys(values: Values, where: str) -> None:
     known = leaves(Recipe)
     for key in _keys_of(values):
         if key not in known and not key.startswith(tuple(f"{free}." for free in FREE)):
-            raise UserError(f"{where}: unknown key '{key}'.{nearest(key, [*known, EXTENDS])}")
+            told = _moved(key) if key in MOVED else f"unknown key '{key}'.{nearest(key, [*known, EXTENDS])}"
+            raise UserError(f"{where}: {told}")
 
 
 def _keys_of(values: Mapping[Any, Any], prefix: str = "") -> Iterable[str]:

@@ -27,6 +27,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class DataSettings(Settings):
+    """The dataset's ``folder``, and at most how many of its training records are used: ``limit``, the same for all
+    stages. A smaller number of them lies within a larger one. A folder alone stands for the whole section."""
+
+    folder: str | None = None
+    limit: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_alone(cls, value: Any) -> Any:
+        return {"folder": value} if value is None or isinstance(value, str) else value
+
+
 class PolicySettings(Settings):
     """How the model is loaded, in every stage. ``max_pixels`` bounds a resized picture (None: the model's bound); fewer
     than the smallest are no token of any model. ``gradient_checkpointing``: layers are computed again in the backward
@@ -294,14 +307,13 @@ class Evaluate(Settings):
 
 
 class Recipe(Settings):
-    """A run. ``data`` is a dataset folder, ``model`` ``tiny``, a folder or a hub id; ``records`` caps training."""
+    """A run. ``model`` is ``tiny``, a folder or a hub id."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     description: str = ""
-    data: str | None = None
+    data: DataSettings = DataSettings()
     model: str = "tiny"
     seed: int = Field(default=0, ge=0)
-    records: Count | None = None
     policy: PolicySettings = PolicySettings()
     task: TaskSettings = TaskSettings()
     stages: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("evaluate",)

@@ -139,7 +139,7 @@ def _left_out(ran: Sequence[int], used: Sequence[int], arms: Sequence[str], comp
 
 
 def _world_floors(cell: Cell, results: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    stamp = read_json(stamp_of(Path(cell.recipe.data or "")))
+    stamp = read_json(stamp_of(Path(cell.recipe.data.folder or "")))
     summary = stamp.get("summary") if isinstance(stamp, dict) else None
     return world_floors(summary or {}, results["data"]["task"])
 

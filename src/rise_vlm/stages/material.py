@@ -63,15 +63,15 @@ class Material:
         Raises:
             UserError: no ``data`` given, no such dataset, or no usable training record; the message names the file.
         """
-        if not recipe.data:
+        if not recipe.data.folder:
             raise UserError(f"recipe {recipe.name} needs a dataset: add data=FOLDER (one made by 'rise data make').")
-        dataset = Dataset.open(recipe.data)
+        dataset = Dataset.open(recipe.data.folder)
         options = _score_option(recipe.task.score, dataset)
         world = load_world(dataset.card.world) if dataset.card.world in WORLDS else None
         notes: list[str] = []
         trains = tuple(stage for stage in recipe.stages if stage != "evaluate")
         train, held = _training(dataset, recipe, notes) if trains or "train" in dataset.splits else ((), {})
-        train = _capped(train, recipe.records, notes)
+        train = _capped(train, recipe.data.limit, notes)
         val = _validation(dataset, train, held, notes)
         tests = _tests(dataset, recipe, train, held, notes) if "evaluate" in recipe.stages else {}
         for split, counts in dataset.counts.items():
@@ -139,10 +139,10 @@ def _hold_out(
 def _capped(records: tuple[Record, ...], limit: int | None, notes: list[str]) -> tuple[Record, ...]:
     """The first ``limit`` in the order of the hash of their ids: a smaller set is part of a larger one."""
     if limit is not None and limit > len(records):
-        notes.append(f"there are only {len(records)} training records (records={limit})")
+        notes.append(f"there are only {len(records)} training records (data.limit={limit})")
     if limit is None or limit >= len(records):
         return records
-    notes.append(f"{limit} of {len(records)} training records are used (records={limit})")
+    notes.append(f"{limit} of {len(records)} training records are used (data.limit={limit})")
     return first_by_hash(records, limit)
 
 

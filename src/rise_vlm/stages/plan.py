@@ -110,7 +110,7 @@ def _asked(recipe: Recipe, stage: StageName) -> int | None:
 
 def recipe_digest(recipe: Recipe) -> str:
     """A hash of the settings that decide a run's results; of the data only how much of it is used, not where it is."""
-    own = [recipe.seed, recipe.records, recipe.model, list(recipe.stages), _policy(recipe)]
+    own = [recipe.seed, recipe.data.limit, recipe.model, list(recipe.stages), _policy(recipe)]
     stages = [_setting(recipe, key) for stage in recipe.stages for key in SETTINGS[stage]]
     return _hash([own, stages, recipe.evaluate.resamples, _quality(recipe)])
 

@@ -82,7 +82,8 @@ def floors(material: Material) -> list[dict[str, Any]]:
         truths = [record.annotation for record in records]
         more = {metric: task.floors(truths, train) for metric, task in others.items()}
         for name, score in material.task.floors(truths, train).items():
-            found = dict.fromkeys(("score", *same), score) | {metric: known[name] for metric, known in more.items()}
+            found: dict[str, float] = dict.fromkeys(("score", *same), score)
+            found |= {metric: known[name] for metric, known in more.items()}
             rows.append(_floor(name, split, found))
     return rows
 
@@ -93,7 +94,7 @@ def world_floors(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
     for split, part in (("test", summary), *summary.items()):
         if not isinstance(part, Mapping) or not isinstance(part.get("floors"), Mapping):
             continue
-        known = {name: score for name, score in part["floors"].items() if name in WORLD_FLOORS}
+        known: dict[str, float] = {name: score for name, score in part["floors"].items() if name in WORLD_FLOORS}
         known |= {"ceiling": part["best"]} if part.get("best") is not None else {}
         for name, score in known.items():
             rows.append(_floor(name, split, dict.fromkeys(("score", *same_as_score(task)), score)))

@@ -17,7 +17,8 @@ from typing import Any
 from rise_vlm.atomic import write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import Interrupted, UserError, nearest
-from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep, make_cell, resolved
+from rise_vlm.recipes.joining import joined
+from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, load_sweep, make_cell, resolved
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.material import Material
@@ -166,7 +167,7 @@ def look(sweep: Sweep, cells: Sequence[Cell]) -> list[Outcome]:
             when = f"its steps will give it the time of {cell.waits[1]}, at the rate of {cell.waits[0]}"
             found.append(Outcome(cell, "waiting", when))
             continue
-        if isinstance(sweep.data[cell.data], Drawn) and not Path(cell.recipe.data or "").exists():
+        if isinstance(sweep.data[cell.data], Drawn) and not Path(cell.recipe.data.folder or "").exists():
             found.append(Outcome(cell, "waiting", "its data is to be drawn"))
             continue
         try:
