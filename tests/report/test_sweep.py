@@ -18,7 +18,7 @@ from rise_vlm.cli import run
 from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.joining import joined
-from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, joined, load_sweep
+from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, load_sweep
 from rise_vlm.report.sweep import Block, blocks, fill, markdown, marks, publish, write_sweep_page
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.run import write_recipe
