@@ -15,7 +15,7 @@ import pytest
 import torch
 from stage_kit import SMALL, environment, make_classification, small_recipe
 
-from rise_vlm.engine.trainer import Prepared
+from rise_vlm.engine.work import Prepared
 from rise_vlm.errors import UserError
 from rise_vlm.recipes import SHIPPED, load_recipe
 from rise_vlm.stages.files import read_json, read_rows
