@@ -29,7 +29,7 @@ from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
 from rise_vlm.stages.rewards import load_rewards
 from rise_vlm.stages.shares import check_shares
-from rise_vlm.stages.trained import UNSEEN, require_model, settled
+from rise_vlm.stages.trained import UNSEEN, require_model, settled, value_of
 from rise_vlm.tasks.detection_coco import MOST
 from rise_vlm.tasks.everyday import everyday
 
@@ -83,11 +83,11 @@ def replaced(recipe: Recipe, out: Path) -> list[str]:
     if not (out / "recipe.yaml").is_file():
         return []
     there = read_yaml(out / "recipe.yaml")
-    same_data = there.get("data") and recipe.data and Path(there["data"]).resolve() == Path(recipe.data).resolve()
-    if there.get("name") == recipe.name and same_data:
+    data, here = value_of(there, "data.folder"), recipe.data.folder
+    if there.get("name") == recipe.name and data and here and Path(data).resolve() == Path(here).resolve():
         return []
     return [
-        f"{out} holds a run of '{there.get('name')}' on {there.get('data')}: its stages move to {out / 'former'}, its "
+        f"{out} holds a run of '{there.get('name')}' on {data}: its stages move to {out / 'former'}, its "
         "results and report are replaced; give another --out to keep them"
     ]
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from rise_vlm.data import Record
 from rise_vlm.errors import DataError, UserError
 from rise_vlm.recipes.schema import Recipe, StageName
-from rise_vlm.stages.material import Material, first_by_hash
+from rise_vlm.stages.material import Material, first_by_hash, lasting
 from rise_vlm.worlds import World
 
 FEW_RECORDS, FEW_SHARE = 16, 0.2
@@ -132,4 +132,8 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
                 "Lower sft.records, or take grpo.records=all."
             )
         notes.append(f"grpo: it learns from the other {rest} (grpo.records=rest)")
+    if "grpo" in recipe.stages and recipe.grpo.epochs is not None:
+        count = len(for_stage(material, recipe, "grpo").train)
+        steps = lasting(recipe.grpo.train, recipe.grpo.epochs, count, recipe.grpo.records_per_step).steps
+        notes.append(f"grpo: {steps} steps, {recipe.grpo.epochs:g} times its {count} records (grpo.epochs)")
     return notes
