@@ -88,7 +88,7 @@ def test_the_sweep_shown_loads_and_the_shipped_ones_are_listed(tmp_path: Path) -
     assert set(re.findall(r"^\| `(\w+)` \|", EXPERIMENTS, re.MULTILINE)) == set(SWEEPS)
 
 
-@pytest.mark.parametrize("line", re.findall(r"^rise (?:compare|sweep|harvest) .*", EXPERIMENTS, re.MULTILINE))
+@pytest.mark.parametrize("line", re.findall(r"^rise (?:compare|sweep|harvest|explain) .*", EXPERIMENTS, re.MULTILINE))
 def test_the_commands_of_the_experimenter_are_parsed(line: str) -> None:
     words = shlex.split(line)[1:]
     command = typer.main.get_command(build(words[0]))
