@@ -1,4 +1,4 @@
-"""A teacher's endpoint for tests: a local server that does to each record what its script says, and notes all it sees."""
+"""A teacher's endpoint for tests: it does to each record what its script says, and notes all that it is sent."""
 
 from __future__ import annotations
 
