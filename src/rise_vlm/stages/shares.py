@@ -1,7 +1,8 @@
 """Which training records a stage learns from, and the rationales that SFT is given: the shares of Reason-RFT.
 
 SFT may learn from a part of the records and GRPO from the rest. A data set that a world has drawn needs no rationales
-of its own: the world says what is in its pictures, which is right by construction. Left out: rationales of a teacher.
+of its own: the world says what is in its pictures, which is right by construction. Left out: asking a teacher for
+rationales, which is ``explain``'s.
 """
 
 from __future__ import annotations
