@@ -70,6 +70,9 @@ def import_(
     ] = False,
     boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links to the images in place of copies; on one file system only.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -87,7 +90,8 @@ def import_(
     options = _options(
         form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}
     )
-    outcome = import_dataset(form, source, out, options, shares=_shares(val, test), force=force, strict=strict)
+    how = {"shares": _shares(val, test), "force": force, "strict": strict, "link": link}
+    outcome = import_dataset(form, source, out, options, **how)
     guessed = f"Taken for '{format}': {seen}. " if seen else ""
     lines = [f"{guessed}Task: {options.task}.{_other_task(form, options.task, task, outcome)}", *_imported(outcome)]
     result = {"dataset": str(out), "format": format, "seen": seen, "task": options.task} | outcome.to_dict()
