@@ -1,7 +1,7 @@
 """Importing a COCO file of any size beside others: ``python benchmarks/importing.py --images 118287 --boxes 860001``.
 
-Draws a source as large as asked (the defaults are COCO 2017 train's numbers; 23 points a polygon make the JSON its size)
-and reads it in a process for each side, in turn for ``--rounds``: wall and processor seconds and the peak of the
+Draws a source as large as asked (the defaults are COCO 2017 train's numbers, and 23 points a polygon make the JSON its
+size) and reads it in a process for each side, in turn for ``--rounds``: wall and processor seconds and the peak of the
 resident set, as the kernel counts them for the process. ``--peers`` is the Python of a place where the others are
 installed; those that are not there are left out. Files are in memory when they are read, since they were just written.
 """
@@ -30,8 +30,10 @@ POINTS = 23
 """Of a polygon: with it the file has the 546 bytes an annotation that COCO's has."""
 CLASSES, CROWD, PICTURES = 80, 80, 32
 """Classes; every so many-th annotation is a crowd; pictures that differ in their pixels (all differ in their bytes)."""
-READ = "from sys import argv; source, out = argv[1:]; images, labels = source + '/train2017', source + '/annotations/"
-READ += "instances_train2017.json'; "
+READ = (
+    "from sys import argv; source, out = argv[1:]; images = source + '/images/train2017'; "
+    "labels = source + '/annotations/instances_train2017.json'; "
+)
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,13 @@ def main() -> None:
 def draw(folder: Path, images: int, boxes: int, size: tuple[int, int]) -> None:
     """A COCO source with its images: boxes are spread evenly, and no two images have the same bytes."""
     rng = numpy.random.default_rng(0)
-    (folder / "train2017").mkdir(parents=True)
+    (folder / "images" / "train2017").mkdir(parents=True)
     (folder / "annotations").mkdir()
     pictures = [jpeg(rng, size) for _ in range(PICTURES)]
     for number in range(images):
         head, rest = pictures[number % PICTURES][:2], pictures[number % PICTURES][2:]
         comment = b"\xff\xfe\x00\x0a" + number.to_bytes(8)  # a segment of two bytes of length and eight of comment
-        (folder / "train2017" / f"{number:012}.jpg").write_bytes(head + comment + rest)
+        (folder / "images" / "train2017" / f"{number:012}.jpg").write_bytes(head + comment + rest)
     with (folder / "annotations" / "instances_train2017.json").open("w") as file:
         file.write('{"info": {"description": "drawn"}, "licenses": [], "images": ')
         write_list(file, (image(number, size) for number in range(images)))
@@ -162,7 +164,8 @@ def annotation(rng: numpy.random.Generator, number: int, picture: int, size: tup
     across, up = x + w * (0.5 + 0.5 * numpy.cos(angles)), y + h * (0.5 + 0.5 * numpy.sin(angles))
     polygon = numpy.stack([across, up], 1).round(2).reshape(-1).tolist()
     crowd = number % CROWD == CROWD - 1
-    runs = {"counts": [int(n) for n in angles * 100], "size": [size[1], size[0]]}
+    ends = numpy.linspace(0, size[0] * size[1], POINTS, dtype=int)
+    runs = {"counts": numpy.diff(ends).tolist(), "size": [size[1], size[0]]}
     return {
         "segmentation": runs if crowd else [polygon], "area": float(w * h * 0.785), "iscrowd": int(crowd),
         "image_id": picture + 1, "bbox": [round(float(n), 2) for n in (x, y, w, h)],
@@ -172,7 +175,7 @@ def annotation(rng: numpy.random.Generator, number: int, picture: int, size: tup
 
 def described(folder: Path) -> dict[str, Any]:
     """The source in figures."""
-    files = list((folder / "train2017").iterdir())
+    files = list((folder / "images" / "train2017").iterdir())
     labels = (folder / "annotations" / "instances_train2017.json").stat().st_size
     mean = sum(path.stat().st_size for path in files[:1000]) / min(1000, len(files))
     return {"images": len(files), "json_mb": round(labels / 1e6, 1), "image_kb": round(mean / 1e3, 1)}

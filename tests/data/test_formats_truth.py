@@ -123,8 +123,8 @@ BROKEN = {
 def in_pixels(read: list[Any]) -> dict[str, list[str]]:
     """Image -> the labels of its boxes."""
     items = [item for item in read if isinstance(item, Item)]
-    sized = [(item, read_size(item.image)) for item in items]
-    return {item.image.name: [one["label"] for one in upright(item, size, Options("detection"))] for item, size in sized}
+    boxes = {item.image.name: upright(item, read_size(item.image), Options("detection")) for item in items}
+    return {name: [thing["label"] for thing in things] for name, things in boxes.items()}
 
 
 def given(folder: Path, format: str, files: dict[str, Any]) -> Path:

@@ -16,7 +16,7 @@ from rise_vlm.worlds import WORLDS
 if TYPE_CHECKING:
     from rise_vlm.data.formats import Format
     from rise_vlm.data.formats.base import Options
-    from rise_vlm.data.importing import Outcome
+    from rise_vlm.data.outcome import Outcome
 
 app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split, merge and export datasets.")
 

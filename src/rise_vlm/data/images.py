@@ -165,7 +165,7 @@ def _size(image: Image.Image) -> ImageSize:
 
 
 def _ends(image: Image.Image) -> bool:
-    """Whether the file is a JPEG whose last bytes are the mark of its end; some phones append more, which tells nothing."""
+    """Whether the file is a JPEG whose last bytes are the mark of its end; phones append more, which tells nothing."""
     file = getattr(image, "fp", None)
     if image.format != "JPEG" or file is None:
         return False

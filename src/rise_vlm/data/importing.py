@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 from rise_vlm.console import progress
 from rise_vlm.data.balance import named_in
 from rise_vlm.data.card import Card
-from rise_vlm.data.checking import BadRow, Counts, Judge, Problem, need_file
+from rise_vlm.data.checking import BadRow, Judge, Problem, need_file
 from rise_vlm.data.choosing import Chooser
 from rise_vlm.data.class_list import Classes, distinct
 from rise_vlm.data.formats import Format
 from rise_vlm.data.formats.base import Found, Item, Note, Options, Reader, Skip
 from rise_vlm.data.images import ImageSize, read_whole_size, turn_box
+from rise_vlm.data.outcome import Outcome
 from rise_vlm.data.scanning import ahead
 from rise_vlm.data.typos import typos
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
@@ -42,64 +43,6 @@ CLASSED = ("classification", "detection", "distribution", "grounding")
 
 AT_ONCE = 16
 """Images that a thread opens before it hands them over, which costs as much as opening one."""
-
-FIRST_NAMES = 3
-"""Names of skipped files that are told."""
-
-
-@dataclass
-class Outcome:
-    """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes;
-    ``named`` has the first names of what was skipped, by reason; ``listed`` are the classes of a class list, in its
-    order; ``empty`` counts records whose picture has no box.
-    """
-
-    splits: dict[str, int] = field(default_factory=dict)
-    quarantined: Counts = field(default_factory=Counts)
-    skipped: Counter[str] = field(default_factory=Counter)
-    named: dict[str, list[str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    dealt: str = ""
-    classes: Counter[str] = field(default_factory=Counter)
-    listed: tuple[str, ...] = ()
-    empty: int = 0
-    boxed: bool = False
-
-    @property
-    def by_class(self) -> dict[str, float]:
-        """Records or boxes by class: in the order of the class list, else the rarest last."""
-        if self.listed:
-            return {name: self.classes[name] for name in self.listed}
-        return dict(self.classes.most_common())
-
-    def skip(self, what: Skip) -> None:
-        """Count what was left out."""
-        self.skipped[what.reason] += 1
-        first = self.named.setdefault(what.reason, []) if what.name else []
-        if what.name and len(first) < FIRST_NAMES:
-            first.append(what.name)
-
-    def left_out(self) -> list[str]:
-        """A line for every reason: how often, and the first names."""
-        lines = []
-        for reason, number in self.skipped.most_common():
-            names = self.named.get(reason, [])
-            more = " ..." if number > len(names) else ""
-            lines.append(f"{number:,} x {reason}" + (f": {', '.join(names)}{more}" if names else ""))
-        return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {
-            "splits": self.splits,
-            "quarantined": self.quarantined.quarantined,
-            "kinds": dict(self.quarantined.kinds),
-            "skipped": dict(self.skipped),
-            "skipped_first": self.named,
-            "notes": self.notes,
-            "dealt": self.dealt,
-            "classes": {name: round(number, 3) for name, number in self.by_class.items()},
-        }
 
 
 @dataclass
@@ -135,6 +78,20 @@ def import_dataset(
     imported and, with ``strict``, at the first bad row; then nothing is left behind.
     """
     refuse_existing(out, force)
+    with TemporaryDirectory(prefix="rise-") as scratch:
+        options = replace(options, scratch=Path(scratch))
+        return _import(form, source, out, options, shares, strict, {"force": force, "link": link})
+
+
+def _import(
+    form: Format,
+    source: Path,
+    out: Path,
+    options: Options,
+    shares: Mapping[str, float],
+    strict: bool,
+    how: Mapping[str, bool],
+) -> Outcome:
     reader = form.load_reader()
     chooser = None if options.classes is None else Chooser(options.classes, keep_empty=options.keep_empty)
     survey = _first_pass(form, reader, source, options, chooser)
@@ -146,7 +103,7 @@ def import_dataset(
     card = Card(name=out.name, task=options.task, classes=list(classes), synonyms=synonyms, source=str(source))
     judge = _judge(card, source)
     with (
-        DatasetWriter(out, card, judge=judge, force=force, link=link) as writer,
+        DatasetWriter(out, card, judge=judge, **how) as writer,
         progress(f"Importing {source.name}", survey.items) as bar,
         closing(ahead(_by_image(_findings(reader, source, options, chooser)), _open, at_once=AT_ONCE)) as opened,
     ):
@@ -206,7 +163,8 @@ def _open(alike: list[Found]) -> ImageSize | DataError | None:
     if not isinstance(first, Item):
         return None
     try:
-        return [read_whole_size(image) for image in (first.image, *first.more)][0]
+        size, *_ = (read_whole_size(image) for image in (first.image, *first.more))
+        return size
     except DataError as error:
         return error
 

@@ -120,7 +120,7 @@ class DatasetWriter:
         Raises DataError for a duplicate id, an annotation that the judge refuses and an image that cannot be read.
         """
         pictures = (image, *more)
-        width, height = size or [self._size(picture) for picture in pictures][0]
+        size, *_ = (size,) if size else (self._size(picture) for picture in pictures)
         places = self._places(split, pictures, id)
         try:
             record = Record(
@@ -129,8 +129,8 @@ class DatasetWriter:
                 annotation=annotation,
                 question=question,
                 rationale=rationale,
-                width=width,
-                height=height,
+                width=size[0],
+                height=size[1],
                 meta=meta or {},
             )
         except ValidationError as error:

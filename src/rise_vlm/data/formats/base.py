@@ -61,7 +61,8 @@ Found = Item | Problem | Skip | Note | Classes
 @dataclass(frozen=True)
 class Options:
     """What the user asked for. ``question`` is a template in which ``{class}`` stands for the class; ``classes`` are
-    those to keep, which a reader may use to pass over what it need not open.
+    those to keep, which a reader may use to pass over what it need not open. ``scratch`` is a folder for images that
+    are no files in the source, and lasts as long as somebody needs them.
     """
 
     task: str
@@ -71,6 +72,7 @@ class Options:
     boxes: str = "auto"
     classes: ClassList | None = None
     keep_empty: bool = False
+    scratch: Path | None = None
 
 
 class Reader(Protocol):

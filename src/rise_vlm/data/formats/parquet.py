@@ -12,7 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,9 +52,10 @@ def task_for(source: Path) -> str | None:
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
-    """Yield the items of every row."""
+    """Yield the items of every row. Without a scratch folder pictures are there until the last row has been read."""
     images = Images.of(source, options.images)
-    with tempfile.TemporaryDirectory(prefix="rise-") as scratch:
+    kept = nullcontext(options.scratch) if options.scratch else tempfile.TemporaryDirectory(prefix="rise-")
+    with kept as scratch:
         for path, name, split in annotation_files(source, "parquet", [".parquet"]):
             yield from _File(name, split, images, options, Path(scratch)).read(path)
 
