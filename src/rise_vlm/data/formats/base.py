@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rise_vlm.data.checking import Problem
 from rise_vlm.data.class_list import Classes, ClassList
@@ -87,8 +87,7 @@ CROWD = "a crowd (iscrowd), not one thing"
 ONLY_OTHERS = "an image with only things that are no box"
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """One annotated thing of a class. ``corners`` is None where the source is broken, which ``fault`` then tells, and
     where the thing is no box at all, such as a point or a crowd, of which ``skip`` then tells what it is.
 
