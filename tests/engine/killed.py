@@ -23,7 +23,8 @@ from letters import Letters
 from toy import settings
 
 from rise_vlm.engine import checkpoint as checkpoints
-from rise_vlm.engine.trainer import Prepared, train
+from rise_vlm.engine.trainer import train
+from rise_vlm.engine.work import Prepared
 from rise_vlm.policy.policy import Policy
 
 STEPS = 16

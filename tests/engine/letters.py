@@ -11,7 +11,7 @@ from torch import Tensor
 from rise_vlm.engine.objective import Loss, Totals, advantages, policy_loss
 from rise_vlm.engine.sample import sample
 from rise_vlm.engine.score import Group, completion_logprobs
-from rise_vlm.engine.trainer import Prepared
+from rise_vlm.engine.work import Prepared
 from rise_vlm.policy.policy import Policy
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rise_vlm.engine.trainer import TrainSettings
+from rise_vlm.engine.settings import TrainSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine.md"
 

@@ -23,7 +23,9 @@ from rise_vlm.engine import trainer
 from rise_vlm.engine.metrics import start_trackers
 from rise_vlm.engine.objective import Loss
 from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
-from rise_vlm.engine.trainer import Prepared, TrainSettings, seed_of, train
+from rise_vlm.engine.settings import TrainSettings
+from rise_vlm.engine.trainer import seed_of, train
+from rise_vlm.engine.work import Prepared
 from rise_vlm.errors import Interrupted, UserError
 
 

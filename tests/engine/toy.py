@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from rise_vlm.engine.metrics import METRICS
 from rise_vlm.engine.score import Group, pack_by_tokens
-from rise_vlm.engine.trainer import MODEL, Prepared, TrainSettings
+from rise_vlm.engine.settings import TrainSettings
+from rise_vlm.engine.trainer import MODEL
+from rise_vlm.engine.work import Prepared
 from rise_vlm.policy.prompt import Prompt
 from rise_vlm.policy.room import Room
 

@@ -95,3 +95,9 @@ def test_the_commands_of_the_experimenter_are_parsed(line: str) -> None:
 def test_the_ablations_shown_are_accepted(cell: str) -> None:
     for line in re.findall(r"`([^`]+)`", cell):
         assert load_recipe("rise", shlex.split(line)).stages
+
+
+def test_each_choice_of_the_method_names_the_arms_that_measure_it() -> None:
+    table = (PAGE_FOLDER / "method.md").read_text(encoding="utf-8").split("## Each choice")[1].split("\n## ")[0]
+    of_rise = {arm for arm, how in load_sweep("ablations").arms.items() if how.recipe == "rise"}
+    assert set(re.findall(r"`(rise_\w+)`", table)) == of_rise

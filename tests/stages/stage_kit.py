@@ -22,7 +22,8 @@ from tiny_models import picture, save_tiny
 from transformers import AddedToken, AutoModelForImageTextToText, AutoTokenizer
 
 from rise_vlm.data import Card, Dataset, DatasetWriter
-from rise_vlm.engine.trainer import TrainSettings, train
+from rise_vlm.engine.settings import TrainSettings
+from rise_vlm.engine.trainer import train
 from rise_vlm.policy import Policy
 from rise_vlm.policy.frames import FRAMES
 from rise_vlm.recipes import Recipe, load_recipe

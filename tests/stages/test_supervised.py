@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rise_vlm.engine.objective import ANSWER, RATIONALE
-from rise_vlm.engine.trainer import TrainSettings
+from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.policy import Policy
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.supervised import Supervised, Unit, rotated, stop_id, target

@@ -20,7 +20,9 @@ from rise_vlm.bench.meter import Meter, Step
 from rise_vlm.engine.objective import Loss, advantages
 from rise_vlm.engine.sample import Rollout, sample
 from rise_vlm.engine.score import Group, completion_logprobs
-from rise_vlm.engine.trainer import Prepared, TrainSettings, _Training
+from rise_vlm.engine.settings import TrainSettings
+from rise_vlm.engine.trainer import _Training
+from rise_vlm.engine.work import Prepared
 from rise_vlm.policy import Prompt
 from rise_vlm.recipes.schema import Objective
 from rise_vlm.stages.policy_gradient import Micro, Scored, micro_batches, micro_loss, rows

@@ -1,7 +1,8 @@
 """The training loop, for every stage.
 
-A stage hands over a `Work`: for each step it prepares micro-batches (rollouts, rewards, advantages; or simply records)
-and turns each into a loss. The loop does the rest: gradients, clipping, updates, rate, metrics, checkpoints, Ctrl-C.
+A stage hands over a `Work` (`engine.work`): for each step it prepares micro-batches (rollouts, rewards, advantages; or
+simply records) and turns each into a loss. The loop does the rest: gradients, clipping, updates, rate, metrics,
+checkpoints, Ctrl-C.
 
 Everything random in a step comes from the settings' seed and the step's number alone, so a run that is killed at any
 moment and started again ends in the same bits as one that was not (on the same machine with the same versions).
@@ -19,14 +20,12 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
-from torch import Tensor, nn
 
 from rise_vlm import ranks
 from rise_vlm.console import progress, say
@@ -36,12 +35,12 @@ from rise_vlm.engine.interrupts import again, ctrl_c
 from rise_vlm.engine.metrics import Metrics, start_trackers
 from rise_vlm.engine.objective import Loss, merge_metrics
 from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
-from rise_vlm.engine.score import Group
 from rise_vlm.engine.settings import TrainSettings
+from rise_vlm.engine.work import Ends, Grouped, Prepared, Remembers, Trainable, Work
 from rise_vlm.errors import Interrupted, UserError
 from rise_vlm.policy.room import TRAINED, Room, free, out_of_memory
 
-__all__ = ["MODEL", "Ends", "Prepared", "Remembers", "TrainSettings", "Trainable", "Work", "seed_of", "train"]
+__all__ = ["MODEL", "seed_of", "train"]
 
 MODEL = "model"
 REFUSED_IN_A_ROW = 3
@@ -49,69 +48,6 @@ REFUSED_IN_A_ROW = 3
 LESS = "lower token_budget or max_pixels"
 NAMED = 8
 """So many records are named in a message; the row of metrics has all."""
-
-
-class Trainable(Protocol):
-    """What the loop needs of a `Policy`. Its ``room``, where it has one, says how large a micro-batch may be; so its
-    ``in_step`` and ``whole`` go around the gradient and the saving, for weights in parts."""
-
-    @property
-    def model(self) -> nn.Module: ...
-
-    def save(self, folder: Path) -> None: ...
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A step's micro-batches, whatever the work's ``loss`` takes, and what to write into its row of metrics.
-
-    Of several processes each has its own micro-batches and the same metrics. No micro-batch at all, in any of them (no
-    group had reward spread), is a step without an update.
-    """
-
-    micro: list[Any]
-    metrics: dict[str, float] = field(default_factory=dict[str, float])
-
-
-class Work(Protocol):
-    """What a stage supplies. Steps are numbered from 1 to ``settings.steps`` everywhere.
-
-    Of several processes all do the same but for the share of the micro-batches that they hand over.
-    ``prepare`` runs without gradient and in evaluation mode. Its generator (CPU) is seeded from the seed and the step:
-    draw all randomness from it. It may be called again for the same step, so what it changes (`Remembers`) it must not
-    change twice. ``loss`` runs in training mode; the losses of a step's micro-batches add up to the
-    step's loss, and their metrics (`objective.Loss`) are merged into its row.
-    """
-
-    def prepare(self, step: int, generator: torch.Generator) -> Prepared: ...
-
-    def loss(self, micro: Any) -> Loss | Tensor: ...
-
-
-@runtime_checkable
-class Grouped(Protocol):
-    """A micro-batch of groups, as ``pack_by_tokens`` makes them of ``policy.room``: it can be made smaller where memory
-    runs out, and its records are named where it is not finite."""
-
-    @property
-    def groups(self) -> Sequence[Group]: ...
-
-
-@runtime_checkable
-class Remembers(Protocol):
-    """A work with a state beyond the step's number: JSON values and tensors by name, kept in the checkpoint."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-@runtime_checkable
-class Ends(Protocol):
-    """A work that may be done before its last step. What it says after a step must depend on the rows up to it alone,
-    and be the same in all processes: a training that is resumed asks again."""
-
-    def ends(self, step: int) -> bool: ...
 
 
 def train(policy: Trainable, work: Work, settings: TrainSettings, folder: Path, describe: str) -> int:

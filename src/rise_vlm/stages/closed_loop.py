@@ -17,7 +17,8 @@ from rise_vlm.console import say
 from rise_vlm.data import Record
 from rise_vlm.engine.objective import Loss, advantages, has_spread
 from rise_vlm.engine.sample import sample
-from rise_vlm.engine.trainer import Prepared, train
+from rise_vlm.engine.trainer import train
+from rise_vlm.engine.work import Prepared
 from rise_vlm.policy import Policy
 from rise_vlm.ranks import main_only, once
 from rise_vlm.recipes.schema import ClosedLoop

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rise_vlm.engine.trainer import TrainSettings
+from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import UserError
 from rise_vlm.policy import Policy
 from rise_vlm.policy.lora import adapter_base

@@ -16,7 +16,8 @@ from torch import Tensor
 from rise_vlm.data import Record
 from rise_vlm.engine.objective import Loss, advantages, has_spread
 from rise_vlm.engine.sample import Rollout, sample
-from rise_vlm.engine.trainer import Prepared, train
+from rise_vlm.engine.trainer import train
+from rise_vlm.engine.work import Prepared
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.ranks import once
 from rise_vlm.stages.context import Context, Summary

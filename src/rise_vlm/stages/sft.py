@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from rise_vlm.console import say
 from rise_vlm.data import Record
-from rise_vlm.engine.trainer import TrainSettings, train
+from rise_vlm.engine.settings import TrainSettings
+from rise_vlm.engine.trainer import train
 from rise_vlm.errors import DataError
 from rise_vlm.policy import Policy
 from rise_vlm.stages.context import Context, Summary

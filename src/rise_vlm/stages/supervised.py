@@ -16,7 +16,8 @@ from torch.nn.utils.rnn import pad_sequence
 from rise_vlm import ranks
 from rise_vlm.engine.objective import ANSWER, RATIONALE, Loss, SftKind, sft_loss, sft_total
 from rise_vlm.engine.score import Group, completion_logprobs, pack_by_tokens
-from rise_vlm.engine.trainer import Prepared, TrainSettings
+from rise_vlm.engine.settings import TrainSettings
+from rise_vlm.engine.work import Prepared
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.policy.room import TRAINED
 from rise_vlm.stages.cost import Meter
