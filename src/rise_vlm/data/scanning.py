@@ -28,7 +28,8 @@ LARGE = 16_000_000
 
 _one_large_image = Lock()
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
