@@ -176,6 +176,8 @@ def _open(alike: list[Found]) -> ImageSize | DataError | None:
     if not isinstance(first, Item):
         return None
     try:
+        for image in (first.image, *first.more):
+            need_file(image, str(image))  # before it is opened: a pipe would be waited for
         size, *_ = (read_whole_size(image) for image in (first.image, *first.more))
         return size
     except DataError as error:
@@ -298,8 +300,6 @@ def _copy(
     """Make ``item`` a record, or tell why it cannot be one."""
     try:
         if not isinstance(size, ImageSize):
-            for image in (item.image, *item.more):
-                need_file(image, str(image))
             raise size or DataError(f"{item.image} was not opened.")
         writer.add(
             split,
