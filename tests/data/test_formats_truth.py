@@ -16,6 +16,7 @@ from rise_vlm.cli import run
 from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import ONLY_OTHERS, Item, Note, Options
+from rise_vlm.data.images import read_size
 from rise_vlm.data.importing import upright
 from rise_vlm.errors import DataError
 
@@ -126,7 +127,8 @@ BROKEN = {
 def in_pixels(read: list[Any]) -> dict[str, list[str]]:
     """Image -> the labels of its boxes."""
     items = [item for item in read if isinstance(item, Item)]
-    return {item.image.name: [thing["label"] for thing in upright(item, Options("detection"))] for item in items}
+    boxes = {item.image.name: upright(item, read_size(item.image), Options("detection")) for item in items}
+    return {name: [thing["label"] for thing in things] for name, things in boxes.items()}
 
 
 def given(folder: Path, format: str, files: dict[str, Any]) -> Path:
@@ -208,7 +210,7 @@ def test_labelstudio_polygons_and_ellipses_become_the_box_around_them(tmp_path: 
     shapes = [region("polygon", "dog", points=[[10, 20], [30, 20], [20, 60]]), region("ellipse", "cow", **ellipse)]
     read = found("labelstudio", given(tmp_path, "labelstudio", {"a.json": tasks(*shapes)}))
     first = next(item for item in read if isinstance(item, Item))
-    boxes = [thing["box"] for thing in upright(first, Options("detection"))]
+    boxes = [thing["box"] for thing in upright(first, read_size(first.image), Options("detection"))]
     assert boxes[0] == [20, 20, 60, 60] and boxes[1] == pytest.approx([95, 30, 105, 70])
 
 

@@ -16,7 +16,7 @@ from rise_vlm.worlds import WORLDS
 if TYPE_CHECKING:
     from rise_vlm.data.formats import Format
     from rise_vlm.data.formats.base import Options
-    from rise_vlm.data.importing import Outcome
+    from rise_vlm.data.outcome import Outcome
 
 app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split, merge and export datasets.")
 
@@ -77,6 +77,9 @@ def import_(
     ] = False,
     boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links to the images in place of copies; on one file system only.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -101,7 +104,8 @@ def import_(
     options = _options(
         form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}
     )
-    outcome = import_dataset(form, source, out, options, shares=_shares(val, test), force=force, strict=strict)
+    how = {"shares": _shares(val, test), "force": force, "strict": strict, "link": link}
+    outcome = import_dataset(form, source, out, options, **how)
     guessed = f"Taken for '{format}': {seen}. " if seen else ""
     lines = [f"{guessed}Task: {options.task}.{_other_task(form, options.task, task, outcome)}", *_imported(outcome)]
     result = {"dataset": str(out), "format": format, "seen": seen, "task": options.task} | outcome.to_dict()

@@ -9,7 +9,8 @@ model's scores stand as ``score``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rise_vlm.data.formats.base import CROWD, Box, Classes, Entry, Found, Item, 
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images, files_below, split_in
 from rise_vlm.data.formats.reading import four_numbers, hull, is_number, read_json, size_of
-from rise_vlm.data.formats.writing import tidy, write_json
+from rise_vlm.data.formats.writing import tidy, write_json_lists
 from rise_vlm.errors import DataError
 
 LISTS = ("images", "annotations", "categories")
@@ -192,14 +193,20 @@ def _image(file: str, number: int, image: Any, seen: set[str], images: Images, s
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
     """Write instances; ids count from 1, categories in the order of the classes."""
     ids = {name: number for number, name in enumerate(target.classes, start=1)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    categories = [{"id": number, "name": name, "supercategory": ""} for name, number in ids.items()]
+    before, after = {"info": {"description": target.name}}, {"categories": categories}
+    write_json_lists(path, _rows(entries, ids), ("images", "annotations"), before, after)
+
+
+def _rows(entries: Iterable[Entry], ids: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """List and row of every image and of every box."""
+    told = count(1)
     for number, entry in enumerate(entries, start=1):
-        images.append({"id": number, "file_name": entry.name, "width": entry.width, "height": entry.height})
+        yield "images", {"id": number, "file_name": entry.name, "width": entry.width, "height": entry.height}
         for label, (x1, y1, x2, y2), score in entry.boxes():
             box = [tidy(x1), tidy(y1), tidy(x2 - x1), tidy(y2 - y1)]
             annotation = {
-                "id": len(annotations) + 1,
+                "id": next(told),
                 "image_id": number,
                 "category_id": ids[label],
                 "bbox": box,
@@ -207,7 +214,4 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
                 "iscrowd": 0,
                 "segmentation": [],
             }
-            annotations.append(annotation if score is None else annotation | {"score": score})
-    categories = [{"id": number, "name": name, "supercategory": ""} for name, number in ids.items()]
-    info = {"description": target.name}
-    write_json(path, {"info": info, "images": images, "annotations": annotations, "categories": categories})
+            yield "annotations", annotation if score is None else annotation | {"score": score}

@@ -17,7 +17,7 @@ from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Note, O
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, is_number, list_of, object_of, read_json, size_of, text_of
-from rise_vlm.data.formats.writing import write_json
+from rise_vlm.data.formats.writing import write_json_pairs
 from rise_vlm.errors import DataError, nearest
 
 FILE = "{split}/labels.json"
@@ -155,15 +155,15 @@ def _box(value: Any, classes: list[str], id_: str) -> Box:
 
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
     """Write the labels of a FiftyOneImageDetectionDataset, or of a FiftyOneImageClassificationDataset."""
-    labels: dict[str, Any] = {}
-    for entry in entries:
-        score = {} if entry.score is None else {"confidence": entry.score}
-        stem = PurePosixPath(entry.name).stem
-        if target.task == "classification":
-            labels[stem] = {"label": entry.annotation} | score if score else entry.annotation
-        else:
-            labels[stem] = [_written(entry, *found) for found in entry.boxes()]
-    write_json(path, {"classes": list(target.classes), "labels": labels})
+    pairs = ((PurePosixPath(entry.name).stem, _label(entry, target)) for entry in entries)
+    write_json_pairs(path, {"classes": list(target.classes)}, "labels", pairs)
+
+
+def _label(entry: Entry, target: Target) -> Any:
+    """What an image's name stands for: its class, with the score if there is one, or its boxes."""
+    if target.task != "classification":
+        return [_written(entry, *found) for found in entry.boxes()]
+    return entry.annotation if entry.score is None else {"label": entry.annotation, "confidence": entry.score}
 
 
 def _written(entry: Entry, label: str, corners: list[float], score: float | None) -> dict[str, Any]:

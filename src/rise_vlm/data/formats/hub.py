@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,7 @@ from typing import Any
 
 from rise_vlm.console import say
 from rise_vlm.data.checking import BadRow
-from rise_vlm.data.formats.base import Found, Note, Options
+from rise_vlm.data.formats.base import Found, Note, Options, scratch_folder
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.hubrows import BATCH, Columns, HubRows
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, split_in
@@ -47,12 +46,12 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield the items of every row of every split."""
     tables = _open(source)
     images = Images.of(source, options.images) if source.is_dir() or options.images else _Cached()
-    with tempfile.TemporaryDirectory(prefix="rise-") as scratch:
+    with scratch_folder(options) as scratch:
         for name, table in tables.items():
             split = SPLIT_NAMES.get(name.casefold()) or split_in(PurePosixPath(name))
             if split is None and name:
                 yield Note(f"the split '{name}' goes by no name of ours; its rows are taken as of no split.")
-            rows = HubRows(name or source.name, split, _columns(table), images, options, Path(scratch))
+            rows = HubRows(name or source.name, split, _columns(table), images, options, scratch)
             yield from rows.told()
             yield from rows.read(_rows(table, rows.used))
 

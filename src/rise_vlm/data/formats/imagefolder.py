@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import csv
 import itertools
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rise_vlm.data.checking import BadRow
-from rise_vlm.data.formats.base import Found, Options, Skip
+from rise_vlm.data.formats.base import Found, Options, Skip, scratch_folder
 from rise_vlm.data.formats.guessing import METADATA, Glimpse
 from rise_vlm.data.formats.hubrows import BATCH, Columns, HubRows
 from rise_vlm.data.formats.places import Images, annotation_files
@@ -41,10 +40,10 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield the items of every row of every metadata file, and a Skip for every image without one."""
     images = Images.of(source, options.images)
     named: set[Path] = set()
-    with tempfile.TemporaryDirectory(prefix="rise-") as scratch:
+    with scratch_folder(options) as scratch:
         for path, name, split in _metadata(source):
             columns, rows = _peek(path)
-            table = HubRows(name, split, columns, images, options, Path(scratch))
+            table = HubRows(name, split, columns, images, options, scratch)
             yield from table.told()
             folder = PurePosixPath(name).parent if options.images is None else PurePosixPath()
             for number, row in rows:

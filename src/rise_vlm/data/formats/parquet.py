@@ -6,13 +6,12 @@ Rows stream; pictures inside of the file pass through a temporary folder.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rise_vlm.data.formats.base import Entry, Found, Note, Options, Target
+from rise_vlm.data.formats.base import Entry, Found, Note, Options, Target, scratch_folder
 from rise_vlm.data.formats.guessing import METADATA, Glimpse
 from rise_vlm.data.formats.hubrows import BATCH, TASKS, Columns, HubRows
 from rise_vlm.data.formats.places import Images, annotation_files
@@ -45,9 +44,9 @@ def task_for(source: Path) -> str | None:
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield the items of every row."""
     images = Images.of(source, options.images)
-    with tempfile.TemporaryDirectory(prefix="rise-") as scratch:
+    with scratch_folder(options) as scratch:
         for path, name, split in annotation_files(source, "parquet", [".parquet"]):
-            yield from _file(path, name, split, images, options, Path(scratch))
+            yield from _file(path, name, split, images, options, scratch)
 
 
 def _file(path: Path, name: str, split: str | None, images: Images, options: Options, scratch: Path) -> Iterator[Found]:

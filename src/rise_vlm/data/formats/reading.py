@@ -169,7 +169,7 @@ def is_number(value: Any) -> bool:
 
 def four_numbers(values: Any) -> list[float] | None:
     """``values`` where they are a list of four numbers, else None."""
-    fits = isinstance(values, list | tuple) and len(values) == 4 and all(is_number(value) for value in values)
+    fits = isinstance(values, list | tuple) and len(values) == 4 and all(map(is_number, values))
     return list(values) if fits else None
 
 
