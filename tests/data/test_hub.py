@@ -201,6 +201,6 @@ def test_a_name_that_is_none_and_a_folder_that_is_none_are_told(
 ) -> None:
     for source, said in (("a/b/c", "no name of the hub"), (str(tmp_path), "as save_to_disk writes")):
         assert run(["data", "import", "hub", source, "--out", str(tmp_path / "out")]) == 2
-        assert said.replace("no name", "nor a name") in capsys.readouterr().err
+        assert said in capsys.readouterr().err
     with pytest.raises(DataError, match="rise data import hub user/pets"):
         guess(Path("user/pets"))

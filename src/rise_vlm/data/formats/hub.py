@@ -116,7 +116,7 @@ def _of_hub(name: str) -> dict[str, Any]:
 
     found = NAME.fullmatch(name)
     if found is None:
-        raise DataError(f"'{name}' is neither a folder nor a name of the hub, such as user/name or user/name:config.")
+        raise DataError(f"{name} is missing, and no name of the hub, such as user/name or user/name:config.")
     say(f"Looking for '{name}' on the hub; HF_HUB_OFFLINE=1 keeps to what is in the cache.")
     try:
         builder = datasets.load_dataset_builder(found[1], found[2])
