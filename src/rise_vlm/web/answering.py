@@ -150,7 +150,7 @@ class PolicyAnnotator:
         )
 
     def _checked(self, taken: Sequence[_Taken], answers: Sequence[Answer]) -> list[Answer]:
-        """The answers, with what comes back of each: nothing where there is no rationale, or one too long to ask from."""
+        """The answers, with what comes back of each: nothing where there is no rationale, or one that is too long."""
         from rise_vlm.stages.rebuilding import Given, rebuild
 
         given: dict[int, Given] = {}
