@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,9 @@ from teacher_double import RATIONALE, Teacher, make_counting, serving
 import rise_vlm
 from rise_vlm.cli import run
 from rise_vlm.data import Dataset
-from rise_vlm.stages.explain import Asking, judge
+from rise_vlm.errors import UserError
+from rise_vlm.stages.explain import FRAME, Asking, judge
+from rise_vlm.stages.explain_reading import _prompt
 from rise_vlm.stages.explaining import journal_folder, open_material
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.run import run_recipe
@@ -154,6 +157,26 @@ def test_other_spellings_of_a_reply_are_read(
     assert rationales(tmp_path / "out")["train-a"] == RATIONALE.format(id="train-a")
 
 
+def test_half_a_character_is_kept_as_text(
+    teacher: Teacher, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher.script = {"train-b": ["half"]}
+    assert explain(capsys, teacher, sheets, tmp_path / "out")["kept"] == 6
+    assert rationales(tmp_path / "out")["train-b"] == "\\ud83d " + RATIONALE.format(id="train-b")
+
+
+def test_a_reading_that_is_not_answered_is_told_apart_and_asked_for_again(
+    teacher: Teacher, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher.script = {"train-b": ["right", "400"]}
+    found = explain(capsys, teacher, sheets, tmp_path / "out")
+    assert found["refused"] == {"not read": 1}
+    assert any("1 requests got no reply, the first because of: HTTP 400" in note for note in found["notes"])
+    teacher.script = {}
+    found = explain(capsys, teacher, sheets, tmp_path / "out", "--force")
+    assert (found["kept"], found["requests"]) == (6, 1)
+
+
 @pytest.mark.parametrize(("act", "says"), [("401", "HTTP 401 (No luck with ***)"), ("404", "HTTP 404"), ("302", "302")])
 def test_an_endpoint_that_refuses_everybody_ends_it_at_once(
     teacher: Teacher, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], act: str, says: str
@@ -200,6 +223,10 @@ def test_the_key_is_in_one_header_and_nowhere_else(
         (("--key-env", KEY), "--key-env names an environment variable that is not set"),
         (("--teacher", "localhost:8000"), "--teacher is the address"),
         (("--teacher", "http://me:secret@host/v1"), "--teacher is the address"),
+        (("--teacher", "http://:secret@host/v1"), "--teacher is the address"),
+        (("--teacher", "http://[secret/v1"), "--teacher is the address"),
+        (("--teacher", "http://host:port/v1"), "--teacher is the address"),
+        (("--teacher", "http://host/vé"), "--teacher is the address"),
         (("--reader", "nowhere/at-all/here"), "nowhere/at-all/here"),
     ],
 )
@@ -351,3 +378,16 @@ def test_a_model_of_ours_reads_in_the_teachers_place(
     strict = run([*words(teacher, sheets, tmp_path / "out", "--reader", str(model), "--force", "--json")])
     wrong = sum(row["readings"][str(model)]["score"] < 1 for row in rows)
     assert strict == (1 if wrong == 6 else 0)
+
+
+@pytest.mark.parametrize(("tokens", "read"), [(80, True), (81, False), (None, False)])
+def test_a_rationale_that_our_model_cannot_hold_stops_nothing(sheets: Path, tokens: int | None, read: bool) -> None:
+    def encode(*_: Any) -> range:
+        if tokens is None:
+            raise UserError("too long")
+        return range(tokens)
+
+    material = open_material(sheets, 1)
+    policy = SimpleNamespace(frame=FRAME, context=100, encode=encode)
+    prompt = _prompt(SimpleNamespace(policy=policy, material=material), material.train[0], "Reasons.", 20)  # type: ignore[arg-type]
+    assert (prompt is not None) == read

@@ -92,6 +92,7 @@ def reply(act: str, id: str, reading: bool) -> bytes:
         "untagged": completion("It is five."),
         "huge": completion("x" * (5 << 20)),
         "parts": completion([{"type": "text", "text": right}]),
+        "half": completion(right.replace("There", "\ud83d There")),
         "thinks": completion(f"<think>Let me see.</think>{right}"),
     }
     return bodies.get(act, completion(right))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import torch
 
 from rise_vlm.console import progress
+from rise_vlm.data import Record
 from rise_vlm.engine.sample import sample
-from rise_vlm.policy import Policy
+from rise_vlm.errors import UserError
+from rise_vlm.policy import Policy, Prompt
 from rise_vlm.recipes.schema import Reconstruct
 from rise_vlm.stages.context import batches
 from rise_vlm.stages.explain import reading_score
@@ -32,20 +34,32 @@ def read_with(model: str, work: Explaining) -> None:
     with progress("read", total=len(todo)) as bar:
         for part in batches(len(todo), BATCH):
             chosen = [todo[i] for i in part]
-            prompts = [
-                prompter.prompt("reconstruct", record, text, sees_image=task.sees_image) for record, text in chosen
-            ]
-            sampled = sample(
-                policy,
-                prompts,
-                1,
-                max_new_tokens=limit,
-                temperature=0.0,
-                generator=torch.Generator().manual_seed(0),  # greedy: nothing is drawn
+            prompts = [_prompt(prompter, record, text, limit) for record, text in chosen]
+            sampled = iter(
+                sample(
+                    policy,
+                    [prompt for prompt in prompts if prompt is not None],
+                    1,
+                    max_new_tokens=limit,
+                    temperature=0.0,
+                    generator=torch.Generator().manual_seed(0),  # greedy: nothing is drawn
+                )
             )
+            texts = ["" if prompt is None else next(sampled)[0].text for prompt in prompts]
             read = [
-                (record, rollout.text, reading_score(task, record, rollout.text, policy.frame))
-                for (record, _), (rollout,) in zip(chosen, sampled, strict=True)
+                (record, text, reading_score(task, record, text, policy.frame))
+                for (record, _), text in zip(chosen, texts, strict=True)
             ]
             work.note_readings(work.asking.reader, read)
             bar.update(len(chosen), score=sum(score for *_, score in read) / len(read))
+
+
+def _prompt(prompter: Prompter, record: Record, rationale: str, limit: int) -> Prompt | None:
+    """None where the rationale is too long for the model, from which nothing is reached then."""
+    policy, sees_image = prompter.policy, prompter.material.task.sees_image
+    pictures = prompter.pictures(record) if sees_image else ()
+    try:
+        prompt = policy.encode(prompter.material.task.prompt("reconstruct", record, policy.frame, rationale), pictures)
+    except UserError:
+        return None
+    return prompt if len(prompt) + limit <= policy.context else None

@@ -50,7 +50,7 @@ class Explained:
 
 def open_material(dataset: Path, records: int | None) -> Material:
     """The training records that ``rise run cot_sft`` would learn from. Raises UserError as ``Material.open``."""
-    limit = [] if records is None else [f"records={records}"]
+    limit = [] if records is None else [f"data.limit={records}"]
     return Material.open(load_recipe("cot_sft", [f"data={dataset}", *limit]))
 
 
@@ -68,7 +68,7 @@ class Explaining:
         self.prompts = {id: self._digest(record) for id, record in self.records.items()}
         self.rows: dict[str, Row] = {}
         self.found = Explained(len(self.records))
-        self._failures, self._first_failure = 0, ""
+        self._failures, self._first_failure, self._tokens = 0, "", 0
 
     def resume(self, *, keep: bool = True) -> None:
         """Read what an earlier command has asked; without ``keep`` no file is written. Raises UserError where that was
@@ -88,6 +88,7 @@ class Explaining:
         replies = mend_rows(self.folder / JOURNAL) if keep else list(read_rows(self.folder / JOURNAL))
         asked: dict[str, Row] = {row["id"]: row for row in replies if row.get("id") in self.records}
         self.rows = {id: row for id, row in asked.items() if row.get("prompt") == self.prompts[id]}
+        self._tokens = sum(map(_tokens, self.rows.values()))
         if others := len(asked) - len(self.rows):
             self.found.notes.append(f"{others} replies in {self.folder} answer other prompts and are not used")
 
@@ -164,8 +165,8 @@ class Explaining:
         self.found.completion_tokens = sum(row["completion_tokens"] for row in self.rows.values())
         if self._first_failure:
             self.found.notes.append(
-                f"{self.found.refused['no reply']} records got no reply, the first because of: {self._first_failure}; "
-                "the same command with --force asks for them again"
+                f"{self._failures} requests got no reply, the first because of: {self._first_failure}; the same "
+                "command with --force makes them again"
             )
         if not kept:
             told = ", ".join(f"{count} x {reason}" for reason, count in self.found.refused.most_common())
@@ -274,18 +275,23 @@ class Explaining:
         self.found.requests += made
         if row is not None:
             self._note(row)
-        tokens = sum(one["prompt_tokens"] + one["completion_tokens"] for one in self.rows.values())
         if failure is not None:
             self._failures += 1
             self._first_failure = self._first_failure or str(failure)
             if failure.final or (not self.rows and self._failures >= min(HOPELESS, len(self.records))):
                 raise UserError(f"{self.chat.host}: {failure}.", exit_code=1)
-        bar.update(replies=len(self.rows), tokens=tokens)
+        bar.update(replies=len(self.rows), tokens=self._tokens)
 
     def _note(self, row: Row) -> None:
-        if row != self.rows.get(row["id"]):
+        before = self.rows.get(row["id"])
+        if row != before:
             append_rows(self.folder / JOURNAL, [row])
             self.rows[row["id"]] = row
+            self._tokens += _tokens(row) - (0 if before is None else _tokens(before))
+
+
+def _tokens(row: Row) -> int:
+    return row["prompt_tokens"] + row["completion_tokens"]
 
 
 def _with_tokens(row: Row, reply: Reply) -> Row:

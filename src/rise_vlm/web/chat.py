@@ -19,6 +19,7 @@ from threading import Event
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from rise_vlm.data.checking import printable
 from rise_vlm.errors import Interrupted, UserError
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
@@ -77,8 +78,7 @@ class Chat:
     stop: Event = field(default_factory=Event, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        if not _is_address(self.url):
             raise UserError("--teacher is the address of an endpoint, such as http://localhost:8000/v1.")
         if self.key is not None and (not self.key.isascii() or not self.key.isprintable() or " " in self.key):
             raise UserError("--key-env: the key in that variable holds blanks or characters that no key has.")
@@ -158,6 +158,17 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """None makes a redirect an HTTPError: the key must not follow it elsewhere."""
 
 
+def _is_address(url: str) -> bool:
+    """Whether a request can be sent there: nothing but scheme, host, port and path."""
+    try:
+        parts = urlsplit(url)
+        plain = url.isascii() and url.isprintable() and " " not in url and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets or a port that are none
+        return False
+    more = "@" in parts.netloc or parts.query or parts.fragment
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and not more
+
+
 def _opener() -> urllib.request.OpenerDirector:
     secure = {scheme: proxy for scheme, proxy in urllib.request.getproxies().items() if scheme == "https"}
     return urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(secure))
@@ -190,7 +201,7 @@ def _read(body: bytes) -> Reply:
         content = "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
     usage = found.get("usage")
     used = cast("Mapping[str, Any]", usage) if isinstance(usage, Mapping) else {}
-    text = content if isinstance(content, str) else ""
+    text = printable(content) if isinstance(content, str) else ""
     return Reply(
         text, choice.get("finish_reason") != "length", _count(used, "prompt_tokens"), _count(used, "completion_tokens")
     )
