@@ -122,9 +122,7 @@ def test_no_word_of_a_help_text_is_lost_to_markdown(
         (["report", "nosuch"], 2, "nosuch"),
     ],
 )
-def test_a_wrong_path_is_told_without_torch(
-    tmp_path: Path, arguments: list[str], code: int, says: str
-) -> None:
+def test_a_wrong_path_is_told_without_torch(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
     card = Card(name="x", task="classification", classes=["a", "b"])
     with DatasetWriter(tmp_path / "data", card) as writer:
         for split in ("train", "test"):

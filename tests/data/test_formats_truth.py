@@ -18,6 +18,10 @@ from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import ONLY_OTHERS, Item, Note, Options
 from rise_vlm.data.images import read_size
 from rise_vlm.data.importing import upright
+from rise_vlm.errors import DataError
+
+HUB = {"parquet", "imagefolder", "hub"}
+"""Formats of the rows of hub data sets: a row is an image."""
 
 TABLE = "image,label,xmin,ymin,xmax,ymax\n"
 SHARES = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf\n"
@@ -144,7 +148,7 @@ def test_a_broken_row_puts_its_whole_image_aside(case: str, tmp_path: Path) -> N
 
 def test_every_format_of_boxes_has_a_case_of_a_broken_row() -> None:
     boxed = {name for name, form in FORMATS.items() if "detection" in form.tasks}
-    assert boxed - {"parquet", "reasonrft", "sharegpt"} == {format for format, _ in BROKEN.values()}  # a row an image
+    assert boxed - HUB - {"reasonrft", "sharegpt"} == {format for format, _ in BROKEN.values()}  # a row an image
 
 
 @pytest.mark.parametrize("row", [",dog,5,5,9,9", "\udce4.png,dog,5,5,9,9"])
@@ -192,7 +196,13 @@ def test_a_missing_field_of_fiftyone_is_not_taken_from_another(tmp_path: Path) -
     file = put_text(tmp_path / "samples.json", samples(None, ground_truth=detections(DETECTION), truth=None))
     assert in_pixels(found("fiftyone", file)) == {"1.png": ["cat"]}
     notes = [each.text for each in found("fiftyone", file) if isinstance(each, Note)]
-    assert notes == ["samples.json: the labels are taken from the field 'ground_truth'; left out: truth"]
+    assert notes == [
+        "samples.json: the labels are taken from the field 'ground_truth', not from truth; --field names another."
+    ]
+    file = put_text(tmp_path / "samples.json", samples(None, ground_truth=detections(DETECTION), guess=guessed))
+    assert in_pixels(found("fiftyone", file, field="guess")) == {"1.png": ["dog"]}
+    with pytest.raises(DataError, match=r"no field 'gues' of labels .*Did you mean 'guess'"):
+        found("fiftyone", file, field="gues")
 
 
 def test_labelstudio_polygons_and_ellipses_become_the_box_around_them(tmp_path: Path) -> None:
@@ -248,4 +258,4 @@ def test_parquet_tells_its_task(tmp_path: Path) -> None:
 
 def test_detection_is_the_task_of_every_format_of_boxes() -> None:
     firsts = {name: form.tasks[0] for name, form in FORMATS.items() if "detection" in form.tasks}
-    assert {name for name, task in firsts.items() if task != "detection"} == {"csv", "parquet", "reasonrft", "sharegpt"}
+    assert {name for name, task in firsts.items() if task != "detection"} == {"csv", "reasonrft", "sharegpt"} | HUB

@@ -42,6 +42,21 @@ def test_the_recipe_for_qwen_has_the_known_settings() -> None:
         assert stage.objective.beta == 0
 
 
+@pytest.mark.parametrize("size", ["2b", "7b"])
+def test_the_recipes_of_reason_rft_for_qwen_have_the_known_settings(size: str) -> None:
+    whole, zero, cot, ans = (
+        load_recipe(f"{arm}_qwen2_vl_{size}") for arm in ("reason_rft", "reason_rft_zero", "cot_sft", "ans_sft")
+    )
+    assert {one.model for one in (whole, zero, cot, ans)} == {f"Qwen/Qwen2-VL-{size.upper()}-Instruct"}
+    assert (whole.sft.records, whole.sft.epochs, whole.sft.train.warmup_steps) == (1600, 1, 100)
+    assert whole.grpo.objective.beta == 0.04 and whole.grpo.objective.loss == "grpo"
+    assert (whole.grpo.records_per_step, whole.grpo.rollouts.group, whole.grpo.rollouts.temperature) == (14, 8, 0.9)
+    assert zero.grpo == whole.grpo.model_copy(update={"records": "all"}) and zero.stages == ("grpo", "evaluate")
+    assert cot.sft == whole.sft.model_copy(update={"records": None}) and cot.stages == ("sft", "evaluate")
+    assert ans.sft == cot.sft.model_copy(update={"source": "annotations"}) and ans.evaluate.roles == ("answer",)
+    assert all(one.policy == whole.policy and one.policy.gradient_checkpointing for one in (zero, cot, ans))
+
+
 @pytest.mark.parametrize(
     ("override", "full"),
     [
@@ -71,6 +86,20 @@ def test_overrides_reach_the_settings() -> None:
     assert recipe.sft.train.learning_rate == 1e-5
 
 
+def test_a_folder_stands_for_the_whole_section_of_data(tmp_path: Path) -> None:
+    assert load_recipe("rise", ["data.limit=1600", "data=shapes"]).data.model_dump() == {
+        "folder": "shapes",
+        "limit": 1600,
+    }
+    whole = load_recipe("rise", ["data={folder: a, limit: 3}"])
+    assert whole.data == load_recipe("rise", ["data=a", "data.limit=3"]).data
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: ans_sft\ndata: shapes\n", encoding="utf-8")
+    (tmp_path / "few.yaml").write_text("extends: mine.yaml\ndata: {limit: 8}\n", encoding="utf-8")
+    assert load_recipe(tmp_path / "few.yaml").data.model_dump() == {"folder": "shapes", "limit": 8}
+    assert load_recipe(path, ["data.limit=9"]).data.model_dump() == {"folder": "shapes", "limit": 9}
+
+
 def test_a_section_that_is_null_comes_to_be() -> None:
     assert load_recipe("rise").policy.lora is None
     lora = load_recipe("rise", ["lora.r=4"]).policy.lora
@@ -84,6 +113,13 @@ def test_a_section_that_is_null_comes_to_be() -> None:
         (["steps=1"], "could be warm_up.train.steps"),
         (["seed"], "not of the form key=value"),
         (["seed=1", "seed=2"], "seed is given twice"),
+        (
+            ["records=100"],
+            "there is no key 'records': the number of training records is data.limit, as in data.limit=100",
+        ),
+        (["data.limit=0"], "data.limit=0: it should be greater than or equal to 1."),
+        (["data.limit=many"], "data.limit=many: it should be a valid integer"),
+        (["data=3"], "data=3: it should be a valid string"),
         (["closed_loop.steps=1", "closed_loop.train.steps=2"], "closed_loop.train.steps is given twice"),
         (["closed_loop.steps=many"], "closed_loop.steps=many: it should be a valid integer, "),
         (["closed_loop.steps=0"], "closed_loop.steps=0: it should be greater than 0."),
@@ -92,8 +128,10 @@ def test_a_section_that_is_null_comes_to_be() -> None:
         (["closed_loop.preset=oficial"], "closed_loop.preset=oficial: it should be 'ours' or 'official'."),
         (["policy.lora={r: x}"], "policy.lora={r: x}: 'policy.lora.r' should be a valid integer"),
         (["sft.records=1.5"], "sft.records=1.5: it is a number of records or a share below 1."),
-        (["sft.epochs=1", "sft.steps=4"], "sft.epochs=1 and sft.steps=4 both say how long SFT trains: give one"),
-        (["sft={epochs: 1, train: {steps: 4}}"], "sft.epochs and sft.train.steps both say how long SFT trains"),
+        (["sft.epochs=1", "sft.steps=4"], "sft.epochs=1 and sft.steps=4 both say how long sft trains: give one"),
+        (["sft={epochs: 1, train: {steps: 4}}"], "sft.epochs and sft.train.steps both say how long sft trains"),
+        (["grpo.epochs=1", "grpo.steps=4"], "grpo.epochs=1 and grpo.steps=4 both say how long grpo trains: give one"),
+        (["grpo.epochs=0"], "grpo.epochs=0: it should be greater than 0."),
         (["closed_loop.train.seed=4"], "set once, as 'seed'"),
         (["stages=[sft, harvest, evaluate]"], "the order must be"),
         (["stages=[sft, evaluate]"], "the stages have no harvest"),
@@ -134,13 +172,14 @@ def test_a_section_that_an_override_makes_impossible_is_told_with_the_override()
         ("epochs: 3", "sft={epochs: null, train: {steps: 4}}", (None, 4)),
     ],
 )
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
 def test_epochs_of_a_file_yield_to_steps_given_above_it(
-    tmp_path: Path, below: str, above: str, expected: tuple[float | None, int]
+    tmp_path: Path, stage: str, below: str, above: str, expected: tuple[float | None, int]
 ) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("stages: [sft, evaluate]\nsft: {" + below + "}\n", encoding="utf-8")
-    sft = load_recipe(path, [above]).sft
-    assert (sft.epochs, sft.train.steps) == expected
+    path.write_text(f"stages: [{stage}, evaluate]\n{stage}: {{{below}}}\n", encoding="utf-8")
+    found = getattr(load_recipe(path, [above.replace("sft", stage)]), stage)
+    assert (found.epochs, found.train.steps) == expected
 
 
 def test_a_mistake_in_a_recipe_is_told_without_waiting_for_torch() -> None:
@@ -165,6 +204,13 @@ def test_an_unknown_key_in_a_file_names_file_and_key(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_recipe(path)
     assert "mine.yaml" in str(caught.value) and "sft.leraning_rate" in str(caught.value)
+
+
+def test_records_in_a_file_are_told_by_their_name_here(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("stages: [sft, evaluate]\nrecords: 100\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml: there is no key 'records': .* is data\.limit"):
+        load_recipe(path)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "just words", "", "\x00"])

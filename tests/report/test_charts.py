@@ -58,6 +58,16 @@ def test_a_chart_stays_inside_its_box(lines: list[list[tuple[float, float]]], sh
             assert 0 <= x <= WIDTH and 0 <= y <= HEIGHT
 
 
+def test_on_an_axis_of_ratios_doubled_sizes_are_evenly_spaced() -> None:
+    line = Line("rise", [(100 * 2**i, i / 9) for i in range(5)], "a1")
+    svg = str(line_chart([line], across="records", ratios=True))
+    places = [float(x) for x in re.findall(r'<text class="tick" x="([\d.]+)"[^>]*>(?:100|200|400|800|1,600)<', svg)]
+    assert len(places) == 5 and ">records<" in svg
+    assert len({round(after - before) for before, after in pairwise(places)}) == 1
+    crowded = str(line_chart([Line("a", [(1000.0 + i, 0.5) for i in range(40)], "a1")], ratios=True))
+    assert crowded.count("tick") < 40
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=5))
 def test_names_at_the_ends_of_lines_do_not_overlap(values: list[float]) -> None:
     svg = str(line_chart([Line(f"arm {i}", [(1.0, value)], "a1") for i, value in enumerate(values)], share=True))

@@ -192,7 +192,7 @@ def test_other_metrics_are_paired_if_they_are_means_over_records(two: tuple[Path
 
 def test_the_page_is_complete_and_escapes_what_it_shows(two: tuple[Path, Path], tmp_path: Path) -> None:
     found = compare(read_answers([f"<b>={two[0]}", f"rise={two[1]}"]))
-    page = render("<i>", [Group("Differences", found, [("uniform", {"test": 0.25})])])
+    page = render("<i>", [Group("Differences", found, {"score": [("uniform", {"test": 0.25})]})])
     assert "<b>" + "=" not in page and "&lt;b&gt;" in page and "<title>&lt;i&gt;" in page
     assert "uniform" in page and "Detectable" in page and "5 min 00 s" in page
     assert "http" not in page.replace("http-equiv", "") and "<script" not in page

@@ -125,6 +125,22 @@ def test_detections_are_drawn_box_by_box_and_told_by_class() -> None:
     assert (empty.truth, empty.boxes, len(empty.answers[0].boxes)) == ("nothing", (), 3)
 
 
+def test_a_transformation_shows_both_pictures_and_its_functions(tmp_path: Path) -> None:
+    for name, colour in (("1.png", "red"), ("2.png", "blue")):
+        Image.new("RGB", (640, 480), colour).save(tmp_path / name)
+    truth = {"functions": ["change_color(0, cyan)", "change_size(1, small)"], "objects": [], "final": []}
+    given = "change_size(1, small), change_color(0, cyan)"
+    rows = [row("1", score, annotation=truth, value=given, more=["2.png"]) for score in (1.0, 0.5)]
+    for one, right in zip(rows, (True, False), strict=True):
+        (item,) = gallery({("a", "test"): [one]}, ["a"], "a", limit=9, roots=[tmp_path])
+        assert (item.truth, item.answers[0].text) == ("change_color(0, cyan), change_size(1, small)", given)
+        assert item.answers[0].right is right and item.bars == []
+        assert item.thumbnail is not None and item.thumbnail.width > 2 * 640 and item.thumbnail.height == 480
+    missing = row("1", 1.0, more=["3.png"])
+    (item,) = gallery({("a", "test"): [missing]}, ["a"], "a", limit=9, roots=[tmp_path])
+    assert item.thumbnail is None and item.problem == "3.png is not where it was."
+
+
 def test_a_region_is_drawn_and_not_told() -> None:
     (item,) = gallery(
         {("a", "test"): [row("1", 0.5, annotation=[0, 0, 9, 9], value=[0, 0, 9, 5])]}, ["a"], "a", limit=9, roots=[]

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_runs import fake_run
 
 from rise_vlm.cli import run
+from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
-from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, joined, load_sweep
-from rise_vlm.report.sweep import blocks, fill, markdown, marks, write_sweep_page
+from rise_vlm.recipes.joining import joined
+from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, load_sweep
+from rise_vlm.report.sweep import Block, blocks, fill, markdown, marks, publish, write_sweep_page
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.run import write_recipe
+from rise_vlm.stages.sweep import look, run_sweep
 
 
 def written(path: Path, text: str) -> Path:
@@ -66,6 +71,96 @@ def test_tables_come_from_the_results_and_go_between_the_marks(finished: tuple[S
     assert "stale" not in whole and text.strip() in whole
     shown = write_sweep_page(sweep, blocks(sweep, cells(sweep, out)), out)
     assert shown is not None and "Data efficiency" in shown.read_text(encoding="utf-8")
+
+
+def test_a_page_gets_the_curves_as_a_drawing_beside_it(finished: tuple[Sweep, Path], tmp_path: Path) -> None:
+    sweep, out = finished
+    page = written(tmp_path / "page.md", "\n".join(marks("mine")))
+    found = blocks(sweep, cells(sweep, out))
+    assert publish(sweep, found, page) and not publish(sweep, found, page)
+    assert "![score over training records of d](mine.svg)" in page.read_text(encoding="utf-8")
+    drawing = tmp_path / "mine.svg"
+    root = ElementTree.fromstring(drawing.read_text(encoding="utf-8"))
+    inside = root.findall("{http://www.w3.org/2000/svg}svg")
+    assert len(inside) == 2 and "var(--a3)" in drawing.read_text(encoding="utf-8")
+    drawing.unlink()
+    assert publish(sweep, found, page) and drawing.is_file()
+    assert "mine.svg" not in markdown(sweep, found), "a table on the terminal has no drawing"
+
+
+def structure_sweep(tmp_path: Path, metric: str, task: str = "structure") -> tuple[Sweep, list[Block]]:
+    """Three of four numbers nearly right, one right: accuracy 0.25, score 1; the other arm has all right."""
+    tmp_path.mkdir(exist_ok=True)
+    text = f"data: {{d: {tmp_path / 'data'}}}\nmetric: {metric}\narms: {{ans_sft: null, rise: null}}\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    with DatasetWriter(tmp_path / "data", Card(name="d", task=task, question="How long is AB?")) as writer:
+        writer.add("test", id="r0", image=Image.new("RGB", (32, 32)), annotation=100)
+    for cell in cells(sweep, out):
+        values = [100.0, 101.0, 102.0, 103.0] if cell.arm == "ans_sft" else [100.0] * 4
+        floor = {"name": "majority", "split": "test", "metrics": {"score": 0.5, "accuracy": 0.125}}
+        fake_run(cell.folder, cell.arm, {"test": [1.0] * 4}, task=task)
+        fix(cell.folder, cell.arm, tmp_path / "data", values, floor)
+        write_recipe(cell.recipe, cell.folder)
+    return sweep, blocks(sweep, cells(sweep, out))
+
+
+def fix(folder: Path, arm: str, data: Path, values: list[float], floor: dict) -> None:
+    """The answers, the data set and the floors of a made-up run."""
+    path = folder / "predictions" / f"{arm}-test.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps(row | {"annotation": 100, "value": value}) for row, value in zip(rows, values, strict=True)]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    results["data"]["folder"], results["floors"] = str(data), [floor]
+    results["arms"][0]["metrics"] |= {"accuracy": 0.0}
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+
+
+def test_tables_and_floors_are_in_the_metrics_that_the_sweep_names(tmp_path: Path) -> None:
+    sweep, found = structure_sweep(tmp_path, "[accuracy, score]")
+    text = markdown(sweep, found)
+    head, second = (text.index(f"| {name} | test (4) |") for name in ("accuracy", "arm"))
+    assert head < second and text.count("trained in") == 1
+    assert "| ANS-SFT | 0.250 |" in text[head:second] and "| *majority* | 0.125 |" in text[head:second]
+    assert "| ANS-SFT | 1.000 |" in text[second:] and "| *majority* | 0.500 |" in text[second:]
+    page = write_sweep_page(sweep, found, tmp_path / "out")
+    assert page is not None and "accuracy above RISE" in page.read_text(encoding="utf-8")
+
+
+def test_a_metric_that_the_task_lacks_is_left_out_and_one_that_none_has_is_told(tmp_path: Path) -> None:
+    assert structure_sweep(tmp_path / "a", "[exact_set, accuracy]")[1][0].metrics == ("accuracy",)
+    assert structure_sweep(tmp_path / "b", "[accuracy, score]", task="counting")[1][0].metrics == ("accuracy",)
+    block = structure_sweep(tmp_path / "c", "exact_set")[1][0]
+    assert block.comparison is None and "structure has no metric 'exact_set' (it has: score, parsed" in block.why_not
+
+
+def test_a_metric_that_no_data_set_has_is_told_before_any_run(tmp_path: Path) -> None:
+    text = "data: {b: {world: icons, train: 4, val: 1, test: 1}}\nmetric: acuracy\narms: [zero_shot]\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    with pytest.raises(
+        UserError, match=r"metric: no data set has 'acuracy' \(there are: score, parsed, top1, macro_f1"
+    ):
+        run_sweep(sweep, cells(sweep, out), out, "")
+    with pytest.raises(UserError, match="no data set has 'acuracy'"):
+        look(sweep, cells(sweep, out))
+
+
+def test_a_drawn_world_adds_the_floors_that_only_it_knows(tmp_path: Path) -> None:
+    text = "data: {b: {world: blocks, train: 2, val: 1, test: 2}}\nmetric: accuracy\narms: [ans_sft, rise]\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    draw_data(sweep, out)
+    for cell in cells(sweep, out):
+        fake_run(cell.folder, cell.arm, {"test": [1.0, 0.0]}, task="counting")
+        fix(
+            cell.folder,
+            cell.arm,
+            out / "data" / "b",
+            [100.0, 7.0],
+            {"name": "majority", "split": "test", "metrics": {}},
+        )
+        write_recipe(cell.recipe, cell.folder)
+    (block,) = blocks(sweep, cells(sweep, out))
+    assert {"by_template", "things_there", "ceiling"} <= dict(block.floors("accuracy")).keys()
 
 
 def test_rationales_have_a_table_of_their_own_stage_by_stage(tmp_path: Path) -> None:
@@ -158,7 +253,7 @@ def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
 def test_values_reach_the_recipe_as_they_are_written(tmp_path: Path) -> None:
     text = "data: {d: 'da\U0001f600ta'}\narms: {rise: {set: {description: 2020-01-01}}}\n"
     (cell,) = cells(load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path)
-    assert cell.recipe.data == "da\U0001f600ta"
+    assert cell.recipe.data.folder == "da\U0001f600ta"
 
 
 def test_results_of_another_recipe_are_missing(finished: tuple[Sweep, Path], tmp_path: Path) -> None:
@@ -188,7 +283,7 @@ def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) ->
     rows = [(tmp_path / "out" / "data" / f"s-seed-{seed}" / "train.jsonl").read_bytes() for seed in (0, 1)]
     assert rows[0] != rows[1]
     draw_data(sweep, tmp_path / "out")
-    assert [str(cell.recipe.data) for cell in cells(sweep, tmp_path / "out")] == [
+    assert [str(cell.recipe.data.folder) for cell in cells(sweep, tmp_path / "out")] == [
         str(tmp_path / "out" / "data" / f"s-seed-{seed}") for seed in (0, 1)
     ]
     with pytest.raises(UserError, match="holds other data than the sweep asks for"):
@@ -203,6 +298,8 @@ def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) ->
         ("arms: [rise]\n", [], "'data' Field required"),
         ("arms: []\ndata: d\n", [], "'arms'"),
         ("arms: {rise: {recipes: rise}}\ndata: d\n", [], "arms.rise.recipes"),
+        ("arms: {rise: {set: {data.limit: 5}}}\ndata: d\n", [], "Its sizes are records, as in 'records=[100, 300]'"),
+        ("arms: [rise]\ndata: d\n", ["data.limit=5"], "'data.limit' is the sweep's to set. Its sizes are records"),
         ("arms: {rise: {set: {seed: 1}}}\ndata: d\n", [], "'seed' is the sweep's to set"),
         ("arms: {rise: {set: {closed_loop.stpes: 1}}}\ndata: d\n", [], "Did you mean 'closed_loop.steps'"),
         ("arms: [ans_sft]\ndata: d\n", ["grpo.steps=1"], "reaches no arm"),

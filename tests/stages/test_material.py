@@ -27,7 +27,9 @@ def ids(records: tuple) -> set[str]:
 def test_splits_that_exist_are_used_as_they_are(classes: Path) -> None:
     material = Material.open(recipe_for(classes))
     assert (len(material.train), len(material.val), len(material.tests["test"])) == (4, 2, 2)
-    assert material.notes == ["the dataset has no split 'ood', so it is not evaluated"]
+    assert material.notes == []
+    asked = Material.open(recipe_for(classes, "evaluate.splits=[test, ood]"))
+    assert asked.notes == ["the dataset has no split 'ood', so it is not evaluated"]
 
 
 def test_missing_splits_are_held_out_without_overlap(tmp_path: Path) -> None:
@@ -67,15 +69,15 @@ def test_too_few_records_serve_for_everything_and_it_is_said(tmp_path: Path) -> 
 
 def test_a_smaller_training_set_is_part_of_a_larger_one(tmp_path: Path) -> None:
     root = make_classification(tmp_path / "d", train=12)
-    small = Material.open(recipe_for(root, "records=3"))
-    large = Material.open(recipe_for(root, "records=8"))
+    small = Material.open(recipe_for(root, "data.limit=3"))
+    large = Material.open(recipe_for(root, "data.limit=8"))
     assert len(small.train) == 3 and len(large.train) == 8
     assert ids(small.train) < ids(large.train)
 
 
 def test_more_records_than_there_are_is_told(tmp_path: Path) -> None:
-    material = Material.open(recipe_for(make_classification(tmp_path / "d", train=12, val=2, test=2), "records=13"))
-    assert "there are only 12 training records (records=13)" in material.notes
+    material = Material.open(recipe_for(make_classification(tmp_path / "d", train=12, val=2, test=2), "data.limit=13"))
+    assert "there are only 12 training records (data.limit=13)" in material.notes
 
 
 def test_a_dataset_without_a_training_split_is_refused(tmp_path: Path) -> None:

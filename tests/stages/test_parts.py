@@ -54,7 +54,7 @@ def test_adapters_and_half_precision_over_parts(classes: Path, model: Path, tmp_
     """Of LoRA the base is in parts, its adapters are whole; one record a step leaves processes without any. What is
     computed in bfloat16 is kept in float32, and saved as by a run with whole weights. All processes together probe a
     family that no test proves."""
-    lora = ("policy.lora={r: 4}", "policy.precision=float32", "policy.gradient_checkpointing=true", "records=3")
+    lora = ("policy.lora={r: 4}", "policy.precision=float32", "policy.gradient_checkpointing=true", "data.limit=3")
     loop = recipe_in(tmp_path, "rise", classes, model, *lora, "closed_loop.objective.beta=0.02", "sft.epochs=null",
                      "sft.steps=3", "harvest.threshold=-9", "harvest.gain=-9")  # fmt: skip
     grpo = recipe_in(tmp_path, "visual_rft", classes, model, *lora, "grpo.steps=3", "grpo.records_per_step=1")

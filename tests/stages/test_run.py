@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from stage_kit import environment, make_classification, small_recipe
+import torch
+from stage_kit import SMALL, environment, make_classification, small_recipe
 
+from rise_vlm.engine.work import Prepared
 from rise_vlm.errors import UserError
 from rise_vlm.recipes import SHIPPED, load_recipe
 from rise_vlm.stages.files import read_json, read_rows
+from rise_vlm.stages.grpo import GrpoWork
 from rise_vlm.stages.preflight import replaced
 from rise_vlm.stages.run import prepare, run_recipe
 from rise_vlm.stages.trained import find_model
@@ -137,14 +140,52 @@ def test_a_run_folder_is_a_model(finished: Path) -> None:
     assert find_model("some/hub-id").model == "some/hub-id"
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "rise"])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "rise" and not name.endswith("7b")])
 def test_every_shipped_recipe_runs(name: str, classes: Path, model: Path, tmp_path: Path) -> None:
-    """rise itself is the ``finished`` run."""
-    data = explained(classes, tmp_path / "data") if load_recipe(name).sft.source == "rationales" else classes
-    results = run_recipe(small_recipe(name, data, model, "policy.precision=float32"), tmp_path / "run", report=False)
+    """rise itself is the ``finished`` run; those for 7B are those for 2B with another model."""
+    shipped = load_recipe(name)
+    data = explained(classes, tmp_path / "data") if shipped.sft.source == "rationales" else classes
+    few = ("sft.records=2",) if shipped.sft.records == 1600 and "sft" in shipped.stages else ()
+    recipe = small_recipe(name, data, model, "policy.precision=float32", *few)
+    results = run_recipe(recipe, tmp_path / "run", report=False)
     arms = {arm["arm"] for arm in results["arms"]}
     assert arms == ({name} if name != "zero_shot" else {"zero_shot", "zero_shot_answer"})
     assert results["arms"][0]["n"] == 2
+
+
+def test_grpo_by_epochs_goes_on_to_what_it_would_have_been(
+    classes: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """One and a half epochs over 4 records, 2 a step, are 3 steps; a linear rate knows them from the start."""
+    (tmp_path / "mine.yaml").write_text(
+        "extends: visual_rft\ngrpo: {epochs: 1.5, train: {schedule: linear, warmup_steps: 0}}\n"
+    )
+    small = [line for line in SMALL if line.startswith(("grpo", "evaluate")) and "steps" not in line]
+    recipe = load_recipe(tmp_path / "mine.yaml", [f"data={classes}", f"model={model}", *small, "grpo.save_every=1"])
+    assert any(
+        note.startswith("grpo: 3 steps, 1.5 times its 4 records")
+        for note in prepare(recipe, tmp_path / "a").material.notes
+    )
+    run_recipe(recipe, tmp_path / "whole", report=False)
+    prepared = GrpoWork.prepare
+
+    def fails(self: GrpoWork, step: int, generator: torch.Generator) -> Prepared:
+        if step == 3:
+            raise UserError("the disk of the pictures is gone")
+        return prepared(self, step, generator)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GrpoWork, "prepare", fails)
+        with pytest.raises(UserError, match="is gone"):
+            run_recipe(recipe, tmp_path / "run", report=False)
+    results = run_recipe(recipe, tmp_path / "run", report=False)
+    assert "continuing after step 2 of 3" in capsys.readouterr().err
+    assert results["stages"]["grpo"]["summary"]["steps"] == 3
+    whole, run = (
+        [{key: row[key] for key in ("step", "loss", "learning_rate", "reward")} for row in read_rows(metrics)]
+        for metrics in (tmp_path / name / "stages" / "01-grpo" / "metrics.jsonl" for name in ("whole", "run"))
+    )
+    assert whole == run and len(run) == 3 and run[2]["learning_rate"] < run[0]["learning_rate"]
 
 
 def explained(data: Path, copy: Path) -> Path:

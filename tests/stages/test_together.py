@@ -26,7 +26,7 @@ EVEN = ("loss", "reward", "score", "reconstruction", "leak_rate", "length", "tok
 # Three records a step for two and four processes: uneven shares, and processes without any. The classes are rebuilt
 # blind, so that rows of text stand beside rows with pictures; the tower trains.
 UNEVEN = (
-    "policy.precision=float32", "policy.freeze_tower=false", "records=3", "warm_up.steps=3", "closed_loop.steps=4",
+    "policy.precision=float32", "policy.freeze_tower=false", "data.limit=3", "warm_up.steps=3", "closed_loop.steps=4",
     "closed_loop.records_per_step=3", "closed_loop.objective.beta=0.02", "sft.epochs=null", "sft.steps=3",
     "sft.records_per_step=3", "grpo.steps=3", "grpo.records_per_step=3", "harvest.threshold=-9", "harvest.gain=-9",
 )  # fmt: skip

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from rise_vlm.tasks.drawing import LEAST_SIDE, contrast, font_for, wrap
+from rise_vlm.tasks.drawing import LEAST_SIDE, beside, contrast, font_for, wrap
+from rise_vlm.tasks.transformation import Transformation
 
 RED, BLUE = "#d62728", "#1f77b4"
 
@@ -76,6 +77,16 @@ def test_without_answers_the_image_is_unchanged(things, grounding):
 def test_other_modes_are_drawn_on_too(mode, grounding):
     drawn = grounding.draw(Image.new(mode, (640, 480)), [("truth", [10, 10, 90, 90], RED)])
     assert has_colour(drawn, RED)
+
+
+def test_the_images_of_a_record_are_drawn_side_by_side_at_one_height():
+    first, second = Image.new("RGB", (640, 480), RED), Image.new("RGBA", (320, 120), BLUE)
+    both = beside([first, second])
+    assert both.height == 480 and both.width > 640 + 1280
+    assert has_colour(both, RED, (0, 0, 640, 480)) and has_colour(both, BLUE, (both.width - 1280, 0, both.width, 480))
+    assert beside([first]) is first
+    drawn = Transformation().draw(both, [("truth", "change_color(0, cyan)", RED)])
+    assert drawn.width == both.width and drawn.height > 480
 
 
 def test_lines_are_wrapped_to_the_width_and_no_more_than_eight():

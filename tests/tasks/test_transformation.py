@@ -203,9 +203,21 @@ def test_final_states_of_the_sample(sample):
         assert reward(answer, annotation, task) == end, answer
     metrics = TASK.metrics([(annotation, "change_color(2, cyan)"), (annotation, None)])
     assert metrics["difference"] == (2 + 3) / 2
+    assert metrics["normalised_difference"] == pytest.approx((2 / 3 + 3 / 3) / 2)
     assert metrics["final_state"] == metrics["exact_set"] == 0.0
     parsed = TASK.parse("change_color(10, red)", _row(annotation), FRAME)
     assert parsed.reason == "object 10 does not exist, there are 0 to 9"
+
+
+@pytest.mark.parametrize("row", ["({}, cube, small, red, metal)", "('{}', 'sphere', 'large', 'cyan', 'glass')"])
+def test_without_states_the_objects_are_those_that_the_question_lists(row, record):
+    asked = record(TRUTH, "Objects: " + ", ".join(row.format(number) for number in range(10)) + ". What changed?")
+    assert TASK.parse(TRUTH, asked, FRAME).value == TRUTH
+    assert TASK.parse("change_color(99, cyan)", asked, FRAME).reason == "object 99 does not exist, there are 0 to 9"
+    few = record("change_color(7, cyan)", "Objects: " + row.format(0))  # moved in from out of sight, and not listed
+    assert TASK.parse("change_color(7, cyan)", few, FRAME).reason is None
+    assert TASK.parse("change_color(99, cyan)", record(TRUTH, "What changed?"), FRAME).reason is None, "nobody knows"
+    assert TASK.parse("change_color(0, cyan)", record("", "Objects: " + row.format(0)), FRAME).reason is None
 
 
 def things(*places, size="small"):

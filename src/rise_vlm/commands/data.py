@@ -50,14 +50,21 @@ def make(
 @app.command("import", no_args_is_help=True)
 def import_(
     words: Annotated[
-        list[str], typer.Argument(metavar="[FORMAT] SOURCE", help="The format, else it is guessed; the folder or file.")
+        list[str],
+        typer.Argument(
+            metavar="[FORMAT] SOURCE",
+            help="The format, else it is guessed; the folder, the file, or with 'hub' a name.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The new dataset's folder.")],
     task: Annotated[str | None, typer.Option(help="detection, grounding, classification, distribution ...")] = None,
     val: Annotated[float | None, typer.Option(help="Share of images for val. Default 0.1 if no splits.")] = None,
     test: Annotated[float | None, typer.Option(help="Share of images for test. Default 0.2 if no splits.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images, if they are elsewhere.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet).")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet, hub).")
+    ] = None,
+    field: Annotated[str | None, typer.Option(help="The field with the labels (fiftyone).")] = None,
     question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (grounding).")] = None,
     classes: Annotated[
         str | None, typer.Option(help="Only these classes: a text file with one a line, or names with commas.")
@@ -86,7 +93,14 @@ def import_(
 
     format, source, seen = _format_and_source(words)
     form = find_format(format)
-    given = {"images": images, "columns": columns, "question": question, "boxes": boxes, "classes": classes}
+    given = {
+        "images": images,
+        "columns": columns,
+        "field": field,
+        "question": question,
+        "boxes": boxes,
+        "classes": classes,
+    }
     options = _options(
         form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}
     )

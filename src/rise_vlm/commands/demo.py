@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rise_vlm.recipes.demo import Size
 
 STAMP = "demo.json"
-WORLD_FLOORS = ("single_cue", "additive", "random_thing")
-"""Floors that only a world can know; those that the task knows are in every run."""
 
 
 def main(
@@ -126,8 +124,10 @@ def _named(demo: dict[str, Any]) -> str:
 def make_data(out: Path, wanted: dict[str, Any], model: str) -> list[dict[str, Any]]:
     """The dataset under ``out/data``, made only if it is not there; returns the world's floors and ceiling."""
     from rise_vlm.stages.files import read_json, write_json
+    from rise_vlm.stages.results import world_floors
     from rise_vlm.worlds import load_world
 
+    world = load_world(wanted["world"])
     data, stamp, asked = out / "data", read_json(out / STAMP), {"data": wanted, "model": model}
     whole = isinstance(stamp, dict) and stamp.get("data") == wanted and (data / "dataset.yaml").is_file()
     summary = stamp.get("summary") if whole and isinstance(stamp, dict) else None
@@ -138,19 +138,9 @@ def make_data(out: Path, wanted: dict[str, Any], model: str) -> list[dict[str, A
         shutil.rmtree(data, ignore_errors=True)
         sizes = {split: wanted[split] for split in ("train", "val", "test")}
         say(f"demo: drawing {sum(sizes.values()) + wanted['test']} pictures of '{wanted['world']}'.")
-        summary = load_world(wanted["world"]).make(data, **sizes, seed=wanted["seed"])
+        summary = world.make(data, **sizes, seed=wanted["seed"])
     write_json(out / STAMP, {**asked, "summary": summary})
-    return _floors(summary)
-
-
-def _floors(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """The world's own floors beside those of the task, and the best possible score."""
-    rows: list[dict[str, Any]] = []
-    for split, part in (("test", summary), ("ood", summary.get("ood", {}))):
-        floors = {name: score for name, score in part.get("floors", {}).items() if name in WORLD_FLOORS}
-        floors |= {"ceiling": part["best"]} if part.get("best") is not None else {}
-        rows += [{"name": name, "split": split, "metrics": {"score": round(s, 6)}} for name, s in floors.items()]
-    return rows
+    return world_floors(summary, world.TASK)
 
 
 def _command(world: str, size: Size, out: Path, *, seed: int, train: int | None, model: str) -> str:

@@ -74,7 +74,8 @@ def main(
 
 def default_folder(recipe: Recipe) -> Path:
     """``runs/RECIPE-DATASET``."""
-    name = f"{recipe.name}-{Path(recipe.data).resolve().name}" if recipe.data else recipe.name
+    data = recipe.data.folder
+    name = f"{recipe.name}-{Path(data).resolve().name}" if data else recipe.name
     return Path("runs") / name
 
 

@@ -21,7 +21,9 @@ def main(
     sweep: Annotated[str, typer.Argument(help="A YAML file, a shipped sweep (ablations, ...), or a sweep's folder.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="data=, seeds=, records=, arms=[...], or a setting of all arms."),
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="data=, seeds=, records=, metric=, arms=[...], or one of all arms."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The sweep's folder; runs/NAME if not given.", show_default=False)
@@ -29,7 +31,8 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, list the runs, and stop.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Run nothing; print the tables as Markdown.")] = False,
     into: Annotated[
-        Path | None, typer.Option(help="Run nothing; fill the tables into this page, between its marks.")
+        Path | None,
+        typer.Option(help="Run nothing; fill the tables into this page, draw the curves beside it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -65,14 +68,13 @@ def main(
 
 
 def _tables(sweep: Sweep, cells: Sequence[Cell], folder: Path, into: Path | None, as_json: bool) -> None:
-    from rise_vlm.report.sweep import blocks, fill, markdown, write_sweep_page
+    from rise_vlm.report.sweep import blocks, markdown, publish, write_sweep_page
 
     found = blocks(sweep, cells)
     if not any(block.finished for block in found):
         raise UserError(f"{folder} has no finished run of sweep '{sweep.name}': run 'rise sweep' first.", exit_code=1)
-    text = markdown(sweep, found)
     write_sweep_page(sweep, found, folder)
-    changed = fill(into, sweep.name, text) if into is not None else None
+    changed = publish(sweep, found, into) if into is not None else None
     if as_json:
         groups = [
             {"data": b.data, "records": b.records, "runs": len(b.cells), "finished": len(b.finished)}
@@ -81,7 +83,7 @@ def _tables(sweep: Sweep, cells: Sequence[Cell], folder: Path, into: Path | None
         ]
         typer.echo(json.dumps({"sweep": sweep.name, "groups": groups, "page": str(into) if into else None}))
     elif into is None:
-        typer.echo(text, nl=False)
+        typer.echo(markdown(sweep, found), nl=False)
     else:
         typer.echo(f"{into}: {'written' if changed else 'was up to date'}.")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,3 +195,23 @@ def write_quarantine(root: Path, problems: Iterable[Problem]) -> None:
         path.unlink(missing_ok=True)
         return
     write_text(path, "\n".join(rows) + "\n")
+
+
+def update_quarantine(root: Path, files: Collection[str], found: Iterable[Problem], *, complete: bool = True) -> None:
+    """Bring ``quarantine.jsonl`` up to date with the problems that a pass over ``files`` found.
+
+    What is noted of other files, such as those of an import's source, stays. Of ``files`` what was noted before goes
+    where this pass was ``complete``, but a row put aside stays aside: it may be refused for now and be mended later.
+    """
+    before, found = read_quarantine(root), list(found)
+    again = {(problem.file, problem.id) for problem in found if problem.kind == ASIDE}
+    kept = [
+        problem
+        for problem in before
+        if problem.file not in files
+        or not complete
+        or (problem.kind == ASIDE and (problem.file, problem.id) not in again)
+    ]
+    after = list(dict.fromkeys([*kept, *found]))
+    if after != before:
+        write_quarantine(root, after)

@@ -44,6 +44,9 @@ CLASSED = ("classification", "detection", "distribution", "grounding")
 AT_ONCE = 16
 """Images that a thread opens before it hands them over, which costs as much as opening one."""
 
+LONGEST_NAME = 1000
+"""Letters of a class's name; what is longer is a text, or a file that means ill."""
+
 
 @dataclass
 class Survey:
@@ -135,7 +138,17 @@ def _judge(card: Card, source: Path) -> Judge:
 def _findings(reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Iterator[Found]:
     """What the reader finds, or of it what is of the chosen classes."""
     found = reader.read(source, options)
+    found = map(_sane, found) if options.task in CLASSED else found
     return iter(found) if chooser is None else chooser.choose(found)
+
+
+def _sane(found: Found) -> Found:
+    """``found``, or a Problem where its class is called by a text that is no name."""
+    longest = max(map(len, _classes_in(found.annotation)), default=0) if isinstance(found, Item) else 0
+    if longest <= LONGEST_NAME or not isinstance(found, Item):
+        return found
+    bad = BadRow("annotation", f"a class is called by {longest:,} letters, more than {LONGEST_NAME}", found.id)
+    return bad.at(found.file, found.row)
 
 
 def _first_pass(form: Format, reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Survey:
@@ -203,7 +216,8 @@ def _survey(findings: Iterator[Found]) -> Survey:
         elif isinstance(found, Problem):
             survey.outcome.quarantined.add(found)
         elif isinstance(found, Note):
-            survey.outcome.notes.append(found.text)
+            if found.text not in survey.outcome.notes:
+                survey.outcome.notes.append(found.text)
         elif isinstance(found, Classes):
             survey.classes |= found
         else:
@@ -353,7 +367,8 @@ def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> 
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
     if outcome.skipped:
         why += " Skipped: " + "; ".join(outcome.left_out()[:3]) + "."
-    if options.images is None and "images" in form.options and outcome.quarantined.kinds["missing image"]:
+    astray = outcome.quarantined.kinds["missing image"] + outcome.quarantined.kinds["path"]
+    if options.images is None and "images" in form.options and astray:
         why += " If the images are elsewhere, name their folder with --images."
     if len(form.tasks) > 1:
         why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."

@@ -26,8 +26,13 @@ EXTENDS = "extends"
 """The one key of a recipe file that is no setting: the recipe whose values it starts from."""
 KINDS = ("literal['auto']", "literal['run']", "bool", "int", "constrained-int", "constrained-float", "drawn", "folder")
 """What pydantic adds to the place of a fault where a value may be of several kinds."""
-RIVALS = {"sft.epochs": "sft.train.steps", "sft.train.steps": "sft.epochs"}
+IN_EPOCHS = ("sft", "grpo")
+"""Stages that take epochs in the place of steps."""
+RIVALS = {f"{stage}.{key}": f"{stage}.{other}"
+          for stage in IN_EPOCHS for key, other in (("epochs", "train.steps"), ("train.steps", "epochs"))}  # fmt: skip
 """Settings of which one makes the other mean nothing."""
+MOVED = {"records": "data.limit"}
+"""Names that people know and that are not ours, and what is."""
 FREE = ("grpo.rewards",)
 """Settings whose keys are the user's own."""
 SHIPPED: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -47,7 +52,7 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     given = expand(parse_overrides(overrides))
     above: Values = {}
     for key, value in given.items():
-        put(above, key, value)
+        put(above, "data.folder" if key == "data" and not isinstance(value, Mapping) else key, value)
     typed = dict(zip(given, overrides, strict=True))
     _check_rivals(above, typed)
     whole = Recipe(name="recipe").model_dump(mode="json")
@@ -83,6 +88,8 @@ def with_bases(path: Path) -> list[Values]:
         values = read_yaml(path)
         base = values.pop(EXTENDS, None)
         _check_keys(values, f"{path}")
+        if isinstance(values.get("data"), str):
+            values["data"] = {"folder": values["data"]}
         files.insert(0, values)
         if base is None:
             return files
@@ -166,6 +173,8 @@ def expand(overrides: Values, others: Sequence[str] = ()) -> Values:
 def _full(key: str, known: Sequence[str], others: Sequence[str]) -> str:
     if key in known:
         return key
+    if key in MOVED:
+        raise UserError(_moved(key))
     fits = [full for full in known if _is_short_for(key.split("."), full.split("."))]
     if len(fits) == 1:
         return fits[0]
@@ -174,6 +183,10 @@ def _full(key: str, known: Sequence[str], others: Sequence[str]) -> str:
     short = {".".join(p for p in full.split(".") if p != "train"): full for full in known}
     hint = nearest(key, [*known, *short, *others])
     raise UserError(f"unknown key '{key}'.{hint} 'rise run RECIPE --settings' lists them all.")
+
+
+def _moved(key: str) -> str:
+    return f"there is no key '{key}': the number of training records is {MOVED[key]}, as in {MOVED[key]}=100."
 
 
 def _is_short_for(short: Sequence[str], full: Sequence[str]) -> bool:
@@ -216,21 +229,25 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
 
 
 def _alone(layer: Values) -> Values:
-    """A layer that gives the steps of SFT and no epochs puts aside those of a layer below, which would outrank it."""
-    sft = layer.get("sft")
-    train = sft.get("train") if isinstance(sft, Mapping) else None
-    if isinstance(sft, Mapping) and isinstance(train, Mapping) and "steps" in train and "epochs" not in sft:
-        return merge(layer, {"sft": {"epochs": None}})
+    """A layer that gives a stage's steps and no epochs puts aside those of a layer below, which would outrank them."""
+    for stage in IN_EPOCHS:
+        if _says_steps(layer, stage) and "epochs" not in layer[stage]:
+            layer = merge(layer, {stage: {"epochs": None}})
     return layer
 
 
 def _check_rivals(given: Values, typed: Mapping[str, str]) -> None:
-    """Epochs and steps of SFT given together: one of them would be ignored without a word."""
-    sft = given.get("sft")
-    train = sft.get("train") if isinstance(sft, Mapping) else None
-    if isinstance(sft, Mapping) and sft.get("epochs") is not None and isinstance(train, Mapping) and "steps" in train:
-        both = " and ".join(typed.get(key, key) for key in RIVALS)
-        raise UserError(f"{both} both say how long SFT trains: give one of them.")
+    """Epochs and steps of a stage given together: one of them would be ignored without a word."""
+    for stage in IN_EPOCHS:
+        if _says_steps(given, stage) and given[stage].get("epochs") is not None:
+            both = " and ".join(typed.get(key, key) for key in RIVALS if key.startswith(f"{stage}."))
+            raise UserError(f"{both} both say how long {stage} trains: give one of them.")
+
+
+def _says_steps(layer: Values, stage: str) -> bool:
+    section = layer.get(stage)
+    train = section.get("train") if isinstance(section, Mapping) else None
+    return isinstance(train, Mapping) and "steps" in train
 
 
 def preset_of(values: Mapping[str, Any]) -> Values:
@@ -248,7 +265,8 @@ def _check_keys(values: Values, where: str) -> None:
     known = leaves(Recipe)
     for key in _keys_of(values):
         if key not in known and not key.startswith(tuple(f"{free}." for free in FREE)):
-            raise UserError(f"{where}: unknown key '{key}'.{nearest(key, [*known, EXTENDS])}")
+            told = _moved(key) if key in MOVED else f"unknown key '{key}'.{nearest(key, [*known, EXTENDS])}"
+            raise UserError(f"{where}: {told}")
 
 
 def _keys_of(values: Mapping[Any, Any], prefix: str = "") -> Iterable[str]:

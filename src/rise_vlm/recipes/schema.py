@@ -27,6 +27,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class DataSettings(Settings):
+    """The dataset's ``folder``, and at most how many of its training records are used: ``limit``, the same for all
+    stages. A smaller number of them lies within a larger one. A folder alone stands for the whole section."""
+
+    folder: str | None = None
+    limit: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_alone(cls, value: Any) -> Any:
+        return {"folder": value} if value is None or isinstance(value, str) else value
+
+
 class PolicySettings(Settings):
     """How the model is loaded, in every stage. ``max_pixels`` bounds a resized picture (None: the model's bound); fewer
     than the smallest are no token of any model. ``gradient_checkpointing``: layers are computed again in the backward
@@ -221,7 +234,7 @@ class Sft(Settings):
     records: Count | Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] | None = None
     records_per_step: Count = 16
     per_record: Count = 2
-    epochs: Annotated[float, Field(gt=0.0)] | None = None
+    epochs: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     train: TrainSettings = TrainSettings(steps=100, learning_rate=3e-4, warmup_steps=10, schedule="cosine")
 
     @field_validator("records", mode="before")
@@ -238,9 +251,9 @@ class Grpo(Settings):
     Reward = ``score_weight`` x task score + ``format_weight`` x well formed + ``rewards``.
 
     ``rewards`` maps further rewards to their weights: shipped ones by name, a user's own as ``module:function``.
-    ``records``: all training records, or the rest that SFT does not learn from. ``refill``: how many times a step may
-    draw further records to replace groups whose rewards are all equal. ``stop_without_spread``: end after so many steps
-    in a row in which no group's rewards differed.
+    ``records``: all training records, or the rest that SFT does not learn from. ``epochs``: as in `Sft`, over these.
+    ``refill``: how many times a step may draw further records to replace groups whose rewards are all equal; they count
+    for no epoch. ``stop_without_spread``: end after so many steps in a row in which no group's rewards differed.
     """
 
     preset: Literal["ours", "official", "visual_rft"] = "ours"
@@ -253,6 +266,7 @@ class Grpo(Settings):
     format_weight: Weight = 0.2
     refill: Annotated[int, Field(ge=0)] = 0
     stop_without_spread: Count | None = None
+    epochs: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     train: TrainSettings = TrainSettings(steps=40, learning_rate=5e-5, warmup_steps=5)
 
     @field_validator("rewards", mode="before")
@@ -293,14 +307,13 @@ class Evaluate(Settings):
 
 
 class Recipe(Settings):
-    """A run. ``data`` is a dataset folder, ``model`` ``tiny``, a folder or a hub id; ``records`` caps training."""
+    """A run. ``model`` is ``tiny``, a folder or a hub id."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     description: str = ""
-    data: str | None = None
+    data: DataSettings = DataSettings()
     model: str = "tiny"
     seed: int = Field(default=0, ge=0)
-    records: Count | None = None
     policy: PolicySettings = PolicySettings()
     task: TaskSettings = TaskSettings()
     stages: Annotated[tuple[StageName, ...], Field(min_length=1)] = ("evaluate",)

@@ -5,7 +5,7 @@ Left out: running them (``rise_vlm.stages.sweep``), and any search: a sweep trie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "sweeps"
 SWEEPS: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 """Names of the sweeps that come with the package."""
 
-OWN = ("data", "seeds", "records", "against", "arms")
+OWN = ("data", "seeds", "records", "against", "arms", "metric")
 """The keys of a sweep that may be given after its name; any other is a setting for all arms."""
 
 FILE = "sweep.yaml"
@@ -78,7 +78,9 @@ class Arm(Settings):
 
 class Sweep(Settings):
     """``data`` maps names to folders or to worlds to draw; ``records`` are training sizes (null: all). ``settings`` are
-    for every arm that has the stage. ``against`` is the arm that tables compare with: the last, if nothing is said."""
+    for every arm that has the stage. ``against`` is the arm that tables compare with: the last, if nothing is said.
+    ``metric``: the test metrics of the tables, of which each data set shows those that its task has; curves show the
+    first of these."""
 
     name: Name
     description: str = ""
@@ -88,6 +90,13 @@ class Sweep(Settings):
     settings: dict[str, Any] = Field(default_factory=dict)
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     against: str | None = None
+    metric: Annotated[tuple[str, ...], Field(min_length=1)] = ("score",)
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _metrics(cls, value: Any) -> Any:
+        """One metric or a list."""
+        return [value] if isinstance(value, str) else value
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -109,7 +118,7 @@ class Sweep(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
-        for key in ("seeds", "records"):
+        for key in ("seeds", "records", "metric"):
             values = getattr(self, key)
             if len(set(values)) < len(values):
                 raise ValueError(f"{key}: a value is listed twice")
@@ -159,9 +168,9 @@ def size_name(records: int | None) -> str:
 def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """A shipped sweep, a YAML file, or the folder of one that was run, with ``key=value`` overrides.
 
-    ``seeds``, ``records``, ``against`` and ``data`` replace the sweep's own (a name that its data sets have picks that
-    one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a setting for
-    every arm. Raises UserError naming file and key.
+    ``seeds``, ``records``, ``against``, ``metric`` and ``data`` replace the sweep's own (a name that its data sets have
+    picks that one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a
+    setting for every arm. Raises UserError naming file and key.
     """
     path = find(sweep)
     values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)
@@ -173,7 +182,7 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
                 values["data"] = _named(value, own if isinstance(own, Mapping) else {})
             except ValueError as error:
                 raise UserError(f"{path}: data: {error}.") from None
-        elif key in ("seeds", "records", "against"):
+        elif key in ("seeds", "records", "against", "metric"):
             values[key] = [value] if key in ("seeds", "records") and not isinstance(value, list) else value
         elif key == "arms":
             whole = values.get("arms")
@@ -299,9 +308,10 @@ def arm_recipe(
 ) -> Recipe:
     """The recipe of one cell; its name is the arm's. ``steps``: a key and what it is derived to be."""
     source, how = _source(sweep, arm)
-    own: Values = {"name": arm, "data": str(data), "seed": seed, "records": records}
-    for key in own.keys() & expand(how.set):
-        raise UserError(f"arms.{arm}.set: '{key}' is the sweep's to set.")
+    own: Values = {"name": arm, "data.folder": str(data), "seed": seed, "data.limit": records}
+    for key in expand(how.set):
+        if key in (*own, "data"):
+            raise UserError(f"arms.{arm}.set: '{key}' is the sweep's to set.{_sizes(key)}")
     bare = _bare(sweep, arm)
     arms_own = {key: value for key, value in expand(how.set).items() if not steps or RIVALS.get(key) not in steps}
     shared = {
@@ -337,9 +347,9 @@ def _has(recipe: Recipe, key: str) -> bool:
 
 def _check_settings(sweep: Sweep) -> None:
     """A setting that reaches no arm would be ignored without a word."""
-    for key in ("data", "seed", "records", "name"):
-        if key in sweep.settings:
-            raise UserError(f"settings: '{key}' is the sweep's to set.")
+    for key in expand(sweep.settings):
+        if key in ("data", "data.folder", "data.limit", "seed", "name"):
+            raise UserError(f"settings: '{key}' is the sweep's to set.{_sizes(key)}")
     recipes = [_bare(sweep, arm) for arm in sweep.arms]
     for (name, arm), recipe in zip(sweep.arms.items(), recipes, strict=True):
         if arm.like is not None:
@@ -347,6 +357,10 @@ def _check_settings(sweep: Sweep) -> None:
     for key in expand(sweep.settings):
         if not any(_has(recipe, key) for recipe in recipes):
             raise UserError(f"settings: {key} reaches no arm, since none has the stage {key.split('.')[0]}.")
+
+
+def _sizes(key: str) -> str:
+    return " Its sizes are records, as in 'records=[100, 300]'." if key == "data.limit" else ""
 
 
 def told_settings(sweep: Sweep) -> list[str]:
@@ -363,38 +377,6 @@ def resolved(sweep: Sweep) -> str:
     import yaml
 
     return yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
-
-
-def joined(before: Sweep, now: Sweep, out: Path) -> Sweep:
-    """What the folder ``out`` held and what is asked of it now, as one sweep: a part of a sweep does not replace it.
-
-    Raises UserError where the two contradict each other.
-    """
-    for key in ("data", "arms"):
-        old, new = getattr(before, key), getattr(now, key)
-        for name in old.keys() & new.keys():
-            if old[name] != new[name]:
-                raise UserError(f"{out / FILE}: {key}.{name} is another than asked for now: give another --out.")
-    if before.settings != now.settings:
-        raise UserError(f"{out / FILE}: its settings are others than asked for now: give another --out.")
-    whole = before.arms.keys() <= now.arms.keys()  # a part of a sweep does not say what the whole compares with
-    return now.model_copy(
-        update={
-            "data": {name: (before.data | now.data)[name] for name in _both(before.data, now.data)},
-            "arms": {name: (before.arms | now.arms)[name] for name in _both(before.arms, now.arms)},
-            "seeds": _both(before.seeds, now.seeds),
-            "records": _both(before.records, now.records),
-            "against": (now.against or before.against) if whole else (before.against or now.against),
-        }
-    )
-
-
-def _both(before: Iterable[Any], now: Iterable[Any]) -> tuple[Any, ...]:
-    """All of both; in the order of ``before`` where that has them all, else those of ``now`` come last."""
-    old, new = list(before), list(now)
-    if all(one in old for one in new):
-        return tuple(old)
-    return (*(one for one in old if one not in new), *new)
 
 
 def stamp_of(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """Small SVG charts as text: lines over steps, and a histogram. Colours are CSS classes, so they follow the theme.
 
 All geometry is in the units of a 360 x 190 view box, which the page scales to the column. Left out: interaction,
-legends (each line carries its name at its end), log scales.
+legends (each line carries its name at its end), a scale of ratios for values.
 """
 
 from __future__ import annotations
@@ -100,21 +100,27 @@ def thin(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
     return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in bins]
 
 
-def line_chart(lines: Sequence[Line], *, share: bool = False, label: str = "", across: str = "step") -> Markup | None:
+def line_chart(
+    lines: Sequence[Line], *, share: bool = False, label: str = "", across: str = "step", ratios: bool = False
+) -> Markup | None:
     """Lines over training steps, each drawn raw and faint with its running mean above; None without any points.
 
-    ``share`` fixes the value axis to 0..1. ``label`` is read out by screen readers, ``across`` names the other axis.
+    ``share`` fixes the value axis to 0..1. ``label`` is read out by screen readers, ``across`` names the other axis;
+    with ``ratios`` equal factors are equally far apart on it, and each of its values, all above 0, is written there.
     """
     lines = [Line(line.name, sorted(line.points), line.colour) for line in lines if line.points]
     if not lines:
         return None
+    sizes = sorted({step for line in lines for step, _ in line.points}) if ratios else []
+    if ratios:
+        lines = [Line(line.name, [(math.log2(x), y) for x, y in line.points], line.colour) for line in lines]
     steps = [step for line in lines for step, _ in line.points]
     values = [value for line in lines for _, value in line.points]
     marks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else ticks(min(values), max(values))
     up = (min(marks[0], min(values)), max(marks[-1], max(values)))
     margin = 12 + LETTER * max(len(_short(line.name)) + 5 for line in lines)
     plot = Plot((min(steps), max(steps)), up, margin)
-    parts = [_grid(plot, marks), _steps(plot, across)]
+    parts = [_grid(plot, marks), _sizes(plot, sizes, across) if sizes else _steps(plot, across)]
     ends = []
     for line in lines:
         sparse = len(line.points) <= 20
@@ -191,6 +197,18 @@ def _steps(plot: Plot, across: str) -> Markup:
     if last > first:
         texts.append(tick_label(plot.end, HEIGHT - 6, f"{last:,.0f}", "end"))
     return Markup("").join(texts)
+
+
+def _sizes(plot: Plot, sizes: Sequence[float], across: str) -> Markup:
+    """The values along an axis of ratios, those left out that would touch the one before."""
+    texts: list[Markup] = []
+    free = 0.0
+    for size in sizes:
+        x, text = plot.place(math.log2(size), 0)[0], f"{size:,.0f}"
+        if x - LETTER * len(text) / 2 >= free:
+            texts.append(tick_label(x, HEIGHT - 6, text, "middle"))
+            free = x + LETTER * (len(text) / 2 + 1)
+    return Markup("").join([*texts, tick_label(free, HEIGHT - 6, across, "start")])
 
 
 def _path(plot: Plot, points: Sequence[Point], css: str) -> Markup:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from rise_vlm.console import duration
 from rise_vlm.errors import UserError
@@ -16,14 +16,32 @@ from rise_vlm.report.page import COLOURS, KNOWN_ARMS
 from rise_vlm.report.table import arm_name, split_name
 from rise_vlm.report.template import fill, write_whole
 
+Floors = list[tuple[str, dict[str, float]]]
+"""(name, split -> what it reaches)."""
+
 
 @dataclass
 class Group:
-    """A comparison under a title; ``floors`` are (name, split -> score)."""
+    """A comparison under a title; ``floors`` by metric."""
 
     title: str
     comparison: Comparison
-    floors: list[tuple[str, dict[str, float]]] = field(default_factory=list)
+    floors: dict[str, Floors] = field(default_factory=dict[str, Floors])
+
+
+@dataclass
+class Curve:
+    """A metric on one split over training sizes: by arm its (records, value)."""
+
+    data: str
+    split: str
+    metric: str
+    arms: dict[str, list[tuple[float, float]]] = field(default_factory=dict[str, list[tuple[float, float]]])
+
+    @property
+    def sizes(self) -> list[float]:
+        """All that occur, the smallest first."""
+        return sorted({size for points in self.arms.values() for size, _ in points})
 
 
 def write_page(path: Path, title: str, groups: Sequence[Group], curves: Sequence[Chart] = ()) -> Path:
@@ -73,16 +91,26 @@ def scale(comparison: Comparison, split: str, metric: str) -> tuple[Callable[[fl
     return lambda value: round(100 * (value - marks[0]) / ((marks[-1] - marks[0]) or 1), 2), marks
 
 
-def curve_charts(curves: Mapping[tuple[str, str], Mapping[str, Sequence[tuple[float, float]]]]) -> list[Chart]:
-    """By (data, split): a chart of every arm's score over the number of training records."""
+def curve_charts(curves: Sequence[Curve]) -> list[Chart]:
+    """A chart for each: every arm's metric over the number of training records, on a scale of ratios where sizes
+    multiply."""
     charts: list[Chart] = []
-    for (data, split), lines in curves.items():
-        css = colours(list(lines))
-        drawn: Any = line_chart(
-            [Line(arm_name(arm), points, css[arm]) for arm, points in lines.items()],
-            label=f"Score over training records, {data}, {split}",
+    for curve in curves:
+        css = colours(list(curve.arms))
+        what = f"{curve.metric} over training records"
+        drawn = line_chart(
+            [Line(arm_name(arm), points, css[arm]) for arm, points in curve.arms.items()],
+            label=f"{what}, {curve.data}, {curve.split}",
             across="records",
+            ratios=multiply(curve.sizes),
         )
         if drawn is not None:
-            charts.append(Chart(f"{data}, {split}", "score over training records", drawn))
+            charts.append(Chart(f"{curve.data}, {curve.split}", what, drawn))
     return charts
+
+
+def multiply(sizes: Sequence[float]) -> bool:
+    """Whether sizes grow by factors, so that a scale of ratios spaces them more evenly: the largest step of all is more
+    than twice the smallest."""
+    steps = [after - before for before, after in pairwise(sizes)]
+    return bool(steps) and sizes[0] > 0 and max(steps) > 2 * min(steps)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from rise_vlm.data.images import read_image
 from rise_vlm.errors import UserError
+from rise_vlm.tasks.drawing import beside
 
 SIDE = 448
 """Longest side of a thumbnail in pixels: sharp on a screen with double density."""
@@ -32,6 +33,9 @@ LONGEST_TEXT = 2000
 
 FEW_CLASSES = 8
 """Up to so many classes a distribution is shown whole; of more, the most probable."""
+
+ALL = 1 - 1e-9
+"""The score of an answer that has it all; sums of parts may fall short by a rounding."""
 
 Box = tuple[float, float, float, float]
 
@@ -78,7 +82,7 @@ class Item:
 
     id: str
     split: str
-    image: str
+    images: tuple[str, ...]
     question: str
     truth: str
     answers: list[Answer]
@@ -139,6 +143,8 @@ def is_right(annotation: Any, value: Any, score: float) -> bool:
     """Whether an answer counts as right: boxes with a score of 0.5, the true most probable class, the very value."""
     if value is None:
         return False
+    if _functions(annotation) is not None:
+        return score >= ALL
     truth = _distribution(annotation)
     if truth is not None:
         given = _distribution(value)
@@ -149,6 +155,8 @@ def is_right(annotation: Any, value: Any, score: float) -> bool:
 
 def show(value: Any) -> str:
     """A value as text: ``joy 0.60, fear 0.40``, ``[12, 40, 310, 555]``, ``2 dog, 1 cat`` or the class itself."""
+    if (functions := _functions(value)) is not None:
+        return clip(functions)
     shares = _distribution(value)
     if shares is not None:
         ranked = sorted(((share, name) for name, share in shares.items() if share >= 0.005), key=lambda pair: -pair[0])
@@ -181,8 +189,8 @@ def _collect(predictions: Predictions, arms: Sequence[str], split: str, classes:
         for row in predictions.get((arm, split), ()):
             key, annotation = str(row.get("id")), row.get("annotation")
             if key not in items:
-                question, image = clip(row.get("question")), str(row.get("image") or "")
-                items[key] = Item(key, split, image, question, _words(annotation), [], _boxes(annotation))
+                question, truth = clip(row.get("question")), _words(annotation)
+                items[key] = Item(key, split, images_of(row), question, truth, [], _boxes(annotation))
                 annotations[key] = annotation
             items[key].answers.append(_answer(arm, row))
             values.setdefault(key, {})[arm] = row.get("value")
@@ -231,9 +239,15 @@ def _bars(annotation: Any, values: Mapping[str, Any], classes: Sequence[str]) ->
     return bars
 
 
+def _functions(value: Any) -> str | None:
+    """What turns one picture into the other, of an annotation that also holds the states; None of any other."""
+    found = value.get("functions") if isinstance(value, dict) else None
+    return ", ".join(map(str, found)) if isinstance(found, list) else found if isinstance(found, str) else None
+
+
 def _distribution(value: Any) -> dict[str, float] | None:
     """``value`` as class -> probability clamped to 0..1, or None where it is no distribution."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or _functions(value) is not None:
         return None
     shares = {str(name): float(share) for name, share in value.items() if isinstance(share, int | float)}
     return {name: min(max(share, 0.0), 1.0) for name, share in shares.items() if math.isfinite(share)}
@@ -259,25 +273,33 @@ def _box(value: Any) -> Box | None:
 
 def _picture(item: Item, roots: Sequence[Path]) -> None:
     """Set the thumbnail of ``item``, or the problem that left it without one."""
-    item.thumbnail, item.problem = find_picture(item.image, roots)
+    item.thumbnail, item.problem = find_picture(item.images, roots)
 
 
-def find_picture(image: str, roots: Sequence[Path]) -> tuple[Thumbnail | None, str]:
-    """The thumbnail of a picture below one of ``roots``, or None and the problem."""
-    paths = [Path(image)] if Path(image).is_absolute() else [root / image for root in roots]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return None, f"{image or 'The picture'} is not where it was."
-    try:
-        return thumbnail(read_image(path)), ""
-    except UserError as error:
-        return None, str(error)
+def images_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The images of a prediction's record."""
+    return (str(row.get("image") or ""), *map(str, row.get("more") or ()))
 
 
-def thumbnail(image: Image.Image) -> Thumbnail:
-    """A JPEG of at most SIDE pixels."""
+def find_picture(images: Sequence[str], roots: Sequence[Path]) -> tuple[Thumbnail | None, str]:
+    """The thumbnail of a record's images, side by side, below one of ``roots``, or None and the problem."""
+    found: list[Image.Image] = []
+    for image in images:
+        paths = [Path(image)] if Path(image).is_absolute() else [root / image for root in roots]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            return None, f"{image or 'The picture'} is not where it was."
+        try:
+            found.append(read_image(path))
+        except UserError as error:
+            return None, str(error)
+    return thumbnail(beside(found), SIDE * len(found)), ""
+
+
+def thumbnail(image: Image.Image, side: int = SIDE) -> Thumbnail:
+    """A JPEG of at most ``side`` pixels."""
     small = image.copy()
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=82, optimize=True)
     return Thumbnail(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rise_vlm.report.gallery import Thumbnail, clip, find_picture, show
+from rise_vlm.report.gallery import Thumbnail, clip, find_picture, images_of, show
 from rise_vlm.report.read import ArmResult, QualityStage, Results, Run
 from rise_vlm.report.table import Cell, arm_name
 
@@ -135,7 +135,7 @@ def examples(run: Run, count: int = EXAMPLES) -> list[Example]:
             for row in rows
             if row.get("id") == first.get("id")
         ]
-        thumbnail, problem = find_picture(str(first.get("image") or ""), run.data_roots)
+        thumbnail, problem = find_picture(images_of(first), run.data_roots)
         truth = show(first.get("annotation"))
         shown.append(Example(str(first.get("id")), clip(first.get("question")), truth, said, thumbnail, problem))
     return shown

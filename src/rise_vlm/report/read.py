@@ -295,6 +295,7 @@ def _data_roots(run: Run) -> list[Path]:
         except yaml.YAMLError:
             continue  # shown on the page as it is; it only costs the pictures
         data = recipe.get("data") if isinstance(recipe, dict) else None
+        data = data.get("folder") if isinstance(data, dict) else data
         named.append(data if isinstance(data, str) else "")
     roots = [root for name in named if name for root in (run.root / name, Path(name))]
     return [root for root in [*roots, run.root / "data", run.root] if root.is_dir()]

@@ -17,22 +17,22 @@ from rise_vlm.errors import UserError
 from rise_vlm.recipes.loader import load_recipe
 from rise_vlm.recipes.sweep import Cell, Sweep, stamp_of
 from rise_vlm.report.comparison import Comparison, compare
-from rise_vlm.report.comparison_page import Group, curve_charts, write_page
+from rise_vlm.report.comparison_page import Curve, Floors, Group, curve_charts, write_page
+from rise_vlm.report.figure import figure
 from rise_vlm.report.run_answers import Answers, answers_of
 from rise_vlm.report.sweep_quality import quality_rows
 from rise_vlm.report.table import arm_name
 from rise_vlm.report.template import write_whole
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.plan import recipe_digest
+from rise_vlm.stages.results import world_floors
 from rise_vlm.stages.trained import settled
-
-WORLD_FLOORS = ("single_cue", "additive", "random_thing")
-"""Floors that only a world can know."""
+from rise_vlm.tasks import same_as_score
 
 
 @dataclass
 class Block:
-    """The runs on one data set with one training size: what there is of them, compared."""
+    """The runs on one data set with one training size: what there is of them, compared in ``metrics``."""
 
     data: str
     records: int | None
@@ -41,6 +41,7 @@ class Block:
     results: list[dict[str, Any]]
     comparison: Comparison | None
     why_not: str = ""
+    metrics: tuple[str, ...] = ("score",)
 
     @property
     def title(self) -> str:
@@ -55,13 +56,14 @@ class Block:
         pairs = list(zip(self.finished, self.results, strict=True))
         return [pair for pair in pairs if self.comparison is None or pair[0].seed in self.comparison.seeds]
 
-    def floors(self) -> list[tuple[str, dict[str, float]]]:
-        """By name, the mean score on each split over the runs; the world's own, where the sweep drew it, last."""
+    def floors(self, metric: str = "score") -> Floors:
+        """By name, the mean of a metric on each split over the runs; the world's own, where the sweep drew it, last."""
         found: dict[str, dict[str, list[float]]] = {}
         for cell, results in self.used():
-            for floor in [*results.get("floors", ()), *_world_floors(cell)]:
-                found.setdefault(floor["name"], {}).setdefault(floor["split"], []).append(floor["metrics"]["score"])
-        return [(name, {split: mean(scores) for split, scores in splits.items()}) for name, splits in found.items()]
+            for floor in [*results.get("floors", ()), *_world_floors(cell, results)]:
+                if (value := floor["metrics"].get(metric)) is not None:
+                    found.setdefault(floor["name"], {}).setdefault(floor["split"], []).append(value)
+        return [(name, {split: mean(values) for split, values in splits.items()}) for name, splits in found.items()]
 
 
 def blocks(sweep: Sweep, cells: Sequence[Cell]) -> list[Block]:
@@ -74,7 +76,7 @@ def blocks(sweep: Sweep, cells: Sequence[Cell]) -> list[Block]:
             results = [read_json(cell.folder / "results.json") or {} for cell in done]
             block = Block(data, records, mine, done, results, None)
             answers = [one for cell in done for one in answers_of(cell.folder)]
-            found.append(_compared(block, answers, sweep.reference))
+            found.append(_compared(block, answers, sweep))
     return found
 
 
@@ -90,8 +92,10 @@ def finished(cell: Cell) -> bool:
     return recipe_digest(ran) == recipe_digest(wanted)
 
 
-def _compared(block: Block, answers: list[Answers], reference: str) -> Block:
+def _compared(block: Block, answers: list[Answers], sweep: Sweep) -> Block:
     """The comparison over the seeds that every arm has; an arm without one of the reference's seeds is left out."""
+    reference = sweep.reference
+    block = replace(block, metrics=_shown(sweep.metric, block.results))
     ran = sorted({one.seed for one in answers})
     seeds = {seed: {one.arm for one in answers if one.seed == seed} for seed in ran}
     arms = list(dict.fromkeys(one.arm for one in answers))
@@ -104,11 +108,23 @@ def _compared(block: Block, answers: list[Answers], reference: str) -> Block:
     if len({one.arm for one in kept}) < 2:
         return replace(block, why_not="one arm only is finished")
     try:
-        found = compare(kept, against=reference, metrics=("score", "parsed"))
+        found = compare(kept, against=reference, metrics=(*block.metrics, "parsed"))
     except UserError as error:
         return replace(block, why_not=str(error))
     notes = _left_out(ran, shared, arms, found.arms)
     return replace(block, comparison=replace(found, notes=[*found.notes, *notes]))
+
+
+def _shown(wanted: Sequence[str], results: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The metrics that the task has, each once where two are the same under two names; all where it has none."""
+    arms = [arm for one in results for arm in one.get("arms", ())]
+    known = {metric for arm in arms for metric in arm["metrics"]}
+    same = {"score", *same_as_score(arms[0]["task"])} if arms else set[str]()
+    found: list[str] = []
+    for metric in wanted:
+        if metric in known and not (metric in same and same & set(found)):
+            found.append(metric)
+    return tuple(found or wanted)
 
 
 def _left_out(ran: Sequence[int], used: Sequence[int], arms: Sequence[str], compared: Sequence[str]) -> list[str]:
@@ -122,26 +138,22 @@ def _left_out(ran: Sequence[int], used: Sequence[int], arms: Sequence[str], comp
     return notes
 
 
-def _world_floors(cell: Cell) -> Iterable[dict[str, Any]]:
-    stamp = read_json(stamp_of(Path(cell.recipe.data or "")))
-    summary = stamp.get("summary", {}) if isinstance(stamp, dict) else {}
-    for split, part in (("test", summary), *summary.items()):
-        if not isinstance(part, dict) or not isinstance(part.get("floors"), dict):
-            continue
-        known = {name: score for name, score in part["floors"].items() if name in WORLD_FLOORS}
-        known |= {"ceiling": part["best"]} if part.get("best") is not None else {}
-        yield from ({"name": name, "split": split, "metrics": {"score": score}} for name, score in known.items())
+def _world_floors(cell: Cell, results: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    stamp = read_json(stamp_of(Path(cell.recipe.data.folder or "")))
+    summary = stamp.get("summary") if isinstance(stamp, dict) else None
+    return world_floors(summary or {}, results["data"]["task"])
 
 
-def markdown(sweep: Sweep, found: Sequence[Block]) -> str:
-    """The tables, then what the loops did, and what is missing."""
+def markdown(sweep: Sweep, found: Sequence[Block], drawing: str | None = None) -> str:
+    """The tables, then what the loops did, and what is missing; ``drawing`` is the curves' file, as a page links it."""
     lines: list[str] = []
     for block in found:
         lines += [f"### {block.title}", ""]
         if block.comparison is None:
             lines += [f"No table yet: {block.why_not or 'nothing is finished'}.", ""]
         else:
-            lines += [*_table(block, block.comparison), ""]
+            for metric in block.metrics:
+                lines += [*_table(block, block.comparison, metric), ""]
             lines += _quality([results for _, results in block.used()])
             lines += [f"- {line}" for line in [*_loops(block), *block.comparison.notes]]
             lines += [""]
@@ -150,31 +162,37 @@ def markdown(sweep: Sweep, found: Sequence[Block]) -> str:
             names = ", ".join(f"{cell.arm} seed {cell.seed}" for cell in missing[:8])
             more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
             lines += [f"{len(missing)} of {len(block.cells)} runs are missing: {names}{more}.", ""]
+    if drawing is not None:
+        told = dict.fromkeys(f"{curve.metric} over training records of {curve.data}" for curve in curves(found))
+        lines += [f"![{', '.join(told)}]({drawing})", ""]
     lines += _curve_table(found)
     lines += _legend(sweep, found)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(block: Block, c: Comparison) -> list[str]:
-    head, rule = ["arm"], ["---"]
+def _table(block: Block, c: Comparison, metric: str) -> list[str]:
+    """Arms in rows, floors below; what can be read and what it cost stand in the first table of several."""
+    first = metric == block.metrics[0]
+    head, rule = ["arm" if metric == "score" else metric], ["---"]
     for split in c.splits:
-        head += [f"{split} ({c.figure(c.against, split, 'score').n})", f"{split}: {c.against} minus it"]
+        head += [f"{split} ({c.figure(c.against, split, metric).n})", f"{split}: {c.against} minus it"]
         rule += ["---", "---"]
-    head += ["parsed " + ", ".join(c.splits), "trained in"]
-    lines = [_row(head), _row([*rule, "---", "---"])]
+    more = ["parsed " + ", ".join(c.splits), "trained in"] if first else []
+    lines = [_row([*head, *more]), _row([*rule, *["---"] * len(more)])]
     for arm in c.arms:
         cells = [arm_name(arm)]
         for split in c.splits:
-            figure, paired = c.figure(arm, split, "score"), c.paired(arm, split, "score")
+            figure, paired = c.figure(arm, split, metric), c.paired(arm, split, metric)
             cells.append(_span(figure.mean, figure.least, figure.most, len(c.seeds)))
             cells.append("" if paired is None else _minus(paired.difference))
-        cells.append(", ".join(f"{c.figure(arm, split, 'parsed').mean:.0%}" for split in c.splits))
-        seconds = c.costs[arm].get("seconds")
-        cells.append(duration(seconds) if seconds else "-")
+        if first:
+            cells.append(", ".join(f"{c.figure(arm, split, 'parsed').mean:.0%}" for split in c.splits))
+            seconds = c.costs[arm].get("seconds")
+            cells.append(duration(seconds) if seconds else "-")
         lines.append(_row(cells))
-    for name, scores in block.floors():
-        cells = [cell for split in c.splits for cell in (f"{scores[split]:.3f}" if split in scores else "-", "")]
-        lines.append(_row([f"*{name.replace('_', ' ')}*", *cells, "", ""]))
+    for name, values in block.floors(metric):
+        cells = [cell for split in c.splits for cell in (f"{values[split]:.3f}" if split in values else "-", "")]
+        lines.append(_row([f"*{name.replace('_', ' ')}*", *cells, *[""] * len(more)]))
     return lines
 
 
@@ -230,32 +248,29 @@ def _mean(values: Iterable[Any]) -> float | None:
     return mean(known) if known else None
 
 
-def curves(found: Sequence[Block]) -> dict[tuple[str, str], dict[str, list[tuple[float, float]]]]:
-    """(data, split) -> arm -> (training records, score), where a data set has several sizes."""
-    result: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
+def curves(found: Sequence[Block]) -> list[Curve]:
+    """Each data set's first metric over the training records, split by split, where it has several sizes."""
+    result: dict[tuple[str, str], Curve] = {}
     for block in found:
         if block.comparison is None or sum(other.data == block.data for other in found) < 2:
             continue
         known = block.results[0].get("data", {}).get("counts", {}).get("train")
         size = known or block.records
-        for figure in block.comparison.figures:
-            if figure.metric == "score" and size:
-                lines = result.setdefault((block.data, figure.split), {})
-                lines.setdefault(figure.arm, []).append((float(size), figure.mean))
-    return result
+        for one in block.comparison.figures:
+            if one.metric == block.metrics[0] and size:
+                curve = result.setdefault((block.data, one.split), Curve(block.data, one.split, one.metric))
+                curve.arms.setdefault(one.arm, []).append((float(size), one.mean))
+    return [curve for curve in result.values() if len(curve.sizes) > 1]
 
 
 def _curve_table(found: Sequence[Block]) -> list[str]:
     lines: list[str] = []
-    for (data, split), arms in curves(found).items():
-        sizes = sorted({size for points in arms.values() for size, _ in points})
-        if len(sizes) < 2:
-            continue
-        lines += [f"### `{data}`, {split}: score over training records", ""]
-        lines += [_row(["arm", *(f"{size:g}" for size in sizes)]), _row(["---"] * (len(sizes) + 1))]
-        for arm, points in arms.items():
+    for curve in curves(found):
+        lines += [f"### `{curve.data}`, {curve.split}: {curve.metric} over training records", ""]
+        lines += [_row(["arm", *(f"{size:g}" for size in curve.sizes)]), _row(["---"] * (len(curve.sizes) + 1))]
+        for arm, points in curve.arms.items():
             at = dict(points)
-            lines.append(_row([arm_name(arm), *(f"{at[size]:.3f}" if size in at else "-" for size in sizes)]))
+            lines.append(_row([arm_name(arm), *(f"{at[size]:.3f}" if size in at else "-" for size in curve.sizes)]))
         lines.append("")
     return lines
 
@@ -268,9 +283,10 @@ def _legend(sweep: Sweep, found: Sequence[Block]) -> list[str]:
     models = ", ".join(dict.fromkeys(str(one.get("model")) for one in results))
     machine = ", ".join(str(where[key]) for key in ("device", "cpu", "precision") if where.get(key))
     return [
-        f"Sweep `{sweep.name}`, model {models}, rise-vlm {where.get('version', '?')}, {machine}. Scores are means over "
-        "the seeds, in brackets the least and the greatest. Differences are paired by record, with 95 % intervals over "
-        "records and seeds; bold: zero is outside. Time is what it took from the base model, evaluation not counted.",
+        f"Sweep `{sweep.name}`, model {models}, rise-vlm {where.get('version', '?')}, {machine}. Figures are means "
+        "over the seeds, in brackets the least and the greatest. Differences are paired by record, with 95 % intervals "
+        "over records and seeds; bold: zero is outside. Time is what it took from the base model, evaluation not "
+        "counted.",
         "",
     ]
 
@@ -300,17 +316,33 @@ def fill(page: Path, name: str, text: str) -> bool:
     return True
 
 
+def publish(sweep: Sweep, found: Sequence[Block], page: Path) -> bool:
+    """Fill the tables into ``page`` and, where there are curves, draw them beside it as ``NAME.svg``; returns whether
+    anything changed. Raises UserError as ``fill``.
+    """
+    drawn = curve_charts(curves(found))
+    file = page.with_name(f"{sweep.name}.svg")
+    changed = fill(page, sweep.name, markdown(sweep, found, file.name if drawn else None))
+    if not drawn:
+        return changed
+    text = figure(drawn)
+    if file.is_file() and file.read_text(encoding="utf-8") == text:
+        return changed
+    write_whole(file, text)
+    return True
+
+
 def write_sweep_page(sweep: Sweep, found: Sequence[Block], out: Path) -> Path | None:
     """``report.html`` in the sweep's folder; None where nothing can be compared yet."""
     groups = [
-        Group(block.title.replace("`", ""), _score_only(block.comparison), block.floors())
+        Group(
+            block.title.replace("`", ""),
+            replace(block.comparison, metrics=list(block.metrics)),
+            {metric: block.floors(metric) for metric in block.metrics},
+        )
         for block in found
         if block.comparison is not None
     ]
     if not groups:
         return None
     return write_page(out / "report.html", f"Sweep {sweep.name}", groups, curve_charts(curves(found)))
-
-
-def _score_only(c: Comparison) -> Comparison:
-    return replace(c, metrics=["score"])

@@ -23,7 +23,7 @@ from rise_vlm.ranks import once
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog
 from rise_vlm.stages.loop_reward import count
-from rise_vlm.stages.material import visits
+from rise_vlm.stages.material import lasting, visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
 from rise_vlm.stages.prompter import Prompter
 from rise_vlm.stages.rewards import Sampled, load_rewards
@@ -32,12 +32,14 @@ from rise_vlm.stages.spread import Watch, why_grpo
 
 def run(context: Context) -> Summary:
     """Leaves ``model/``, ``metrics.jsonl`` and ``rollouts.parquet``."""
-    reference = context.recipe.grpo.objective.beta > 0
+    settings, count = context.recipe.grpo, len(context.material.train)
+    how = lasting(context.train, settings.epochs, count, settings.records_per_step)
+    reference = settings.objective.beta > 0
     with context.policy(context.models.final, trains=True, reference=reference) as policy:
         work = GrpoWork(context, policy)
-        steps = train(policy, work, context.train, context.folder, "grpo")
+        steps = train(policy, work, how, context.folder, "grpo")
         work.log.finish()
-    return {"model": "model", "steps": steps, "notes": work.watch.notes(steps, context.train.steps)}
+    return {"model": "model", "steps": steps, "notes": work.watch.notes(steps, how.steps)}
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class GrpoWork:
     def _named(self, one: Answered) -> dict[str, list[float]]:
         answer = self.task.render(one.record.annotation, one.record, self.policy.frame)
         texts, ids = [rollout.text for rollout in one.rollouts], [rollout.ids.tolist() for rollout in one.rollouts]
-        group = Sampled(one.record, one.prompt.text, answer, texts, ids, one.scores)
+        group = Sampled(one.record, one.prompt.text, answer, texts, ids, one.scores, self.policy.frame)
         return {reward.name: reward.function(group) for reward in self.rewards}
 
     def _sum(self, one: Answered, named: Mapping[str, list[float]]) -> Tensor:

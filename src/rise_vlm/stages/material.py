@@ -10,6 +10,7 @@ Left out: shuffling, and anything that needs all pictures in memory.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from PIL import Image
 from rise_vlm.data import Dataset, Record
 from rise_vlm.data.card import VALIDATION
 from rise_vlm.data.images import read_image, safe_join
+from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import DataError, UserError, nearest
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.tasks import make_task, scores_of
@@ -61,15 +63,15 @@ class Material:
         Raises:
             UserError: no ``data`` given, no such dataset, or no usable training record; the message names the file.
         """
-        if not recipe.data:
+        if not recipe.data.folder:
             raise UserError(f"recipe {recipe.name} needs a dataset: add data=FOLDER (one made by 'rise data make').")
-        dataset = Dataset.open(recipe.data)
+        dataset = Dataset.open(recipe.data.folder)
         options = _score_option(recipe.task.score, dataset)
         world = load_world(dataset.card.world) if dataset.card.world in WORLDS else None
         notes: list[str] = []
         trains = tuple(stage for stage in recipe.stages if stage != "evaluate")
         train, held = _training(dataset, recipe, notes) if trains or "train" in dataset.splits else ((), {})
-        train = _capped(train, recipe.records, notes)
+        train = _capped(train, recipe.data.limit, notes)
         val = _validation(dataset, train, held, notes)
         tests = _tests(dataset, recipe, train, held, notes) if "evaluate" in recipe.stages else {}
         for split, counts in dataset.counts.items():
@@ -137,10 +139,10 @@ def _hold_out(
 def _capped(records: tuple[Record, ...], limit: int | None, notes: list[str]) -> tuple[Record, ...]:
     """The first ``limit`` in the order of the hash of their ids: a smaller set is part of a larger one."""
     if limit is not None and limit > len(records):
-        notes.append(f"there are only {len(records)} training records (records={limit})")
+        notes.append(f"there are only {len(records)} training records (data.limit={limit})")
     if limit is None or limit >= len(records):
         return records
-    notes.append(f"{limit} of {len(records)} training records are used (records={limit})")
+    notes.append(f"{limit} of {len(records)} training records are used (data.limit={limit})")
     return first_by_hash(records, limit)
 
 
@@ -197,14 +199,17 @@ def _tests(
 
 
 def _wanted(dataset: Dataset, splits: Sequence[str]) -> list[str]:
-    """``splits`` with ``auto`` written out, in domain first; where a kind has none, its plain name stands for it."""
+    """``splits`` with ``auto`` written out, in domain first; ``test`` stands for those in domain where there are none.
+
+    Nobody misses a split out of domain who did not ask for one: datasets of one's own hardly have it.
+    """
     found: list[str] = []
     for split in splits:
         if split != AUTO:
             found.append(split)
             continue
         for kind in TESTS:
-            found += [name for name in dataset.splits if name.startswith(kind)] or [kind]
+            found += [name for name in dataset.splits if name.startswith(kind)] or [kind] * (kind == "test")
     return list(dict.fromkeys(found))
 
 
@@ -243,6 +248,13 @@ def visits(count: int, per_step: int, step: int, seed: int) -> list[int]:
         chosen[place] = index if index not in seen else next(spare)
         seen.add(index)
     return chosen
+
+
+def lasting(train: TrainSettings, epochs: float | None, count: int, per_step: int) -> TrainSettings:
+    """``train`` with as many steps as ``epochs`` over ``count`` records take; without epochs as it is."""
+    if epochs is None:
+        return train
+    return train.model_copy(update={"steps": max(1, math.ceil(epochs * count / min(per_step, count)))})
 
 
 @lru_cache(maxsize=4)

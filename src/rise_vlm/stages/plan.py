@@ -96,14 +96,21 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
         prints[stage] = _hash({**facts, **named, "settings": settings, "ends": ends})
         work = _hash({**facts, "settings": [_without_steps(one) for one in settings]})
         folder = out / "stages" / f"{number:02d}-{stage}"
-        steps = recipe.training(stage).steps if stage in ("warm_up", "closed_loop", "sft", "grpo") else None
+        steps = _asked(recipe, stage)
         plan.append(Step(stage, folder, prints[stage], work, steps, _done(folder, prints[stage]), rewards))
     return plan
 
 
+def _asked(recipe: Recipe, stage: StageName) -> int | None:
+    """The steps that a training is asked for; None where epochs say it, which no change of steps can shorten."""
+    if stage not in ("warm_up", "closed_loop", "sft", "grpo"):
+        return None
+    return None if getattr(recipe, stage).model_dump().get("epochs") else recipe.training(stage).steps
+
+
 def recipe_digest(recipe: Recipe) -> str:
     """A hash of the settings that decide a run's results; of the data only how much of it is used, not where it is."""
-    own = [recipe.seed, recipe.records, recipe.model, list(recipe.stages), _policy(recipe)]
+    own = [recipe.seed, recipe.data.limit, recipe.model, list(recipe.stages), _policy(recipe)]
     stages = [_setting(recipe, key) for stage in recipe.stages for key in SETTINGS[stage]]
     return _hash([own, stages, recipe.evaluate.resamples, _quality(recipe)])
 

@@ -71,6 +71,7 @@ def _answer(
             {
                 "id": record.id,
                 "image": record.images[0],
+                **({"more": list(record.images[1:])} if len(record.images) > 1 else {}),
                 "question": task.ask(record),
                 "annotation": record.annotation,
                 "completion": rollout.text,

@@ -27,9 +27,9 @@ from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.limits import check_prompts, derived_note, ruler, short_answers
 from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
-from rise_vlm.stages.rewards import load_rewards
+from rise_vlm.stages.rewards import check_task, load_rewards
 from rise_vlm.stages.shares import check_shares
-from rise_vlm.stages.trained import UNSEEN, require_model, settled
+from rise_vlm.stages.trained import UNSEEN, require_model, settled, value_of
 from rise_vlm.tasks.detection_coco import MOST
 from rise_vlm.tasks.everyday import everyday
 
@@ -72,6 +72,7 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
         material.notes.extend(everyday_names(material))
     if "grpo" in recipe.stages:
         load_rewards(recipe.grpo.rewards)  # one that is not there is told now
+        check_task(recipe.grpo.rewards, material.task.name)
     if recipe.model == "tiny" and material.world is None:
         material.notes.append(UNSEEN)
     check_own(out, "recipe.yaml", "stages")
@@ -83,11 +84,11 @@ def replaced(recipe: Recipe, out: Path) -> list[str]:
     if not (out / "recipe.yaml").is_file():
         return []
     there = read_yaml(out / "recipe.yaml")
-    same_data = there.get("data") and recipe.data and Path(there["data"]).resolve() == Path(recipe.data).resolve()
-    if there.get("name") == recipe.name and same_data:
+    data, here = value_of(there, "data.folder"), recipe.data.folder
+    if there.get("name") == recipe.name and data and here and Path(data).resolve() == Path(here).resolve():
         return []
     return [
-        f"{out} holds a run of '{there.get('name')}' on {there.get('data')}: its stages move to {out / 'former'}, its "
+        f"{out} holds a run of '{there.get('name')}' on {data}: its stages move to {out / 'former'}, its "
         "results and report are replaced; give another --out to keep them"
     ]
 

@@ -12,9 +12,15 @@ from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.cost import add_costs
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.material import Material
+from rise_vlm.tasks import GRADED, make_task, same_as_score
 
 FORMAT = 1
 ELSEWHERE = ("arms", "probes", "wrong_annotation", "wrong_annotation_before", "gain", "notes")
+WORLD_FLOORS = (
+    "single_cue", "additive", "random_thing", "every_class", "by_colour", "by_ground",
+    "by_template", "things_there", "choice", "other",
+)  # fmt: skip
+"""Floors that only a world can know; its others are the task's too."""
 Done = Mapping[str, dict[str, Any]]
 """By stage, the content of its ``done.json``."""
 
@@ -66,13 +72,37 @@ def build_results(
 
 
 def floors(material: Material) -> list[dict[str, Any]]:
-    """What answering without looking scores on each test split."""
+    """What answering without looking reaches on each test split, in the score and the metrics that are such means."""
     train = [record.annotation for record in material.train] or None
-    return [
-        {"name": name, "split": split, "metrics": {"score": round(score, 6)}}
-        for split, records in material.tests.items()
-        for name, score in material.task.floors([record.annotation for record in records], train).items()
-    ]
+    card, same = material.dataset.card, same_as_score(material.task.name)
+    others = {metric: make_task(card, score=kind) for metric, kind in GRADED.get(card.task, {}).items()
+              if metric not in same}  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for split, records in material.tests.items():
+        truths = [record.annotation for record in records]
+        more = {metric: task.floors(truths, train) for metric, task in others.items()}
+        for name, score in material.task.floors(truths, train).items():
+            found: dict[str, float] = dict.fromkeys(("score", *same), score)
+            found |= {metric: known[name] for metric, known in more.items()}
+            rows.append(_floor(name, split, found))
+    return rows
+
+
+def world_floors(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
+    """Those floors that only a world can know, and the best possible score, from what its ``make`` returned."""
+    rows: list[dict[str, Any]] = []
+    for split, part in (("test", summary), *summary.items()):
+        if not isinstance(part, Mapping) or not isinstance(part.get("floors"), Mapping):
+            continue
+        known: dict[str, float] = {name: score for name, score in part["floors"].items() if name in WORLD_FLOORS}
+        known |= {"ceiling": part["best"]} if part.get("best") is not None else {}
+        for name, score in known.items():
+            rows.append(_floor(name, split, dict.fromkeys(("score", *same_as_score(task)), score)))
+    return rows
+
+
+def _floor(name: str, split: str, found: Mapping[str, float]) -> dict[str, Any]:
+    return {"name": name, "split": split, "metrics": {metric: round(value, 6) for metric, value in found.items()}}
 
 
 def stage_notes(recipe: Recipe, material: Material, done: Done) -> list[str]:

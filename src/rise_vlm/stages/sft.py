@@ -6,18 +6,17 @@ told. Left out: mixing sources.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
 from rise_vlm.console import say
 from rise_vlm.data import Record
-from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.engine.trainer import train
 from rise_vlm.errors import DataError
 from rise_vlm.policy import Policy
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.material import lasting
 from rise_vlm.stages.prompter import Prompter
 from rise_vlm.stages.shares import few_records
 from rise_vlm.stages.supervised import Supervised, Target, Unit, rotated, target
@@ -44,7 +43,7 @@ def run(context: Context) -> Summary:
         notes += few_records(len(records), len(context.material.train), settings.source)
     for note in notes:
         say(f"note: {note}.")
-    steps = _steps(context.train, settings.epochs, len(records), settings.records_per_step)
+    steps = lasting(context.train, settings.epochs, len(records), settings.records_per_step)
     start = context.models.warm if settings.start == "warm_up" else context.models.base
     with context.policy(start, trains=True) as policy:
         unit = _Units(context, policy, records, rationales, settings.per_record, settings.records_per_step)
@@ -114,10 +113,3 @@ def _rationales(context: Context, notes: list[str]) -> dict[str, list[str]] | No
     for row in read_rows(context.folders["harvest"] / "rationales.jsonl"):
         found.setdefault(row["id"], []).append(row["rationale"])
     return found
-
-
-def _steps(settings: TrainSettings, epochs: float | None, records: int, per_step: int) -> TrainSettings:
-    if epochs is None:
-        return settings
-    steps = max(1, math.ceil(epochs * records / min(per_step, records)))
-    return settings.model_copy(update={"steps": steps})

@@ -9,17 +9,19 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rise_vlm.atomic import write_text
 from rise_vlm.console import duration, say
-from rise_vlm.errors import Interrupted, UserError
-from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, joined, load_sweep, make_cell, resolved
+from rise_vlm.errors import Interrupted, UserError, nearest
+from rise_vlm.recipes.joining import joined
+from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, load_sweep, make_cell, resolved
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.files import read_json
+from rise_vlm.stages.material import Material
 from rise_vlm.stages.plan import DONE, INPUTS, Step
 from rise_vlm.stages.preflight import prepare
 from rise_vlm.stages.run import link, run_prepared
@@ -68,14 +70,33 @@ def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> l
 
 
 def _check_first(sweep: Sweep, cells: Sequence[Cell]) -> None:
-    """Say of the first seed's cells which cannot run, before any does: seconds now and not a failure amid the night."""
+    """Say of the first seed's cells which cannot run, before any does: seconds now and not a failure amid the night.
+
+    Raises UserError for a metric that no data set has.
+    """
+    tasks: dict[str, Material] = {}
     for cell in cells:
         if cell.seed != sweep.seeds[0]:
             continue
         try:
-            prepare(cell.recipe, cell.folder)
+            tasks[cell.data] = prepare(cell.recipe, cell.folder).material
         except UserError as error:
             say(f"sweep {sweep.name}: {cell.name} cannot run: {error}")
+    check_metrics(sweep, tasks)
+
+
+def check_metrics(sweep: Sweep, data: Mapping[str, Material]) -> None:
+    """Raise UserError for a metric that none of the data sets has, as far as these were read."""
+    known: dict[str, None] = {}
+    for material in data.values():
+        records = next((found for found in material.tests.values() if found), ())
+        if not records:
+            return
+        known |= dict.fromkeys(material.task.metrics([(record.annotation, None) for record in records[:100]]))
+    for metric in sweep.metric:
+        if known and metric not in known and data.keys() == sweep.data.keys():
+            listed = ", ".join(known)
+            raise UserError(f"metric: no data set has '{metric}' (there are: {listed}).{nearest(metric, known)}")
 
 
 def _counted(outcomes: Sequence[Outcome]) -> str:
@@ -140,20 +161,23 @@ def share_stages(plan: Sequence[Step], folder: Path, out: Path) -> list[str]:
 def look(sweep: Sweep, cells: Sequence[Cell]) -> list[Outcome]:
     """What a run would do. Cells whose data is still to be drawn are not looked into."""
     found: list[Outcome] = []
+    data: dict[str, Material] = {}
     for cell in cells:
         if cell.waits:
             when = f"its steps will give it the time of {cell.waits[1]}, at the rate of {cell.waits[0]}"
             found.append(Outcome(cell, "waiting", when))
             continue
-        if isinstance(sweep.data[cell.data], Drawn) and not Path(cell.recipe.data or "").exists():
+        if isinstance(sweep.data[cell.data], Drawn) and not Path(cell.recipe.data.folder or "").exists():
             found.append(Outcome(cell, "waiting", "its data is to be drawn"))
             continue
         try:
-            plan = prepare(cell.recipe, cell.folder).plan
+            prepared = prepare(cell.recipe, cell.folder)
         except UserError as error:
             found.append(Outcome(cell, "failed", str(error)))
             continue
+        plan, data[cell.data] = prepared.plan, prepared.material
         left = [step.stage for step in plan if not step.done]
         done = not left and (cell.folder / "results.json").is_file()
         found.append(Outcome(cell, "before" if done else "waiting", ", ".join(left)))
+    check_metrics(sweep, data)
     return found

@@ -39,9 +39,24 @@ SCORES: dict[str, tuple[str, ...]] = {
 """The scores of the tasks that have several, the default first."""
 
 
+GRADED: dict[str, dict[str, str | None]] = {
+    "classification": {"top1": None},
+    "counting": {"accuracy": "number"},
+    "structure": {"accuracy": "exact"},
+    "transformation": {"partial": "partial", "exact_set": "exact"},
+}
+"""Metrics that are the mean of one of a task's scores (None: of its only one): what a floor scores is known in them."""
+
+
 def scores_of(task: str) -> tuple[str, ...]:
     """The names of a task's scores; empty where it has one only."""
     return SCORES.get(task, ())
+
+
+def same_as_score(task: str) -> tuple[str, ...]:
+    """The metrics that are the mean of a task's default score, under another name."""
+    default = (scores_of(task) or (None,))[0]
+    return tuple(metric for metric, kind in GRADED.get(task, {}).items() if kind in (None, default))
 
 
 def make_task(card: Card, **options: Any) -> Task:

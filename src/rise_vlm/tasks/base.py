@@ -173,7 +173,9 @@ class Task(ABC):
 
     @abstractmethod
     def draw(self, image: Image.Image, answers: Sequence[tuple[str, Any | None, str]]) -> Image.Image:
-        """A copy of the image that shows (label, value or None, colour) answers, the truth first."""
+        """A copy of the image that shows (label, value or None, colour) answers, the truth first. Of a record with
+        several images it is `drawing.beside` of them.
+        """
 
     @abstractmethod
     def check(self, annotation: Any, record: Record) -> str | None:

@@ -62,6 +62,21 @@ def draw_captions(image: Image.Image, lines: Sequence[tuple[str, str]]) -> Image
     return canvas
 
 
+def beside(images: Sequence[Image.Image]) -> Image.Image:
+    """The images of a record as one, from left to right on white, each as tall as the first; a single one as it is."""
+    if len(images) == 1:
+        return images[0]
+    height = images[0].height
+    gap = max(1, images[0].width // 32)
+    sized = [one.convert("RGB").resize((max(1, round(one.width * height / one.height)), height)) for one in images]
+    joined = Image.new("RGB", (sum(one.width for one in sized) + gap * (len(sized) - 1), height), "white")
+    left = 0
+    for one in sized:
+        joined.paste(one, (left, 0))
+        left += one.width + gap
+    return joined
+
+
 def legible(image: Image.Image) -> tuple[Image.Image, float]:
     """(an RGB copy, its scale): small images are enlarged to ``LEAST_SIDE``."""
     scale = max(1.0, LEAST_SIDE / max(image.size))

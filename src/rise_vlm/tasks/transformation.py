@@ -38,6 +38,8 @@ SCORES = (*_CREDITS, "simulated")
 _CALL = re.compile(r"(\w{1,40})\s*\(\s*([0-9]{1,4})\s*,\s*['\"]?([\w\-]{1,40})['\"]?\s*(?:,\s*([0-9]{1,4})\s*)?\)")
 _JOINT = re.compile(r"\s*[,;\n]\s*|\s+|$")
 _TELLING = re.compile(r"\bchange[ _]?(?:size|colou?r|material|shape|position)|\b\w+\s*\(\s*[0-9]+\s*,", re.IGNORECASE)
+_LISTED = re.compile(r"\(\s*['\"]?([0-9]{1,4})['\"]?\s*,\s*['\"]?(?:cube|sphere|cylinder)\b", re.IGNORECASE)
+"""A row of the table of objects in a question: ``(0, cube, ...`` or ``('0', 'cube', ...``."""
 _LIST = "; ".join(f"{name}(object, {'|'.join(values)})" for name, values in FUNCTIONS.items())
 
 
@@ -52,7 +54,7 @@ class Transformation(Task):
     form = "function(object, value), ..."
     default_question = "Which functions turn the scene of the first picture into that of the second?"
     forbid = "Do not write functions."
-    lower_is_better = frozenset({"difference"})
+    lower_is_better = frozenset({"difference", "normalised_difference"})
 
     def __init__(
         self,
@@ -80,10 +82,10 @@ class Transformation(Task):
             calls = read_calls(text)
         except ValueError as error:
             return Parsed(None, str(error))
-        count = len(objects_of(record.annotation, "objects") or ())
+        there = _objects_there(record)
         for call in calls:
-            if count and call.object >= count:
-                return Parsed(None, f"object {call.object} does not exist, there are 0 to {count - 1}")
+            if there and call.object not in there:
+                return Parsed(None, f"object {call.object} does not exist, there are {min(there)} to {max(there)}")
         return Parsed(write(calls), None)
 
     def score(self, annotation: Any, value: Any | None) -> float:
@@ -114,7 +116,9 @@ class Transformation(Task):
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
         """``partial``: mean partial credit; ``exact_set``: the very set of calls. Where annotations hold the states:
         ``final_state``: carried out in order they end in the true state; ``final_loose``: the order aside;
-        ``difference``: attributes that differ from it (TVR's AD; an unread answer changes nothing).
+        ``difference``: attributes that differ from it (TVR's AD; an unread answer changes nothing);
+        ``normalised_difference``: the same over how many differ at the start: 1 is as if nothing was done (TVR's
+        AND; what it divides by is our reading).
         """
         metrics = self.mean_score(pairs)
         read = [(truth, value) for truth, value in pairs if value is not None]
@@ -125,7 +129,10 @@ class Transformation(Task):
             for name, ordered in (("final_state", True), ("final_loose", False)):
                 metrics[name] = sum(self._reached(states, value, ordered) for states, value in known) / len(pairs)
             differing = [least_difference(*s, None if v is None else calls_of(v)) for s, v in known]
+            before = [max(1, least_difference(*s, None)) for s, _ in known]
             metrics["difference"] = sum(differing) / len(pairs)
+            shares = [one / whole for one, whole in zip(differing, before, strict=True)]
+            metrics["normalised_difference"] = sum(shares) / len(pairs)
         return metrics
 
     def floors(self, annotations: Sequence[Any], train: Sequence[Any] | None = None) -> dict[str, float]:
@@ -199,6 +206,17 @@ def _known(function: str, thing: str, value: str, steps: str | None) -> Call:
     if steps is not None and (function != "change_position" or int(steps) not in STEPS):
         raise ValueError(f"'{steps}' is no number of steps: change_position alone takes 1 or 2")
     return Call(function, int(thing), value, None if steps is None else int(steps))
+
+
+def _objects_there(record: Record) -> frozenset[int]:
+    """The numbers of a record's objects: of its states, else those that its question lists or its truth names; empty
+    where the question lists none, so that nobody knows.
+    """
+    states = objects_of(record.annotation, "objects")
+    if states is not None:
+        return frozenset(range(len(states)))
+    listed = frozenset(int(number) for number in _LISTED.findall(record.question or ""))
+    return listed | {call.object for call in calls_of(record.annotation)} if listed and record.annotation else listed
 
 
 def write(calls: Sequence[Call]) -> str:

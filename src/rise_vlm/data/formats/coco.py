@@ -46,7 +46,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         return
     whole = [path for path in files_below(source) if path.suffix.casefold() == ".json"]
     instances = [path for path in whole if _holds_instances(path)]
-    read_any = False
+    read_any, refused = False, ""
     for path in whole:
         name = path.relative_to(source).as_posix()
         if instances and path not in instances:
@@ -55,13 +55,14 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         try:
             content = _load(path)
         except DataError as error:
+            refused = refused or f": {error}"
             yield Note(str(error))
             continue
         read_any = True
         split = split_in(Path(name))
         yield from _file(path, name, split, content, Images(source, _roots(path, split, options, source)), options)
     if not read_any:
-        raise DataError(f"{source} is a folder; 'coco' finds no COCO file in it.")
+        raise DataError(f"{source} is a folder; 'coco' finds no COCO file in it{refused or '.'}")
 
 
 def _holds_instances(path: Path) -> bool:
@@ -108,6 +109,8 @@ def _load(source: Path) -> dict[str, list[Any]]:
     if not source.is_file():
         raise DataError(f"{source} is missing; 'coco' reads a JSON file or a folder of them.")
     content = read_json(source, shorten=_without_polygons)
+    if isinstance(content, list) and content:
+        raise DataError(f"{source} is a bare list, as a model's results are; 'coco' reads the file of instances.")
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{source} is no COCO file of instances: it has no list '{key}'.")
