@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
-import typer
 from PIL import Image, ImageDraw
 
 from rise_vlm import cli
 
-ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+sys.path.insert(0, str(Path(__file__).parent))
 
-FEW = ("train.steps=1", "records_per_step=2")
-SMALL_RUN = [
-    "warm_up.samples=1", *(f"warm_up.{key}" for key in FEW),
-    "closed_loop.rollouts.group=2", "closed_loop.probes.records=2", *(f"closed_loop.{key}" for key in FEW),
-    "harvest.samples=1", "harvest.threshold=0", *(f"sft.{key}" for key in FEW),
-    "grpo.rollouts.group=2", *(f"grpo.{key}" for key in FEW), "evaluate.limit=2",
-]  # fmt: skip
+from page_commands import ROOT, SMALL_RUN, commands, parse, small
+
+README = ROOT / "README.md"
 
 RUN: dict[str, list[str]] = {
     "rise data import": ["--val", "0.2", "--test", "0.3"],
@@ -40,21 +35,8 @@ PARSED = ("rise demo", "rise run ans_sft", "rise run rise data=scenes", "rise do
 """These take long or have tests of their own; here their arguments are parsed."""
 
 
-def commands() -> list[str]:
-    """The lines of all fenced bash blocks, without comments."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.M | re.S)
-    lines = [shlex.join(shlex.split(line, comments=True)) for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
-
-
-def plan(command: str) -> list[str] | None:
-    """The small form of a command that is run; None for one that is not."""
-    found = [more for start, more in RUN.items() if command.replace("'", "").startswith(start)]
-    return [*shlex.split(command), *found[0]] if found else None
-
-
 def test_the_readme_shows_the_two_commands_first_and_stays_short() -> None:
-    assert commands()[:2] == ["make demo", "make test"]
+    assert commands(README)[:2] == ["make demo", "make test"]
     assert len(README.read_text(encoding="utf-8").splitlines()) < 120
 
 
@@ -64,23 +46,14 @@ def test_every_target_that_the_readme_names_is_one() -> None:
     assert named <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.M))
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", commands(README))
 def test_every_command_of_the_readme_is_known(command: str) -> None:
     if command.startswith("make "):
         target = command.split()[1]
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M)
         return
-    assert plan(command) is not None or command.startswith(PARSED), f"the README's '{command}' is not tested"
+    assert small(command, RUN) is not None or command.startswith(PARSED), f"the README's '{command}' is not tested"
     parse(shlex.split(command)[1:])
-
-
-def parse(arguments: list[str]) -> None:
-    """Parse a command line as ``rise`` would, without running it; an unknown option or argument raises."""
-    command = typer.main.get_command(cli.build(arguments[0]))
-    context = command.make_context("rise", list(arguments), resilient_parsing=False)
-    while hasattr(command, "resolve_command"):
-        name, command, arguments = command.resolve_command(context, arguments)
-        context = command.make_context(name, list(arguments), parent=context)
 
 
 def test_parsing_refuses_what_the_command_does_not_take() -> None:
@@ -105,10 +78,10 @@ def test_the_commands_of_the_readme_run_in_order(
     photographs(tmp_path / "photos", 6)
     photographs(tmp_path / "new-photos", 1)
     monkeypatch.chdir(tmp_path)
-    for small in filter(None, map(plan, commands())):
-        code = cli.run(small[1:])
+    for line in filter(None, (small(command, RUN) for command in commands(README))):
+        code = cli.run(line[1:])
         captured = capsys.readouterr()
-        assert code == 0, f"{shlex.join(small)}\n{captured.out}\n{captured.err}"
+        assert code == 0, f"{shlex.join(line)}\n{captured.out}\n{captured.err}"
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2
     assert (tmp_path / "runs" / "clothing" / "report.html").is_file()
 

@@ -31,13 +31,14 @@ COMMANDS: dict[str, str] = {
     "compare": "Compare runs that answered the same records: differences, intervals, power, cost.",
     "sweep": "Run arms x datasets x sizes x seeds, and fill a page with the tables.",
     "harvest": "Keep a model's best rationales for a dataset's records.",
+    "explain": "Let a teacher write rationales for a dataset, and keep the verified ones.",
     "report": "Write the HTML page of a run.",
     "bench": "Measure a training step of ours beside TRL's and the official code's.",
     "doctor": "Check this installation and this machine.",
 }
 """Command name -> the line shown for it by ``rise --help``, in the order shown there."""
 
-CONTINUED = ("demo", "run", "annotate", "evaluate", "sweep", "harvest")
+CONTINUED = ("demo", "run", "annotate", "evaluate", "sweep", "harvest", "explain")
 """Those that keep what they have finished and go on from there; what the others write is whole or not there at all."""
 
 TOGETHER = ("run",)
@@ -126,7 +127,11 @@ def _failed(error: Exception) -> int:
         say(told, everywhere=True)
         return 1
     if _out_of_memory(error):
-        say("rise: memory ran out. Lower train.token_budget or max_pixels, or use LoRA.", everywhere=True)
+        trains = "torch" in sys.modules
+        hint = (
+            "Lower train.token_budget or max_pixels, or use LoRA." if trains else "What was read is too large for it."
+        )
+        say(f"rise: memory ran out. {hint}", everywhere=True)
         return 1
     traceback.print_exception(error)
     say("rise: this is a bug in rise-vlm. Please report it in the project's issues, with the lines above, the command")

@@ -264,13 +264,13 @@ def test_the_same_seed_gives_the_same_samples_and_another_gives_others(model: Pa
 
 def scripted(monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> None:
     """Let the model say ``texts`` in turn."""
-    from rise_vlm.stages import annotate as stage
 
     def say(policy, prompts, n, **how):
         empty = torch.zeros(0)
         return [[Rollout(empty, empty, texts.pop(0), True) for _ in range(n)] for _ in prompts]
 
-    monkeypatch.setattr(stage, "sample", say)
+    for asks in ("annotate", "rebuilding"):
+        monkeypatch.setattr(f"rise_vlm.stages.{asks}.sample", say)
 
 
 def test_boxes_of_several_samples_become_coco_with_scores(model: Path, folder: Path, monkeypatch) -> None:

@@ -6,21 +6,17 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-import rise_vlm
 from rise_vlm.cli import run
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "web"))
 
-from web_kit import make_answers, make_dataset
-
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(rise_vlm.__file__).parents[1])}
+from web_kit import make_answers, make_dataset, post, started
 
 
 @pytest.fixture(autouse=True)
@@ -28,24 +24,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     make_dataset(tmp_path / "data", "classification")
     return tmp_path
-
-
-def started(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-    """The process and the address that it printed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rise_vlm", *arguments], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "http://" in line:
-            return process, next(word for word in line.split() if word.startswith("http://"))
-    raise AssertionError("it ended without an address")
-
-
-def post(address: str, path: str, body: object) -> dict:
-    request = urllib.request.Request(address + path, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        return json.loads(answer.read())
 
 
 def test_a_killed_review_continues_with_every_decision_and_finishes(folder: Path) -> None:

@@ -12,9 +12,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
 
 from rise_vlm.cli import run
 from rise_vlm.commands.serve import load_annotator
+from rise_vlm.engine.sample import Rollout
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "web"))
 
@@ -83,6 +85,28 @@ def test_samples_give_a_confidence(model: Path) -> None:
     (one,) = annotator.answer([Asked(encoded(0), "Which colour?")])
     assert isinstance(one, Answer) and one.question == "Which colour?"
     assert one.confidence is not None and 0 <= one.confidence <= 1
+
+
+def test_check_tells_whether_the_rationale_alone_leads_back(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["<think>Like blood.</think><answer>red</answer>", "<think>The sky.</think><answer>blue</answer>"]
+    texts += ["No answer.", "<answer>blue</answer>", "<answer>blue</answer>"]
+    asked: list[str] = []
+
+    def say(policy, prompts, n, **how):
+        asked.extend(prompt.text for prompt in prompts)
+        return [[Rollout(torch.zeros(0), torch.zeros(0), texts.pop(0), True)] for _ in prompts]
+
+    for where in ("stages.rebuilding", "engine.sample"):  # the first, if new, would keep what the second patches
+        monkeypatch.setattr(f"rise_vlm.{where}.sample", say)
+    annotator = load_annotator(str(model), Classification(["red", "blue"]), None, None, 0, 32, None, check=True)
+    said = [one for one in annotator.answer([Asked(encoded(n)) for n in range(3)]) if isinstance(one, Answer)]
+    assert [(one.annotation, one.reconstruction, one.leaks) for one in said] == [
+        ("red", 0, []),
+        ("blue", 1, []),
+        (None, None, None),
+    ]
+    assert [one.score for one in said] == [0, 1, 0]
+    assert len(asked) == 5 and "Like blood." in asked[3] and "The sky." in asked[4]
 
 
 @pytest.mark.parametrize(

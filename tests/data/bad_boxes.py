@@ -57,7 +57,7 @@ IN_FILES: dict[str, Case] = {
             "half": (coco()[:60], "is no JSON"),
             "binary": (bytes(range(256)), "is no JSON"),
             "latin-1": (coco(categories=[{"id": 1, "name": "K"}]).encode().replace(b'"K"', b'"K\xe4"'), "is no JSON"),
-            "list": ("[]", "no list 'images'"),
+            "results": ('[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "score": 1}]', "is a bare list"),
             "null": ("null", "no list 'images'"),
             "no annotations": (json.dumps({"images": [], "categories": []}), "no list 'annotations'"),
             "annotations is object": (coco(annotations={}), "no list 'annotations'"),
@@ -144,6 +144,8 @@ IN_FILES: dict[str, Case] = {
         "data.yaml",
         {
             "names are missing": ("nc: 2", "has no 'names'"),
+            "fewer names than nc": ("nc: 3\nnames: [cat, do", "is not readable YAML"),
+            "one name too few": ("nc: 3\nnames:\n- cat\n- do", "says nc: 3 and names 2 classes"),
             "names are a number": ("names: 3", "has no 'names'"),
             "names are lists": ("names: [[a], [b]]", "has no 'names'"),
             "YAML is broken": ("names: [a", "not readable YAML"),

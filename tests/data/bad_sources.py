@@ -72,6 +72,10 @@ def one(box: Any = (0.1, 0.1, 0.5, 0.5), **changes: Any) -> str:
     return json.dumps({"samples": [{"filepath": "1.png", "truth": truth} | changes]})
 
 
+def listed(**changes: Any) -> str:
+    return json.dumps({"file_name": "1.png", "objects": {"bbox": [[1, 1, 5, 5]], "category": ["cat"]}} | changes)
+
+
 IMAGES_CSV = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\n"
 EMOTION = "1.png\t2\t3\t{}\t0.5\t0\t0\t0\t0\t0\n"
 BOXES_CSV = "image,label,xmin,ymin,xmax,ymax\n"

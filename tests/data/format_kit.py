@@ -11,6 +11,7 @@ from PIL import Image
 from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import Found, Item, Options, Skip
+from rise_vlm.data.images import read_size
 from rise_vlm.data.importing import upright
 
 SIZE = (200, 100)
@@ -26,7 +27,7 @@ def things(found: list[Found]) -> list[tuple[str, list[Any]]]:
     told = []
     for item in found:
         if isinstance(item, Item):
-            boxes = upright(item, Options(task="detection"))
+            boxes = upright(item, read_size(item.image), Options(task="detection"))
             told.append((item.image.name, [(b["label"], [round(n, 3) for n in b["box"]]) for b in boxes]))
     return told
 

@@ -221,7 +221,7 @@ def test_a_dataset_that_cannot_be_written_to_is_used_all_the_same(
     def refuse(*_: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("rise_vlm.data.dataset.write_quarantine", refuse)
+    monkeypatch.setattr("rise_vlm.data.checking.write_quarantine", refuse)
     assert len(list(dataset.records("train"))) == 1
     assert "Read-only file system" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bad_boxes import IN_FILES
 from bad_rows import IN_ROWS
-from bad_sources import BOX, BOXES_CSV, GOOD, coco, cvat, labelme, one, seg, studio, swift, talk, voc
+from bad_sources import BOX, BOXES_CSV, GOOD, coco, labelme, seg, swift, voc
 from PIL import Image
 
 from rise_vlm.cli import run
@@ -76,28 +76,6 @@ def test_bad_input_is_told(name: str, source: Path, capsys: pytest.CaptureFixtur
         assert path.read_bytes() == content
     left = {path.name for path in source.parent.iterdir()}
     assert left - {"out"} == {"source", "secret.png"}
-
-
-@pytest.mark.parametrize("format", ["voc", "coco", "labelstudio", "cvat", "labelme", "swift", "sharegpt", "fiftyone"])
-def test_a_file_cut_off_at_any_tenth_is_told(format: str, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = {
-        "voc": voc(BOX.format("cat", 1, 1, 5, 5)),
-        "coco": coco(),
-        "labelstudio": studio(),
-        "cvat": cvat('<box label="cat" xtl="1" ytl="1" xbr="5" ybr="5"/>'),
-        "labelme": labelme(),
-        "swift": swift(),
-        "sharegpt": talk(),
-        "fiftyone": one(),
-    }[format]
-    name = {"voc": "1.xml", "cvat": "a.xml", "labelme": "1.json", "swift": "a.jsonl", "fiftyone": "samples.json"}
-    for tenth in range(10):
-        file = source / name.get(format, "a.json")
-        file.write_text(text[: len(text) * tenth // 10])
-        given = source if format in ("voc", "labelme") else file
-        assert run(["data", "import", format, str(given), "--out", str(source.parent / "out")]) in (1, 2)
-        told = capsys.readouterr().err
-        assert "Traceback" not in told and len([line for line in told.splitlines() if line.startswith("rise: ")]) == 1
 
 
 BOM = b"\xef\xbb\xbf"

@@ -18,7 +18,8 @@ from rise_vlm.data.exporting import Exported, export_dataset
 from rise_vlm.data.formats import FEATURES, FORMATS
 from rise_vlm.data.formats.base import Options
 from rise_vlm.data.formats.guessing import guess
-from rise_vlm.data.importing import Outcome, import_dataset
+from rise_vlm.data.importing import import_dataset
+from rise_vlm.data.outcome import Outcome
 
 CLASSES = ["traffic light", "Käfer 虫", "dog", 'it\'s "5" & 6, or 7']
 SHARES = [*CLASSES[:3], "it's 5 & 6"]

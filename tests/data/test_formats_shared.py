@@ -13,6 +13,7 @@ from rise_vlm.data.exporting import export_dataset
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import Item, Options
 from rise_vlm.data.formats.guessing import guess
+from rise_vlm.data.images import read_size
 from rise_vlm.data.importing import import_dataset, upright
 from rise_vlm.errors import UserError
 
@@ -37,7 +38,7 @@ def truth(format: str, source: Path, images: Path) -> Truth:
     read: Truth = {}
     for item in FORMATS[format].load_reader().read(source, options):
         if isinstance(item, Item):
-            boxes = upright(item, options)
+            boxes = upright(item, read_size(item.image), options)
             read[item.image.name] = sorted((thing["label"], thing["box"]) for thing in boxes)
     return read
 

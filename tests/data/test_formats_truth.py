@@ -16,7 +16,12 @@ from rise_vlm.cli import run
 from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import ONLY_OTHERS, Item, Note, Options
+from rise_vlm.data.images import read_size
 from rise_vlm.data.importing import upright
+from rise_vlm.errors import DataError
+
+HUB = {"parquet", "imagefolder", "hub"}
+"""Formats of the rows of hub data sets: a row is an image."""
 
 TABLE = "image,label,xmin,ymin,xmax,ymax\n"
 SHARES = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf\n"
@@ -122,7 +127,8 @@ BROKEN = {
 def in_pixels(read: list[Any]) -> dict[str, list[str]]:
     """Image -> the labels of its boxes."""
     items = [item for item in read if isinstance(item, Item)]
-    return {item.image.name: [thing["label"] for thing in upright(item, Options("detection"))] for item in items}
+    boxes = {item.image.name: upright(item, read_size(item.image), Options("detection")) for item in items}
+    return {name: [thing["label"] for thing in things] for name, things in boxes.items()}
 
 
 def given(folder: Path, format: str, files: dict[str, Any]) -> Path:
@@ -142,7 +148,7 @@ def test_a_broken_row_puts_its_whole_image_aside(case: str, tmp_path: Path) -> N
 
 def test_every_format_of_boxes_has_a_case_of_a_broken_row() -> None:
     boxed = {name for name, form in FORMATS.items() if "detection" in form.tasks}
-    assert boxed - {"parquet", "reasonrft", "sharegpt"} == {format for format, _ in BROKEN.values()}  # a row an image
+    assert boxed - HUB - {"reasonrft", "sharegpt"} == {format for format, _ in BROKEN.values()}  # a row an image
 
 
 @pytest.mark.parametrize("row", [",dog,5,5,9,9", "\udce4.png,dog,5,5,9,9"])
@@ -190,7 +196,13 @@ def test_a_missing_field_of_fiftyone_is_not_taken_from_another(tmp_path: Path) -
     file = put_text(tmp_path / "samples.json", samples(None, ground_truth=detections(DETECTION), truth=None))
     assert in_pixels(found("fiftyone", file)) == {"1.png": ["cat"]}
     notes = [each.text for each in found("fiftyone", file) if isinstance(each, Note)]
-    assert notes == ["samples.json: the labels are taken from the field 'ground_truth'; left out: truth"]
+    assert notes == [
+        "samples.json: the labels are taken from the field 'ground_truth', not from truth; --field names another."
+    ]
+    file = put_text(tmp_path / "samples.json", samples(None, ground_truth=detections(DETECTION), guess=guessed))
+    assert in_pixels(found("fiftyone", file, field="guess")) == {"1.png": ["dog"]}
+    with pytest.raises(DataError, match=r"no field 'gues' of labels .*Did you mean 'guess'"):
+        found("fiftyone", file, field="gues")
 
 
 def test_labelstudio_polygons_and_ellipses_become_the_box_around_them(tmp_path: Path) -> None:
@@ -198,7 +210,7 @@ def test_labelstudio_polygons_and_ellipses_become_the_box_around_them(tmp_path: 
     shapes = [region("polygon", "dog", points=[[10, 20], [30, 20], [20, 60]]), region("ellipse", "cow", **ellipse)]
     read = found("labelstudio", given(tmp_path, "labelstudio", {"a.json": tasks(*shapes)}))
     first = next(item for item in read if isinstance(item, Item))
-    boxes = [thing["box"] for thing in upright(first, Options("detection"))]
+    boxes = [thing["box"] for thing in upright(first, read_size(first.image), Options("detection"))]
     assert boxes[0] == [20, 20, 60, 60] and boxes[1] == pytest.approx([95, 30, 105, 70])
 
 
@@ -246,4 +258,4 @@ def test_parquet_tells_its_task(tmp_path: Path) -> None:
 
 def test_detection_is_the_task_of_every_format_of_boxes() -> None:
     firsts = {name: form.tasks[0] for name, form in FORMATS.items() if "detection" in form.tasks}
-    assert {name for name, task in firsts.items() if task != "detection"} == {"csv", "parquet", "reasonrft", "sharegpt"}
+    assert {name for name, task in firsts.items() if task != "detection"} == {"csv", "reasonrft", "sharegpt"} | HUB

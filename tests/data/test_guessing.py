@@ -51,6 +51,8 @@ def test_what_is_no_source_is_told_what_to_do(tmp_path: Path) -> None:
     put(tmp_path / "photos", "1.jpg", "2.jpg")
     with pytest.raises(UserError, match="photos holds images and nothing that annotates them. 'rise annotate MODEL"):
         guess(tmp_path / "photos")
+    with pytest.raises(UserError, match="model's results for COCO, which are not read"):
+        guess(put_text(tmp_path / "r.json", [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "score": 0.5}]))
     short = [{"image": "1.jpg", "choice": "cat", "annotator": 1, "annotation_id": 3, "lead_time": 2.5}]
     for file in (
         put_text(tmp_path / "a.json", short),

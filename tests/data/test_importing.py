@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +18,11 @@ from PIL import Image
 
 from rise_vlm.data import Dataset
 from rise_vlm.data.checking import BadRow, read_quarantine
-from rise_vlm.data.formats import FORMATS, find_format
+from rise_vlm.data.formats import FORMATS, find_format, places
 from rise_vlm.data.formats.base import Options
 from rise_vlm.data.images import TURNS, ImageSize
-from rise_vlm.data.importing import Outcome, import_dataset, upright_box
+from rise_vlm.data.importing import import_dataset, upright_box
+from rise_vlm.data.outcome import Outcome
 from rise_vlm.errors import DataError, UserError
 
 
@@ -122,6 +125,93 @@ def test_bad_rows_are_put_aside_with_their_place_or_stop_a_strict_import(tmp_pat
         do_import("folders", tmp_path / "source", tmp_path / "strict", strict=True)
     assert error.value.exit_code == 1
     assert not (tmp_path / "strict").exists()
+
+
+def coco(source: Path, number: int, place: str) -> Path:
+    """``number`` images with two boxes each; their file names have no folder."""
+    (source / place).mkdir(parents=True)
+    images = [{"id": at, "file_name": f"{at}.jpg", "width": 8, "height": 6} for at in range(number)]
+    boxes = [
+        {"id": at, "image_id": at // 2, "category_id": 1 + at % 2, "bbox": [at % 2, 1, 3, 4]}
+        for at in range(2 * number)
+    ]
+    for image in images:
+        Image.new("RGB", (8, 6)).save(source / place / image["file_name"])
+    classes = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    content = {"images": images, "annotations": boxes, "categories": classes}
+    (source / "instances.json").write_text(json.dumps(content), encoding="utf-8")
+    return source
+
+
+@pytest.mark.parametrize(
+    ("task", "place"), [("detection", "."), ("detection", "deep/down"), ("grounding", "deep/down")]
+)
+def test_an_import_opens_each_image_once_and_looks_at_each_folder_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, place: str
+) -> None:
+    work: Counter[str] = Counter()
+
+    def counted(name: str, of: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any, **options: Any) -> Any:
+            work[name] += 1
+            return of(*values, **options)
+
+        return call
+
+    monkeypatch.setattr(Image, "open", counted("opened", Image.open))
+    monkeypatch.setattr(places, "safe_join", counted("resolved", places.safe_join))
+    told = []
+    for number in (10, 40):
+        work.clear()
+        outcome = do_import("coco", coco(tmp_path / f"{number}", number, place), tmp_path / f"out{number}", task)
+        assert sum(outcome.splits.values()) == number * (2 if task == "grounding" else 1)
+        assert work["opened"] == number
+        told.append(work["resolved"])
+    assert told[0] == told[1] <= 8
+
+
+def test_a_jpeg_is_imported_by_its_two_ends_and_a_cut_one_is_refused(tmp_path: Path) -> None:
+    source = coco(tmp_path / "source", 4, ".")
+    for name, content in {"1.jpg": lambda whole: whole[:-40], "2.jpg": lambda whole: whole + b"more"}.items():
+        (source / name).write_bytes(content((source / name).read_bytes()))
+    outcome = do_import("coco", source, tmp_path / "out", shares={"val": 0, "test": 0})
+    assert outcome.splits == {"train": 3} and outcome.quarantined.kinds == Counter(image=1)
+    assert "1.jpg" in str(outcome.quarantined.first)
+
+
+def test_links_share_the_bytes_and_are_made_of_what_a_link_in_the_source_names(tmp_path: Path) -> None:
+    source = coco(tmp_path / "source", 3, ".")
+    (source / "2.jpg").unlink()
+    (source / "2.jpg").symlink_to(source / "1.jpg")
+    do_import("coco", source, tmp_path / "out", shares={"val": 0, "test": 0}, link=True)
+    made = tmp_path / "out" / "images" / "train"
+    assert [(made / f"{at}.jpg").stat().st_ino for at in range(3)] == [
+        (source / f"{at}.jpg").stat().st_ino for at in range(3)
+    ]
+    assert not (made / "2.jpg").is_symlink()
+
+
+def test_where_no_link_can_be_made_nothing_is_left_and_the_option_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with pytest.raises(UserError, match="one file system .* without --link"):
+        do_import("coco", coco(tmp_path / "source", 3, "."), tmp_path / "out", link=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_memory_of_an_import_grows_by_little_for_an_image(tmp_path: Path) -> None:
+    peaks = []
+    for number in (50, 50, 250):  # the first fills caches
+        source = coco(tmp_path / f"{len(peaks)}", number, ".")
+        tracemalloc.start()
+        do_import("coco", source, tmp_path / f"out{len(peaks)}", "detection")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[2] - peaks[1]) / 200 < 8_000  # bytes: rows, names and paths, no picture
 
 
 def test_a_source_of_bad_rows_only_makes_no_dataset(tmp_path: Path) -> None:

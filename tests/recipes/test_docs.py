@@ -16,6 +16,7 @@ from rise_vlm.policy.lora import LoraSettings
 from rise_vlm.recipes import SHIPPED, Recipe, load_recipe
 from rise_vlm.recipes.loader import leaves
 from rise_vlm.recipes.sweep import SWEEPS, cells, load_sweep
+from rise_vlm.stages.rewards import SHIPPED as REWARDS
 
 PAGE_FOLDER = Path(__file__).parents[2] / "docs"
 PAGE = (PAGE_FOLDER / "recipes.md").read_text(encoding="utf-8")
@@ -58,6 +59,12 @@ def test_every_shipped_recipe_is_listed_with_its_stages() -> None:
             assert tuple(rows[name].split(", ")) == load_recipe(name).stages
 
 
+def test_every_shipped_reward_is_listed() -> None:
+    listed = PAGE.split("## Your own reward")[1].split("## Your own recipe")[0]
+    rows = [line.split("|")[1] for line in listed.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(REWARDS)
+
+
 @pytest.mark.parametrize("line", re.findall(r"^rise run .*", PAGE, re.MULTILINE))
 def test_the_commands_shown_are_accepted(line: str) -> None:
     words = shlex.split(line, comments=True)[2:]
@@ -81,7 +88,7 @@ def test_the_sweep_shown_loads_and_the_shipped_ones_are_listed(tmp_path: Path) -
     assert set(re.findall(r"^\| `(\w+)` \|", EXPERIMENTS, re.MULTILINE)) == set(SWEEPS)
 
 
-@pytest.mark.parametrize("line", re.findall(r"^rise (?:compare|sweep|harvest) .*", EXPERIMENTS, re.MULTILINE))
+@pytest.mark.parametrize("line", re.findall(r"^rise (?:compare|sweep|harvest|explain) .*", EXPERIMENTS, re.MULTILINE))
 def test_the_commands_of_the_experimenter_are_parsed(line: str) -> None:
     words = shlex.split(line)[1:]
     command = typer.main.get_command(build(words[0]))

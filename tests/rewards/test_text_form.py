@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rise_vlm.rewards.numbers import same_number, tolerant_number
-from rise_vlm.rewards.text_form import cosine_length, reasoning_steps, repetition, shorter_is_better
+from rise_vlm.rewards.text_form import (
+    caption_format,
+    cosine_length,
+    reasoning_steps,
+    repetition,
+    shorter_is_better,
+    think_format,
+)
 
 
 def test_steps_are_counted_by_their_marks() -> None:
@@ -15,6 +22,18 @@ def test_steps_are_counted_by_their_marks() -> None:
     assert reasoning_steps("Step 1: look.") == pytest.approx(1 / 3)
     assert reasoning_steps("First, look. Next, count.\n- one") == 1.0
     assert reasoning_steps("\n-" * 10) == 1.0  # empty bullets earn it all: never a reward on its own
+
+
+TAGGED = "<think>It is\nred.</think>\n<answer>red</answer>"
+
+
+def test_tags_of_the_papers() -> None:
+    assert think_format(TAGGED) == 1.0
+    assert think_format(TAGGED * 2) == 1.0  # as in their code: repeated tags pass
+    assert think_format(f"So: {TAGGED}") == think_format("<answer>red</answer>") == think_format("") == 0.0
+    captioned = f"<summary>s</summary>\n<caption>c</caption>{TAGGED}"
+    assert caption_format(captioned) == 1.0 and think_format(captioned) == 0.0
+    assert caption_format(TAGGED) == caption_format(f"<caption>c</caption><summary>s</summary>{TAGGED}") == 0.0
 
 
 def test_the_shortest_right_answer_gains_and_a_wrong_one_never() -> None:

@@ -27,7 +27,9 @@ def ids(records: tuple) -> set[str]:
 def test_splits_that_exist_are_used_as_they_are(classes: Path) -> None:
     material = Material.open(recipe_for(classes))
     assert (len(material.train), len(material.val), len(material.tests["test"])) == (4, 2, 2)
-    assert material.notes == ["the dataset has no split 'ood', so it is not evaluated"]
+    assert material.notes == []
+    asked = Material.open(recipe_for(classes, "evaluate.splits=[test, ood]"))
+    assert asked.notes == ["the dataset has no split 'ood', so it is not evaluated"]
 
 
 def test_missing_splits_are_held_out_without_overlap(tmp_path: Path) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stage_kit import small_recipe
+from test_edges import car, make
 
 from rise_vlm.data import Record
 from rise_vlm.errors import UserError
+from rise_vlm.policy.frames import FRAMES
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.material import visits
-from rise_vlm.stages.rewards import SHIPPED, Sampled, load_rewards, rewards_digest
+from rise_vlm.stages.rewards import NEEDS, SHIPPED, Sampled, load_rewards, rewards_digest
 from rise_vlm.stages.run import prepare, run_recipe
+from rise_vlm.tasks.base import Frame, think_answer
 
 RECORD = Record(id="r1", images=("a.png",), annotation="red", width=8, height=8, meta={"level": 3})
 GROUP = Sampled(
@@ -76,8 +80,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def rewarded(name: str) -> list[float]:
-    return load_rewards({name: 1.0})[0].function(GROUP)
+def rewarded(name: str, group: Sampled = GROUP) -> list[float]:
+    return load_rewards({name: 1.0})[0].function(group)
+
+
+THOUSAND = FRAMES["thousand"]()
+
+
+def of(annotation: Any, *answers: str, frame: Frame = THOUSAND) -> Sampled:
+    """A group of a picture of 1,000 x 500 pixels with these answers."""
+    record = Record(id="r2", images=("a.png",), annotation=annotation, width=1000, height=500)
+    texts = [think_answer("There.", answer) for answer in answers]
+    return Sampled(record, "Find.", "", texts, [[1]] * len(texts), [0.0] * len(texts), frame)
 
 
 def test_a_function_of_record_and_completion(here: Path) -> None:
@@ -102,8 +116,48 @@ def test_a_module_is_found_where_the_command_runs(here: Path) -> None:
     assert rewarded("found_here_rewards:one") == [1.0, 1.0]
 
 
+TWO_CARS = [car(0, 0, 500, 250), car(500, 250, 1000, 500)]
+
+
+def test_shipped_box_rewards_read_the_papers_spelling_in_the_models_frame() -> None:
+    sure = "[{'Position': [0, 0, 500, 500], 'Confidence': 0.8}]"
+    fenced = '```json\n[{"bbox_2d": [0, 0, 500, 500], "label": "CAR"}, {"bbox_2d": [0, 0, 1, 1], "label": "cow"}]\n```'
+    group = of(TWO_CARS, sure, fenced, "car: [0, 0, 500, 500]", "none", "a car")
+    assert rewarded("visual_rft_iou", group) == pytest.approx([0.5, 0.5, 0.5, 0, 0])
+    assert rewarded("visual_rft_confidence", group) == pytest.approx([0.8, 0, 0, 0, 0])
+    assert rewarded("vlm_r1_odlength", group) == pytest.approx([51 / 101, 51 / 202, 51 / 101, 0, 0])
+    assert rewarded("vlm_r1_weighted_sum", group) == pytest.approx([0.575, 0.5, 0.575, 0, 0])
+    assert rewarded("visual_rft_format", group) == rewarded("reason_rft_format", group) == [1.0] * 5
+    pixels = FRAMES["resized_pixels"](max_pixels=28 * 28 * 8)  # resized to 112 x 56
+    assert rewarded("vlm_r1_iou", of([0, 0, 500, 250], "[0, 0, 56, 28]", "[0, 0, 112, 28]", frame=pixels)) == [1, 0.5]
+
+
+def test_a_box_without_a_label_is_right_only_where_one_class_is_shown() -> None:
+    two = [TWO_CARS[0], {"label": "dog", "box": [500, 250, 1000, 500]}]
+    assert rewarded("visual_rft_iou", of(two, "[0, 0, 500, 500]")) == [0.0]
+    assert rewarded("visual_rft_iou", of(two[:1], "[0, 0, 500, 500]")) == [1.0]
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_a_reward_for_boxes_is_refused_where_there_are_none(name: str, classes: Path, model: Path) -> None:
+    with pytest.raises(UserError, match=f"grpo.rewards: '{name}' rewards the boxes of .* task is classification"):
+        prepare(small_recipe("visual_rft", classes, model, f"grpo.rewards={name}"), classes / "run")
+
+
+def test_a_run_is_rewarded_as_in_the_papers(tmp_path: Path, model: Path, places: Path) -> None:
+    cars = make(tmp_path / "cars", "detection", ["car"], [[], [car(0, 0, 56, 56)]])
+    named = {name: 1.0 for name in SHIPPED if NEEDS.get(name, "detection") == "detection"}
+    runs = {cars: named, places: {"vlm_r1_iou": 1.0, "reason_rft_format": 0.5}}
+    for data, rewards in runs.items():
+        given = f"grpo.rewards={json.dumps(rewards)}"
+        out = tmp_path / f"run-{data.name}"
+        run_recipe(small_recipe("visual_rft", data, model, given, "grpo.score_weight=0"), out, report=False)
+        (row,) = read_rows(out / "stages" / "01-grpo" / "metrics.jsonl")
+        assert all(-1 <= row[f"reward_{name}"] <= 1 for name in rewards)
+
+
 def test_shipped_rewards_are_finite_for_each_completion() -> None:
-    for name in SHIPPED:
+    for name in SHIPPED.keys() - NEEDS.keys():
         values = rewarded(name)
         assert len(values) == 2 and all(-1 <= value <= 1 for value in values), name
     assert rewarded("repetition")[1] < 0 == rewarded("repetition")[0]

@@ -107,7 +107,11 @@ def test_a_box_is_led_into_as_in_the_reconstruct_prompt_and_a_class_is_not(place
 
 
 def test_few_rationales_are_told_before_the_run(tmp_path: Path) -> None:
-    for having, told in ((1, "sft: only 1 of 20 training records has a rationale to learn from"), (20, None)):
+    for having, told in (
+        (1, "sft: only 1 of 20 training records has a rationale to learn from"),
+        (16, "sft: 16 of 20 training records have a rationale to learn from; the answers of the others are not"),
+        (20, None),
+    ):
         card = Card(name="n", task="classification", classes=["red", "blue"])
         with DatasetWriter(tmp_path / f"{having}", card) as writer:
             for i in range(20):

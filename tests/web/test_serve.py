@@ -59,6 +59,7 @@ class Stub:
     most_at_once: int = 0
     confidence: float | None = 0.5
     scores: list[float] | None = None
+    reconstruction: float | None = None
     poison: bytes = b"no picture has this"
     gate: threading.Event = field(default_factory=threading.Event)
 
@@ -82,7 +83,7 @@ class Stub:
         except UserError as error:
             return error
         said = SAID[self.task.name]
-        told = self.confidence, self.scores
+        told = self.confidence, self.scores, self.reconstruction
         return Answer(said, "A square.", None, "<answer>", asked.question or "?", width, height, *told)
 
 
@@ -195,6 +196,20 @@ def test_label_studio_connects_and_asks(serve: Serve) -> None:
     assert (red["original_width"], red["original_height"]) == (200, 150)
     assert why == {**why, "from_name": "why", "type": "textarea", "value": {"text": ["A square."]}}
     assert served.ask("/webhook", {"action": "ANNOTATION_CREATED"}) == (200, {"status": "ignored"})
+
+
+@pytest.mark.parametrize(
+    ("confidence", "reconstruction", "score"),
+    [(0.5, None, 0.5), (0.5, 0.25, 0.25), (None, 0.25, 0.25), (None, None, 1.0)],
+)
+def test_a_prediction_is_worth_the_smaller_of_its_figures(
+    serve: Serve, confidence: float | None, reconstruction: float | None, score: float
+) -> None:
+    served = serve()
+    served.stub.confidence, served.stub.reconstruction = confidence, reconstruction
+    assert served.predict(data_uri(png()))[1]["results"][0]["score"] == score
+    told = served.ask("/annotate", png(), "image/png")[1]
+    assert (told["confidence"], told["reconstruction"], told["leaks"]) == (confidence, reconstruction, None)
 
 
 @pytest.mark.parametrize(

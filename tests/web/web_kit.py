@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+import rise_vlm
 from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.web.session import Session
 
@@ -93,3 +98,22 @@ def journal(session: Session) -> list[dict[str, Any]]:
     """The decisions on the disk."""
     lines = session.journal.path.read_text(encoding="utf-8").splitlines()
     return [row for row in map(json.loads, lines) if "decision" in row]
+
+
+def started(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """The process of a ``rise`` command that serves, and the address that it printed."""
+    environment = os.environ | {"PYTHONPATH": str(Path(rise_vlm.__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rise_vlm", *arguments], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "http://" in line:
+            return process, next(word for word in line.split() if word.startswith("http://"))
+    raise AssertionError("it ended without an address")
+
+
+def post(address: str, path: str, body: object) -> dict:
+    request = urllib.request.Request(address + path, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return json.loads(answer.read())

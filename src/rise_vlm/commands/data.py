@@ -16,7 +16,7 @@ from rise_vlm.worlds import WORLDS
 if TYPE_CHECKING:
     from rise_vlm.data.formats import Format
     from rise_vlm.data.formats.base import Options
-    from rise_vlm.data.importing import Outcome
+    from rise_vlm.data.outcome import Outcome
 
 app = typer.Typer(no_args_is_help=True, help="Make, import, check, describe, split, merge and export datasets.")
 
@@ -50,14 +50,21 @@ def make(
 @app.command("import", no_args_is_help=True)
 def import_(
     words: Annotated[
-        list[str], typer.Argument(metavar="[FORMAT] SOURCE", help="The format, else it is guessed; the folder or file.")
+        list[str],
+        typer.Argument(
+            metavar="[FORMAT] SOURCE",
+            help="The format, else it is guessed; the folder, the file, or with 'hub' a name.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The new dataset's folder.")],
     task: Annotated[str | None, typer.Option(help="detection, grounding, classification, distribution ...")] = None,
     val: Annotated[float | None, typer.Option(help="Share of images for val. Default 0.1 if no splits.")] = None,
     test: Annotated[float | None, typer.Option(help="Share of images for test. Default 0.2 if no splits.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images, if they are elsewhere.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet).")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of the two columns: IMAGE,LABEL (csv, parquet, hub).")
+    ] = None,
+    field: Annotated[str | None, typer.Option(help="The field with the labels (fiftyone).")] = None,
     question: Annotated[str | None, typer.Option(help="Question, with {class} for the class (grounding).")] = None,
     classes: Annotated[
         str | None, typer.Option(help="Only these classes: a text file with one a line, or names with commas.")
@@ -70,6 +77,9 @@ def import_(
     ] = False,
     boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links to the images in place of copies; on one file system only.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -83,11 +93,19 @@ def import_(
 
     format, source, seen = _format_and_source(words)
     form = find_format(format)
-    given = {"images": images, "columns": columns, "question": question, "boxes": boxes, "classes": classes}
+    given = {
+        "images": images,
+        "columns": columns,
+        "field": field,
+        "question": question,
+        "boxes": boxes,
+        "classes": classes,
+    }
     options = _options(
         form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}
     )
-    outcome = import_dataset(form, source, out, options, shares=_shares(val, test), force=force, strict=strict)
+    how = {"shares": _shares(val, test), "force": force, "strict": strict, "link": link}
+    outcome = import_dataset(form, source, out, options, **how)
     guessed = f"Taken for '{format}': {seen}. " if seen else ""
     lines = [f"{guessed}Task: {options.task}.{_other_task(form, options.task, task, outcome)}", *_imported(outcome)]
     result = {"dataset": str(out), "format": format, "seen": seen, "task": options.task} | outcome.to_dict()

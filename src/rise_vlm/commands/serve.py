@@ -27,6 +27,9 @@ def main(
     samples: Annotated[
         int, typer.Option(min=0, max=64, help="Sample so many answers and tell how far they agree.")
     ] = 0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask again from the rationale alone; does the answer come back?")
+    ] = False,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="The longest completion; a run's own, else 256.", show_default=False)
     ] = None,
@@ -81,7 +84,7 @@ def main(
     server = listen(host, port)  # before the model is loaded, which takes longer
     try:
         door = Door.of(host, server.getsockname()[1], token, allowed=allow_host or (), max_body=limits.body)
-        annotator = load_annotator(model, made, asked, role, samples, max_new_tokens, max_pixels)
+        annotator = load_annotator(model, made, asked, role, samples, max_new_tokens, max_pixels, check)
         waiting = Queue(annotator, queue)
         say(f"{annotator.version} answers {made.name} at {address(server, host)}  (Ctrl-C stops)")
         if door.token:
@@ -102,6 +105,7 @@ def load_annotator(
     samples: int,
     max_new_tokens: int | None,
     max_pixels: int | None,
+    check: bool = False,
 ) -> PolicyAnnotator:
     """The model as ``rise annotate`` would use it."""
     from rise_vlm.stages.plan import model_digest
@@ -124,4 +128,4 @@ def load_annotator(
     chosen = "answer" if (role or found.role) == "answer" else "think"
     name = Path(model).expanduser().absolute().name if Path(model).exists() else model
     version = f"{name}-{model_digest(found.model)[:8]}"
-    return PolicyAnnotator(policy, task, version, question, chosen, longest, samples)
+    return PolicyAnnotator(policy, task, version, question, chosen, longest, samples, check)

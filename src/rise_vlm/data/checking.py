@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def check_annotation(record: Record, judge: Judge | None) -> None:
     """BadRow where the annotation is null or holds a number that is not finite, or where the task refuses it."""
     if record.annotation is None:
         raise BadRow("annotation", "the annotation is null", record.id)
-    if not all(abs(number) <= LARGEST_NUMBER for number in _numbers(record.annotation)):  # false for NaN too
+    if not _measurable(record.annotation):
         raise BadRow("annotation", "the annotation holds NaN, infinity or a number beyond all measure", record.id)
     reason = None if judge is None else judge(record.annotation, record)
     if reason is not None:
@@ -161,16 +161,13 @@ def _inside(root: Path, image: str, id_: str | None) -> Path:
         raise BadRow("path", str(error), id_) from error
 
 
-def _numbers(value: Any) -> Iterator[float]:
-    """Every number in a nest of lists and dicts."""
-    if isinstance(value, int | float):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _numbers(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _numbers(inner)
+def _measurable(value: Any) -> bool:
+    """Whether every number in a nest of lists and dicts is one that can be reckoned with."""
+    if isinstance(value, (int, float)):
+        return abs(value) <= LARGEST_NUMBER  # false for NaN too
+    if isinstance(value, dict):
+        return all(map(_measurable, value.values()))
+    return all(map(_measurable, value)) if isinstance(value, (list, tuple)) else True
 
 
 def _kind_of(value: Any) -> str:
@@ -198,3 +195,23 @@ def write_quarantine(root: Path, problems: Iterable[Problem]) -> None:
         path.unlink(missing_ok=True)
         return
     write_text(path, "\n".join(rows) + "\n")
+
+
+def update_quarantine(root: Path, files: Collection[str], found: Iterable[Problem], *, complete: bool = True) -> None:
+    """Bring ``quarantine.jsonl`` up to date with the problems that a pass over ``files`` found.
+
+    What is noted of other files, such as those of an import's source, stays. Of ``files`` what was noted before goes
+    where this pass was ``complete``, but a row put aside stays aside: it may be refused for now and be mended later.
+    """
+    before, found = read_quarantine(root), list(found)
+    again = {(problem.file, problem.id) for problem in found if problem.kind == ASIDE}
+    kept = [
+        problem
+        for problem in before
+        if problem.file not in files
+        or not complete
+        or (problem.kind == ASIDE and (problem.file, problem.id) not in again)
+    ]
+    after = list(dict.fromkeys([*kept, *found]))
+    if after != before:
+        write_quarantine(root, after)

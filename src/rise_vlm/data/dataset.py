@@ -17,14 +17,13 @@ from PIL import Image
 from rise_vlm.console import say
 from rise_vlm.data.card import Card
 from rise_vlm.data.checking import (
-    ASIDE,
     DEEP,
     BadRow,
     Counts,
     Problem,
     check_row,
     read_quarantine,
-    write_quarantine,
+    update_quarantine,
 )
 from rise_vlm.data.images import read_image, safe_join
 from rise_vlm.data.record import Record
@@ -146,14 +145,7 @@ class Dataset:
         """Bring ``quarantine.jsonl`` up to date; a dataset that cannot be written to is told once and used anyway."""
         file = self.card.splits[split]
         try:
-            before = read_quarantine(self.root)
-            other = [problem for problem in before if problem.file != file]
-            # A row put aside that is refused for now is still aside once it is mended.
-            again = {problem.id for problem in found if problem.kind == ASIDE}
-            same = [p for p in before if p.file == file and (not complete or (p.kind == ASIDE and p.id not in again))]
-            after = other + list(dict.fromkeys([*same, *found]))
-            if after != before:
-                write_quarantine(self.root, after)
+            update_quarantine(self.root, {file}, found, complete=complete)
         except OSError as error:
             if found:
                 say(f"{self.root}: {len(found)} bad rows of '{file}' could not be written to quarantine: {error}")

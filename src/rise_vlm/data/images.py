@@ -6,6 +6,7 @@ and formats that need an outside program, such as EPS.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded; above it a file is taken for a decompression bomb."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+JPEG_END = b"\xff\xd9"
 EXIF_ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,10 +71,21 @@ def read_image(path: Path | str) -> Image.Image:
 def read_size(path: Path | str) -> ImageSize:
     """Stored size and EXIF orientation, from the header where the format allows. Raises DataError as read_image."""
     with _opened(Path(path)) as image:
-        orientation = _orientation(image)
-        if image.format == "TIFF" and orientation >= 5:  # Pillow turns TIFFs by itself and tells the upright size
-            return ImageSize(image.height, image.width, orientation)
-        return ImageSize(image.width, image.height, orientation)
+        return _size(image)
+
+
+def read_whole_size(path: Path | str) -> ImageSize:
+    """As read_size, of a file that is not cut off: of a JPEG its header and its end mark are read, all else is decoded.
+
+    Damage between the two ends of a JPEG is not seen. Raises DataError as read_image.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        size = _size(image)
+        if not _ends(image):
+            image.load()
+            to_rgb(image, path)
+        return size
 
 
 def to_rgb(image: Image.Image, name: Path | str = "the image") -> Image.Image:
@@ -142,6 +155,22 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
     except Exception as error:  # a damaged file can make Pillow's decoders raise anything
         raise DataError(f"{path}: the image cannot be read: {error or type(error).__name__}.") from error
+
+
+def _size(image: Image.Image) -> ImageSize:
+    orientation = _orientation(image)
+    if image.format == "TIFF" and orientation >= 5:  # Pillow turns TIFFs by itself and tells the upright size
+        return ImageSize(image.height, image.width, orientation)
+    return ImageSize(image.width, image.height, orientation)
+
+
+def _ends(image: Image.Image) -> bool:
+    """Whether the file is a JPEG whose last bytes are the mark of its end; phones append more, which tells nothing."""
+    file = getattr(image, "fp", None)
+    if image.format != "JPEG" or file is None:
+        return False
+    file.seek(-len(JPEG_END), os.SEEK_END)
+    return file.read() == JPEG_END
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,29 +1,34 @@
 """From a foreign format to a dataset: splits, boxes made upright, images copied, everything counted.
 
-The source is gone through twice: once for its classes, splits and images, then to open and copy. Images are copied
-byte for byte. Left out: merging sources, changing labels.
+The source is gone through twice: once for its classes, splits and images, then to open and copy. Every image is opened
+once, in threads ahead of the rows; of a JPEG the header and the end mark are read, which ``rise data check`` makes up
+for. Images are copied byte for byte. Left out: merging sources, changing labels.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 from rise_vlm.console import progress
 from rise_vlm.data.balance import named_in
 from rise_vlm.data.card import Card
-from rise_vlm.data.checking import BadRow, Counts, Judge, Problem, need_file
+from rise_vlm.data.checking import BadRow, Judge, Problem, need_file
 from rise_vlm.data.choosing import Chooser
 from rise_vlm.data.class_list import Classes, distinct
 from rise_vlm.data.formats import Format
 from rise_vlm.data.formats.base import Found, Item, Note, Options, Reader, Skip
-from rise_vlm.data.images import ImageSize, read_size, turn_box
+from rise_vlm.data.images import ImageSize, read_whole_size, turn_box
+from rise_vlm.data.outcome import Outcome
+from rise_vlm.data.scanning import ahead
 from rise_vlm.data.typos import typos
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
 from rise_vlm.errors import DataError, UserError
@@ -36,63 +41,11 @@ CLASSED = ("classification", "detection", "distribution", "grounding")
 """Tasks whose records name classes; those of others have letters and numbers."""
 
 
-FIRST_NAMES = 3
-"""Names of skipped files that are told."""
+AT_ONCE = 16
+"""Images that a thread opens before it hands them over, which costs as much as opening one."""
 
-
-@dataclass
-class Outcome:
-    """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes;
-    ``named`` has the first names of what was skipped, by reason; ``listed`` are the classes of a class list, in its
-    order; ``empty`` counts records whose picture has no box.
-    """
-
-    splits: dict[str, int] = field(default_factory=dict)
-    quarantined: Counts = field(default_factory=Counts)
-    skipped: Counter[str] = field(default_factory=Counter)
-    named: dict[str, list[str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    dealt: str = ""
-    classes: Counter[str] = field(default_factory=Counter)
-    listed: tuple[str, ...] = ()
-    empty: int = 0
-    boxed: bool = False
-
-    @property
-    def by_class(self) -> dict[str, float]:
-        """Records or boxes by class: in the order of the class list, else the rarest last."""
-        if self.listed:
-            return {name: self.classes[name] for name in self.listed}
-        return dict(self.classes.most_common())
-
-    def skip(self, what: Skip) -> None:
-        """Count what was left out."""
-        self.skipped[what.reason] += 1
-        first = self.named.setdefault(what.reason, []) if what.name else []
-        if what.name and len(first) < FIRST_NAMES:
-            first.append(what.name)
-
-    def left_out(self) -> list[str]:
-        """A line for every reason: how often, and the first names."""
-        lines = []
-        for reason, number in self.skipped.most_common():
-            names = self.named.get(reason, [])
-            more = " ..." if number > len(names) else ""
-            lines.append(f"{number:,} x {reason}" + (f": {', '.join(names)}{more}" if names else ""))
-        return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {
-            "splits": self.splits,
-            "quarantined": self.quarantined.quarantined,
-            "kinds": dict(self.quarantined.kinds),
-            "skipped": dict(self.skipped),
-            "skipped_first": self.named,
-            "notes": self.notes,
-            "dealt": self.dealt,
-            "classes": {name: round(number, 3) for name, number in self.by_class.items()},
-        }
+LONGEST_NAME = 1000
+"""Letters of a class's name; what is longer is a text, or a file that means ill."""
 
 
 @dataclass
@@ -118,14 +71,30 @@ def import_dataset(
     shares: Mapping[str, float] = MappingProxyType({}),
     force: bool = False,
     strict: bool = False,
+    link: bool = False,
 ) -> Outcome:
-    """Import ``source`` into a new dataset ``out`` and tell what came of it.
+    """Import ``source`` into a new dataset ``out`` and tell what came of it. ``link`` makes hard links to images in
+    place of copies.
 
     ``shares`` are the shares of images for val and test, dealt by a hash of the image's name. Those not given are none
     where the source has splits of its own, and otherwise DEFAULT_SHARES. Raises DataError where nothing can be
     imported and, with ``strict``, at the first bad row; then nothing is left behind.
     """
     refuse_existing(out, force)
+    with TemporaryDirectory(prefix="rise-") as scratch:
+        options = replace(options, scratch=Path(scratch))
+        return _import(form, source, out, options, shares, strict, {"force": force, "link": link})
+
+
+def _import(
+    form: Format,
+    source: Path,
+    out: Path,
+    options: Options,
+    shares: Mapping[str, float],
+    strict: bool,
+    how: Mapping[str, bool],
+) -> Outcome:
     reader = form.load_reader()
     chooser = None if options.classes is None else Chooser(options.classes, keep_empty=options.keep_empty)
     survey = _first_pass(form, reader, source, options, chooser)
@@ -137,11 +106,12 @@ def import_dataset(
     card = Card(name=out.name, task=options.task, classes=list(classes), synonyms=synonyms, source=str(source))
     judge = _judge(card, source)
     with (
-        DatasetWriter(out, card, judge=judge, force=force) as writer,
+        DatasetWriter(out, card, judge=judge, **how) as writer,
         progress(f"Importing {source.name}", survey.items) as bar,
+        closing(ahead(_by_image(_findings(reader, source, options, chooser)), _open, at_once=AT_ONCE)) as opened,
     ):
-        for found in _findings(reader, source, options, chooser):
-            problem = _take(found, writer, deal, options, outcome)
+        for found, size in ((found, size) for alike, size in opened for found in alike):
+            problem = _take(found, size, writer, deal, options, outcome)
             if problem is not None and strict:
                 raise DataError(f"{source}: {problem}.", exit_code=1)
             if isinstance(found, Item):
@@ -168,7 +138,17 @@ def _judge(card: Card, source: Path) -> Judge:
 def _findings(reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Iterator[Found]:
     """What the reader finds, or of it what is of the chosen classes."""
     found = reader.read(source, options)
+    found = map(_sane, found) if options.task in CLASSED else found
     return iter(found) if chooser is None else chooser.choose(found)
+
+
+def _sane(found: Found) -> Found:
+    """``found``, or a Problem where its class is called by a text that is no name."""
+    longest = max(map(len, _classes_in(found.annotation)), default=0) if isinstance(found, Item) else 0
+    if longest <= LONGEST_NAME or not isinstance(found, Item):
+        return found
+    bad = BadRow("annotation", f"a class is called by {longest:,} letters, more than {LONGEST_NAME}", found.id)
+    return bad.at(found.file, found.row)
 
 
 def _first_pass(form: Format, reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Survey:
@@ -184,15 +164,40 @@ def _first_pass(form: Format, reader: Reader, source: Path, options: Options, ch
     return survey
 
 
+def _by_image(findings: Iterator[Found]) -> Iterator[list[Found]]:
+    """The items of one image together, where they come one after the other, and what is no item."""
+    groups = groupby(findings, key=lambda found: (found.image, *found.more) if isinstance(found, Item) else None)
+    return (list(group) for _, group in groups)
+
+
+def _open(alike: list[Found]) -> ImageSize | DataError | None:
+    """The size of the image of these items, or why one of their images cannot be used; None for what is no item."""
+    first = alike[0]
+    if not isinstance(first, Item):
+        return None
+    try:
+        for image in (first.image, *first.more):
+            need_file(image, str(image))  # before it is opened: a pipe would be waited for
+        size, *_ = (read_whole_size(image) for image in (first.image, *first.more))
+        return size
+    except DataError as error:
+        return error
+
+
 def _take(
-    found: Found, writer: DatasetWriter, deal: Callable[[Item], str], options: Options, outcome: Outcome
+    found: Found,
+    size: ImageSize | DataError | None,
+    writer: DatasetWriter,
+    deal: Callable[[Item], str],
+    options: Options,
+    outcome: Outcome,
 ) -> Problem | None:
     """Make ``found`` a record, or put it aside, or count that it is skipped; the problem, if it is one."""
     if isinstance(found, Skip):
         outcome.skip(found)
     if isinstance(found, Skip | Note | Classes):
         return None
-    problem = found if isinstance(found, Problem) else _copy(found, writer, deal(found), options)
+    problem = found if isinstance(found, Problem) else _copy(found, size, writer, deal(found), options)
     if problem is not None:
         writer.quarantine(problem)
         outcome.quarantined.add(problem)
@@ -211,7 +216,8 @@ def _survey(findings: Iterator[Found]) -> Survey:
         elif isinstance(found, Problem):
             survey.outcome.quarantined.add(found)
         elif isinstance(found, Note):
-            survey.outcome.notes.append(found.text)
+            if found.text not in survey.outcome.notes:
+                survey.outcome.notes.append(found.text)
         elif isinstance(found, Classes):
             survey.classes |= found
         else:
@@ -288,20 +294,23 @@ def _dealer(survey: Survey, shares: Mapping[str, float], outcome: Outcome) -> Ca
     return deal
 
 
-def _copy(item: Item, writer: DatasetWriter, split: str, options: Options) -> Problem | None:
+def _copy(
+    item: Item, size: ImageSize | DataError | None, writer: DatasetWriter, split: str, options: Options
+) -> Problem | None:
     """Make ``item`` a record, or tell why it cannot be one."""
     try:
-        for image in (item.image, *item.more):
-            need_file(image, str(image))
+        if not isinstance(size, ImageSize):
+            raise size or DataError(f"{item.image} was not opened.")
         writer.add(
             split,
             id=item.id,
             image=item.image,
             more=item.more,
-            annotation=upright(item, options) if item.is_box else item.annotation,
+            annotation=upright(item, size, options) if item.is_box else item.annotation,
             question=item.question,
             rationale=item.rationale,
             meta=item.meta,
+            size=size.upright,
         )
     except BadRow as bad:
         return replace(bad.at(item.file, item.row), id=item.id)
@@ -310,12 +319,11 @@ def _copy(item: Item, writer: DatasetWriter, split: str, options: Options) -> Pr
     return None
 
 
-def upright(item: Item, options: Options) -> Any:
-    """The item's annotation with every box in pixels of the upright picture. Opens the image for its size."""
+def upright(item: Item, size: ImageSize, options: Options) -> Any:
+    """The annotation of an item, whose image has that size, with every box in pixels of the upright picture."""
     annotation = item.annotation
     if not annotation:
         return annotation
-    size = read_size(item.image)
 
     def place(box: list[float]) -> list[float]:
         if item.unit is not None:
@@ -359,7 +367,8 @@ def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> 
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
     if outcome.skipped:
         why += " Skipped: " + "; ".join(outcome.left_out()[:3]) + "."
-    if options.images is None and "images" in form.options and outcome.quarantined.kinds["missing image"]:
+    astray = outcome.quarantined.kinds["missing image"] + outcome.quarantined.kinds["path"]
+    if options.images is None and "images" in form.options and astray:
         why += " If the images are elsewhere, name their folder with --images."
     if len(form.tasks) > 1:
         why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."

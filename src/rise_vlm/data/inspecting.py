@@ -16,7 +16,7 @@ from typing import Any
 from rise_vlm.console import progress
 from rise_vlm.data.balance import Balance
 from rise_vlm.data.boxes import Layout, as_box, boxes_of, doubts, faults
-from rise_vlm.data.checking import ASIDE, BadRow, Counts, Problem, check_row, read_quarantine, write_quarantine
+from rise_vlm.data.checking import ASIDE, BadRow, Counts, Problem, check_row, read_quarantine, update_quarantine
 from rise_vlm.data.dataset import Dataset
 from rise_vlm.data.doubles import Row, doubled, shared
 from rise_vlm.data.findings import Finding, kind_of_bad_row, kind_of_image
@@ -66,20 +66,14 @@ def quarantine(dataset: Dataset, report: Report, kinds: list[str] | None = None)
     """Write the problems of a check to ``quarantine.jsonl`` with all rows that have a finding of ``kinds``; the number
     of the latter. What an import noted about its source, and what was put aside earlier, stays there.
     """
-    files = set(dataset.card.splits.values())
-    again = {(problem.file, problem.id) for problem in report.aside}
-    noted = [  # and rows put aside earlier that are refused for now: once mended they are still aside
-        problem
-        for problem in read_quarantine(dataset.root)
-        if problem.file not in files or (problem.kind == ASIDE and (problem.file, problem.id) not in again)
-    ]
     chosen: dict[tuple[str, int], Problem] = {}
     for finding in report.findings:
         if finding.kind in (kinds or ()) and finding.row is not None:
             problem = Problem(finding.file, finding.row, ASIDE, f"{finding.kind}: {finding.detail}", finding.id)
             chosen.setdefault((finding.file, finding.row), problem)
     try:
-        write_quarantine(dataset.root, [*noted, *report.aside, *report.problems, *chosen.values()])
+        files = dataset.card.splits.values()
+        update_quarantine(dataset.root, set(files), [*report.aside, *report.problems, *chosen.values()])
     except OSError as error:
         raise DataError(f"{dataset.root}: quarantine.jsonl cannot be written: {error}.", exit_code=1) from error
     return len(chosen)

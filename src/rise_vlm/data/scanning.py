@@ -12,8 +12,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from rise_vlm.console import progress
 from rise_vlm.data.hashing import Look, look_of
@@ -25,6 +27,9 @@ LARGE = 16_000_000
 """Pixels above which an image is decoded alone."""
 
 _one_large_image = Lock()
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +60,42 @@ def scan(path: Path, *, decode: bool = True) -> Scan:
         return Scan(f"{path}: the image cannot be read: {error.strerror}.")
 
 
-def scan_all(
-    paths: Iterable[Path], *, decode: bool = True, tick: Callable[[], None] = lambda: None, workers: int | None = None
-) -> Generator[Scan, None, None]:
-    """``scan`` of every path, in order. ``tick`` is called for each.
+def ahead(
+    items: Iterable[T], work: Callable[[T], R], *, at_once: int = 1, workers: int | None = None
+) -> Generator[tuple[T, R], None, None]:
+    """Each item, in order, with what ``work`` makes of it in a thread, ``at_once`` items to a call.
 
-    Leaving the loop early, be it by Ctrl-C, starts no further image.
+    A few items are taken and worked on before they are asked for; leaving the loop early, be it by Ctrl-C, starts no
+    further one.
     """
     workers = workers or min(64, usable_cores() + 2)  # two more, so that no core waits for a file
-    waiting: deque[Future[Scan]] = deque()
+    source = iter(items)
+    waiting: deque[Future[list[tuple[T, R]]]] = deque()
+
+    def worked(part: list[T]) -> list[tuple[T, R]]:
+        return [(item, work(item)) for item in part]
+
     with ThreadPoolExecutor(workers, thread_name_prefix="scan") as pool:
         try:
-            for path in paths:
-                waiting.append(pool.submit(scan, path, decode=decode))
+            while part := list(islice(source, at_once)):
+                waiting.append(pool.submit(worked, part))
                 if len(waiting) >= 8 * workers:
-                    yield waiting.popleft().result()
-                    tick()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
-                tick()
+                yield from waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def scan_all(
+    paths: Iterable[Path], *, decode: bool = True, tick: Callable[[], None] = lambda: None, workers: int | None = None
+) -> Generator[Scan, None, None]:
+    """``scan`` of every path, in order, as ``ahead`` does. ``tick`` is called for each."""
+    with closing(ahead(paths, lambda path: scan(path, decode=decode), workers=workers)) as results:
+        for _, one in results:
+            yield one
+            tick()
 
 
 def scan_or_refuse(images: Sequence[tuple[Path, str]], *, decode: bool, title: str, then: str) -> list[Scan]:

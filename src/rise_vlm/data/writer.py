@@ -22,7 +22,7 @@ from rise_vlm.data.card import CARD, Card, explain
 from rise_vlm.data.checking import BadRow, Counts, Judge, Problem, check_annotation, write_quarantine
 from rise_vlm.data.images import read_image, safe_join, to_rgb
 from rise_vlm.data.record import Record
-from rise_vlm.errors import DataError
+from rise_vlm.errors import DataError, UserError
 
 ORDER = ("train", "val", "test")
 LONGEST_NAME = 120
@@ -44,11 +44,13 @@ class DatasetWriter:
 
     ``card.splits`` need not be filled in: a split comes to be with its first record, or with ``split()``.
     ``judge`` (a task's ``check``), where given, refuses bad annotations. ``force`` replaces an existing dataset (never
-    a folder that is something else).
+    a folder that is something else). ``link`` makes hard links to image files in place of copies.
     """
 
-    def __init__(self, root: Path | str, card: Card, *, judge: Judge | None = None, force: bool = False) -> None:
-        self.root, self.card, self.force = Path(root).absolute(), card, force
+    def __init__(
+        self, root: Path | str, card: Card, *, judge: Judge | None = None, force: bool = False, link: bool = False
+    ) -> None:
+        self.root, self.card, self.force, self.link = Path(root).absolute(), card, force, link
         self.counts: dict[str, Counts] = {}
         self.problems: list[Problem] = []
         self._judge = judge
@@ -56,7 +58,8 @@ class DatasetWriter:
         self._files: dict[str, IO[str]] = {}
         self._ids: set[str] = set()
         self._names: set[str] = set()
-        self._copied: dict[tuple[str, Path], tuple[str, tuple[int, int]]] = {}
+        self._sizes: dict[Path, tuple[int, int]] = {}
+        self._copied: dict[tuple[str, Path], str] = {}
         self._kept: dict[tuple[Path, str], str] = {}
 
     def __enter__(self) -> DatasetWriter:
@@ -108,24 +111,26 @@ class DatasetWriter:
         question: str | None = None,
         rationale: str | None = None,
         meta: dict[str, Any] | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Record:
         """Add one record. An image in memory is saved as PNG; a file is copied byte for byte, once per split.
-        ``more`` are the record's further images, which go beside the first.
+        ``more`` are the record's further images, which go beside the first. ``size`` is the upright one of the first,
+        where somebody has opened them all; else each file is read whole, once, to be sure that it can be.
 
         Raises DataError for a duplicate id, an annotation that the judge refuses and an image that cannot be read.
         """
         pictures = (image, *more)
+        size, *_ = (size,) if size else (self._size(picture) for picture in pictures)
         places = self._places(split, pictures, id)
-        width, height = places[0][1]
         try:
             record = Record(
                 id=id,
-                images=tuple(relative for relative, _ in places),
+                images=tuple(places),
                 annotation=annotation,
                 question=question,
                 rationale=rationale,
-                width=width,
-                height=height,
+                width=size[0],
+                height=size[1],
                 meta=meta or {},
             )
         except ValidationError as error:
@@ -135,8 +140,8 @@ class DatasetWriter:
         check_annotation(record, self._judge)
         counts = self.split(split)
         for picture, place in zip(pictures, places, strict=True):
-            if place[0].casefold() not in self._names:
-                self._store(picture, place[0])
+            if place.casefold() not in self._names:
+                self._store(picture, place)
             if isinstance(picture, Path):
                 self._copied[split, picture] = place
         self._row(split, record)
@@ -177,26 +182,32 @@ class DatasetWriter:
         row = record.model_dump(exclude_defaults=True)
         self._files[split].write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
-    def _places(self, split: str, pictures: Sequence[Image.Image | Path], id: str) -> list[tuple[str, tuple[int, int]]]:
-        """Where in the dataset each image of a record is or will go, and its upright size; reads a new file whole to be
-        sure that it can be.
-        """
-        found: list[tuple[str, tuple[int, int]]] = []
+    def _size(self, picture: Image.Image | Path) -> tuple[int, int]:
+        """The upright size of an image."""
+        if not isinstance(picture, Path):
+            return picture.size
+        if picture not in self._sizes:
+            self._sizes[picture] = read_image(picture).size
+        return self._sizes[picture]
+
+    def _places(self, split: str, pictures: Sequence[Image.Image | Path], id: str) -> list[str]:
+        """Where in the dataset each image of a record is or will go."""
+        found: list[str] = []
         for number, picture in enumerate(pictures, start=1):
-            taken = {place.casefold() for place, _ in found}
+            taken = [place.casefold() for place in found]
             if not isinstance(picture, Path):
                 name = f"{id}.png" if number == 1 else f"{id}-{number}.png"
-                found.append((self._relative(split, name, taken), picture.size))
-            elif (split, picture) in self._copied:
-                found.append(self._copied[split, picture])
+                found.append(self._relative(split, name, taken))
             else:
-                found.append((self._relative(split, picture.name, taken), read_image(picture).size))
+                found.append(self._copied.get((split, picture)) or self._relative(split, picture.name, taken))
         return found
 
     def _store(self, image: Image.Image | Path, relative: str) -> None:
         self._names.add(relative.casefold())
         target = self._draft / relative
-        if isinstance(image, Path):
+        if isinstance(image, Path) and self.link:
+            _link(image, target)
+        elif isinstance(image, Path):
             shutil.copyfile(image, target)
         else:
             to_rgb(image).save(target, format="PNG")
@@ -224,6 +235,15 @@ class DatasetWriter:
             self.root.replace(old)
         self._draft.replace(self.root)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _link(image: Path, target: Path) -> None:
+    """Make ``target`` another name of a file. Raises UserError where that cannot be."""
+    try:
+        target.hardlink_to(image.resolve() if image.is_symlink() else image)
+    except OSError as error:
+        told = f"{image} cannot be linked to: {error.strerror}. Source and dataset must be on one file system that has"
+        raise UserError(f"{told} hard links; without --link images are copied.", exit_code=1) from error
 
 
 def ordered(splits: Iterable[str]) -> list[str]:

@@ -78,7 +78,8 @@ def greedy_score(truth: Sequence[Labelled], found: Sequence[Labelled], at_least:
     below ``at_least`` a pair counts 0.
 
     Source: the IoU reward of Visual-RFT's code; there the turn is by confidence, here by the order of the answer, and
-    nothing where nothing is true (there 0 / 0) earns 1. Its confidence reward has no counterpart: answers state none.
+    nothing where nothing is true (there 0 / 0) earns 1. Its reward for confidence, which our
+    answers do not state, is in ``published_boxes``.
     """
     most = max(len(truth), len(found))
     if most == 0:

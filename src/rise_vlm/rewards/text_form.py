@@ -1,7 +1,8 @@
-"""Rewards that read the form of a completion and not what it says: steps, length, repetition. Pure functions.
+"""Rewards that read the form of a completion and not what it says: steps, tags, length, repetition. Pure functions.
 
 Each can be earned without solving anything, which is why no recipe uses one alone. Lengths are whatever the caller
-counts (characters in the official code). Left out: tags, which are a task's business (``Task.parse_completion``).
+counts (characters in the official code). The tags here are those of other papers' rewards; what a task takes for well
+formed is its own business (``Task.parse_completion``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,28 @@ import re
 from collections.abc import Sequence
 
 _STEP = re.compile(r"Step \d+:|^\s{0,8}\d+\.|\n[-*]|\b(?:First|Second|Next|Finally),", re.MULTILINE)
+
+_TAGGED = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
+_CAPTIONED = re.compile(
+    r"<summary>.*?</summary>\s*<caption>.*?</caption>\s*<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL
+)
+
+
+def think_format(text: str) -> float:
+    """1 for ``<think>...</think><answer>...</answer>`` and nothing around it, else 0.
+
+    Source: ``format_reward`` of Visual-RFT (``grpo.py``) and Reason-RFT (``reward.py``), the same
+    expression. Nested and repeated tags pass, so it is laxer than our own form (``format_weight``).
+    """
+    return float(_TAGGED.fullmatch(text) is not None)
+
+
+def caption_format(text: str) -> float:
+    """1 for ``<summary>``, ``<caption>``, ``<think>`` and ``<answer>``, in this order, and nothing around them, else 0.
+
+    Source: Reason-RFT, ``caption_format_reward`` (``reward.py``).
+    """
+    return float(_CAPTIONED.fullmatch(text) is not None)
 
 
 def reasoning_steps(text: str, wanted: int = 3) -> float:

@@ -27,6 +27,7 @@ from rise_vlm.stages.consistency import REVIEW_BELOW, REVIEW_BELOW_ELSE, Agreeme
 from rise_vlm.stages.files import Row, append_rows, cut_torn, read_rows
 from rise_vlm.stages.pictures import ahead, by_size
 from rise_vlm.stages.plan import model_digest
+from rise_vlm.stages.rebuilding import Given, rebuild
 from rise_vlm.stages.task_file import fill
 from rise_vlm.tasks.base import Completion, Role, Task
 
@@ -289,28 +290,16 @@ def _agreed(task: Task, source: Source, read: Sequence[Completion]) -> Agreement
 
 
 def _check(policy: Policy, task: Task, asking: Asking, asked: Sequence[Asked], rows: Sequence[Row]) -> None:
-    """Ask for the annotation again, from the rationale in place of question or picture, and score what comes."""
-    chosen: list[tuple[Record, Row]] = []
-    prompts: list[Prompt] = []
+    """What comes back of the answers that have a rationale, into their rows."""
+    chosen: list[Row] = []
+    given: list[Given] = []
     for (picture, prompt), row in zip(asked, rows, strict=True):
-        if row["annotation"] is None or not row["rationale"]:
-            continue
-        record = picture.record.model_copy(update={"annotation": row["annotation"]})
-        row["leaks"] = task.leaks(row["rationale"], record, policy.frame, prompt.text)
-        text = task.prompt("reconstruct", record, policy.frame, row["rationale"])
-        try:
-            again = policy.encode(text, [picture.image] if task.sees_image else [])
-        except UserError:
-            continue  # a rationale too long to be asked about; without a figure the row is marked for review
-        if len(again) + asking.max_new_tokens <= policy.context:
-            chosen.append((record, row))
-            prompts.append(again)
-    longest = asking.max_new_tokens
-    greedy = torch.Generator().manual_seed(0)  # nothing is drawn
-    sampled = sample(policy, prompts, 1, max_new_tokens=longest, temperature=0.0, generator=greedy)
-    for (record, row), (rollout,) in zip(chosen, sampled, strict=True):
-        read = task.parse_completion(rollout.text, record, policy.frame, "reconstruct")
-        row["reconstruction"] = round(task.score(row["annotation"], read.parsed.value), 6)
+        if row["annotation"] is not None and row["rationale"]:
+            record = picture.record.model_copy(update={"annotation": row["annotation"]})
+            chosen.append(row)
+            given.append(Given(record, picture.image, row["rationale"], prompt.text))
+    for row, rebuilt in zip(chosen, rebuild(policy, task, given, asking.max_new_tokens), strict=True):
+        row |= vars(rebuilt)
 
 
 def _most_pixels(policy: Policy) -> int:

@@ -11,6 +11,14 @@ from rise_vlm.data import Record
 from rise_vlm.stages.material import Material
 
 
+def untrue(material: Material, record: Record, rationale: str) -> frozenset[str]:
+    """What a rationale states that does not hold; nothing where no world can tell."""
+    if material.world is None or "scene" not in record.meta:
+        return frozenset()
+    true = material.world.true_facts(material.world.Scene.from_dict(record.meta["scene"]))
+    return material.world.stated_facts(rationale) - true
+
+
 @dataclass
 class Facts:
     """Counts of facts: stated, true, and both."""

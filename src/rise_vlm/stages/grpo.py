@@ -145,7 +145,7 @@ class GrpoWork:
     def _named(self, one: Answered) -> dict[str, list[float]]:
         answer = self.task.render(one.record.annotation, one.record, self.policy.frame)
         texts, ids = [rollout.text for rollout in one.rollouts], [rollout.ids.tolist() for rollout in one.rollouts]
-        group = Sampled(one.record, one.prompt.text, answer, texts, ids, one.scores)
+        group = Sampled(one.record, one.prompt.text, answer, texts, ids, one.scores, self.policy.frame)
         return {reward.name: reward.function(group) for reward in self.rewards}
 
     def _sum(self, one: Answered, named: Mapping[str, list[float]]) -> Tensor:

@@ -14,21 +14,40 @@ import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rise_vlm.data import Record
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.rewards.text_form import cosine_length, reasoning_steps, repetition, shorter_is_better
+from rise_vlm.policy.frames import Thousand
+from rise_vlm.rewards.detection import Labelled
+from rise_vlm.rewards.published_boxes import (
+    Found,
+    visual_rft_confidence,
+    visual_rft_iou,
+    vlm_r1_iou,
+    vlm_r1_odlength,
+    vlm_r1_weighted_sum,
+)
+from rise_vlm.rewards.text_form import (
+    caption_format,
+    cosine_length,
+    reasoning_steps,
+    repetition,
+    shorter_is_better,
+    think_format,
+)
+from rise_vlm.tasks.base import Frame, normal_name
+from rise_vlm.tasks.box_answers import found_boxes
 
 
 @dataclass(frozen=True)
 class Sampled:
     """What the rewards of one group are told: the record, the prompt's text, and of each completion its text, token ids
-    and score. ``answer`` is the annotation as the model would write it."""
+    and score. ``answer`` is the annotation as the model would write it, boxes in its ``frame``."""
 
     record: Record
     prompt: str
@@ -36,6 +55,7 @@ class Sampled:
     completions: list[str]
     ids: list[list[int]]
     scores: list[float]
+    frame: Frame = field(default_factory=Thousand)
 
     @property
     def right(self) -> list[bool]:
@@ -53,15 +73,62 @@ class RewardError(UserError):
 
 GroupReward = Callable[[Sampled], list[float]]
 
+BoxReward = Callable[[Sequence[Labelled], Sequence[Found]], float]
+
+
+def _each(reward: Callable[[str], float]) -> GroupReward:
+    return lambda group: [reward(text) for text in group.completions]
+
+
+def _of_things(reward: BoxReward) -> GroupReward:
+    """Of a detection's boxes. A box without a label is of the one class that the picture shows, if it is one."""
+
+    def rewarded(group: Sampled) -> list[float]:
+        truth = [Labelled(normal_name(one["label"]), one["box"]) for one in group.record.annotation]
+        known = {one.label for one in truth}
+        only = known.pop() if len(known) == 1 else None
+        return [
+            0.0 if found is None else reward(truth, [one._replace(label=one.label or only) for one in found])
+            for found in _found(group)
+        ]
+
+    return rewarded
+
+
+def _of_one_box(group: Sampled) -> list[float]:
+    return [vlm_r1_iou(group.record.annotation, found or []) for found in _found(group)]
+
+
+def _found(group: Sampled) -> list[list[Found] | None]:
+    return [found_boxes(text, group.record, group.frame) for text in group.completions]
+
+
 SHIPPED: dict[str, GroupReward] = {
-    "reasoning_steps": lambda group: [reasoning_steps(text) for text in group.completions],
-    "repetition": lambda group: [repetition(text) for text in group.completions],
+    "reasoning_steps": _each(reasoning_steps),
+    "repetition": _each(repetition),
     "cosine_length": lambda group: [
         cosine_length(len(text), right) for text, right in zip(group.completions, group.right, strict=True)
     ],
     "shorter_is_better": lambda group: shorter_is_better([len(text) for text in group.completions], group.right),
+    "visual_rft_format": _each(think_format),
+    "visual_rft_iou": _of_things(visual_rft_iou),
+    "visual_rft_confidence": _of_things(visual_rft_confidence),
+    "vlm_r1_iou": _of_one_box,
+    "vlm_r1_odlength": _of_things(vlm_r1_odlength),
+    "vlm_r1_weighted_sum": _of_things(vlm_r1_weighted_sum),
+    "reason_rft_format": _each(think_format),
+    "reason_rft_caption_format": _each(caption_format),
 }
-"""Rewards of the form of a completion by name; lengths are in characters. See ``rise_vlm.rewards.text_form``."""
+"""Rewards by name; lengths are in characters. See ``rewards.text_form`` and ``rewards.published_boxes``."""
+
+NEEDS = {
+    "visual_rft_iou": "detection",
+    "visual_rft_confidence": "detection",
+    "vlm_r1_iou": "grounding",
+    "vlm_r1_odlength": "detection",
+    "vlm_r1_weighted_sum": "detection",
+}
+"""The task whose annotations a shipped reward reads."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +144,17 @@ class Reward:
 def load_rewards(named: Mapping[str, float]) -> list[Reward]:
     """The rewards of a recipe. Raises UserError naming the one that does not exist or cannot be used."""
     return [_load(name, weight) for name, weight in named.items()]
+
+
+def check_task(named: Iterable[str], task: str) -> None:
+    """Raise UserError for a shipped reward that reads annotations of another task than the dataset's."""
+    for name in named:
+        if NEEDS.get(name, task) != task:
+            able = ", ".join(one for one in SHIPPED if NEEDS.get(one, task) == task)
+            raise UserError(
+                f"grpo.rewards: '{name}' rewards the boxes of {NEEDS[name]}, and the dataset's task is {task}; these "
+                f"fit: {able}."
+            )
 
 
 def rewards_digest(named: Mapping[str, float]) -> dict[str, str]:

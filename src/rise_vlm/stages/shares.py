@@ -1,7 +1,8 @@
 """Which training records a stage learns from, and the rationales that SFT is given: the shares of Reason-RFT.
 
 SFT may learn from a part of the records and GRPO from the rest. A data set that a world has drawn needs no rationales
-of its own: the world says what is in its pictures, which is right by construction. Left out: rationales of a teacher.
+of its own: the world says what is in its pictures, which is right by construction. Left out: asking a teacher for
+rationales, which is ``explain``'s.
 """
 
 from __future__ import annotations
@@ -111,9 +112,12 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
         if material.train and not any(record.rationale for record in explained(material)):
             root = material.dataset.root
             raise DataError(f"{root}: no training record has a 'rationale', which sft.source=rationales needs.")
-        with_one = sum(bool(record.rationale) for record in material.train)
-        if 0 < with_one < len(material.train):
-            notes += few_records(with_one, len(material.train), "rationales")
+        with_one, whole = sum(bool(record.rationale) for record in material.train), len(material.train)
+        if 0 < with_one < whole:
+            notes += few_records(with_one, whole, "rationales") or [
+                f"sft: {with_one} of {whole} training records have a rationale to learn from; the answers of the "
+                "others are not learned there"
+            ]
         if not own:
             notes.append(
                 "sft: the dataset has no rationales, so those of its world are taken: they are true by construction"

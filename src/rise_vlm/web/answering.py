@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +27,7 @@ from rise_vlm.tasks.base import Role, Task
 if TYPE_CHECKING:
     from PIL import Image
 
-    from rise_vlm.policy import Policy
+    from rise_vlm.policy import ImageInput, Policy, Prompt
 
 BATCH = 8
 
@@ -43,7 +43,7 @@ class Asked:
 @dataclass(frozen=True)
 class Answer:
     """What the model says. ``annotation`` is None where it could not be read; ``reason`` then says why. ``scores`` are
-    the confidences in the boxes of a detection, one each.
+    the confidences in the boxes of a detection, one each; ``reconstruction`` and ``leaks`` what ``--check`` found.
     """
 
     annotation: Any
@@ -55,6 +55,16 @@ class Answer:
     height: int
     confidence: float | None = None
     scores: list[float] | None = None
+    reconstruction: float | None = None
+    leaks: list[str] | None = None
+
+    @property
+    def score(self) -> float:
+        """How far to trust it: the smaller of confidence and reconstruction, or, where neither was asked for, 1 for an
+        answer and 0 for none.
+        """
+        known = [one for one in (self.confidence, self.reconstruction) if one is not None]
+        return min(known, default=float(self.annotation is not None))
 
 
 class Annotator(Protocol):
@@ -76,8 +86,20 @@ class Annotator(Protocol):
 
 
 @dataclass(frozen=True)
+class _Taken:
+    """A picture as the model takes it, by its number in the batch."""
+
+    number: int
+    record: Record
+    image: ImageInput
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
 class PolicyAnnotator:
-    """A policy as an annotator. With ``samples`` it answers what they agree on and tells how far; else greedily."""
+    """A policy as an annotator. With ``samples`` it answers what they agree on and tells how far; else greedily. With
+    ``check`` it is asked again from the rationale alone.
+    """
 
     policy: Policy
     task: Task
@@ -86,6 +108,7 @@ class PolicyAnnotator:
     role: Role
     max_new_tokens: int
     samples: int = 0
+    check: bool = False
     temperature: float = 0.7
 
     def answer(self, asked: Sequence[Asked]) -> list[Answer | UserError]:
@@ -95,28 +118,50 @@ class PolicyAnnotator:
         from rise_vlm.engine.sample import sample
 
         found: list[Answer | UserError] = [UserError("not answered")] * len(asked)
-        prompts, taken = [], []
+        taken: list[_Taken] = []
         for number, one in enumerate(asked):
             try:
-                record, image = self._record(one)
-                prompt = self.policy.encode(self.task.prompt(self.role, record, self.policy.frame), [image])
+                taken.append(self._take(number, one))
             except UserError as error:
                 found[number] = error
-                continue
-            prompts.append(prompt)
-            taken.append((number, record))
-        if prompts:
-            sampled = sample(
-                self.policy,
-                prompts,
-                self.samples or 1,
-                max_new_tokens=self.max_new_tokens,
-                temperature=self.temperature if self.samples else 0.0,
-                generator=torch.Generator().manual_seed(0),
-            )
-            for (number, record), rollouts in zip(taken, sampled, strict=True):
-                found[number] = self._read(record, [rollout.text for rollout in rollouts])
+        if not taken:
+            return found
+        sampled = sample(
+            self.policy,
+            [one.prompt for one in taken],
+            self.samples or 1,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature if self.samples else 0.0,
+            generator=torch.Generator().manual_seed(0),
+        )
+        answers = [
+            self._read(one.record, [rollout.text for rollout in rollouts])
+            for one, rollouts in zip(taken, sampled, strict=True)
+        ]
+        for one, answer in zip(taken, self._checked(taken, answers) if self.check else answers, strict=True):
+            found[one.number] = answer
         return found
+
+    def _take(self, number: int, asked: Asked) -> _Taken:
+        record, opened = self._record(asked)
+        image = self.policy.preprocess([opened])[0]
+        return _Taken(
+            number, record, image, self.policy.encode(self.task.prompt(self.role, record, self.policy.frame), [image])
+        )
+
+    def _checked(self, taken: Sequence[_Taken], answers: Sequence[Answer]) -> list[Answer]:
+        """The answers, with what comes back of those that have a rationale."""
+        from rise_vlm.stages.rebuilding import Given, rebuild
+
+        given: dict[int, Given] = {}
+        for at, (one, answer) in enumerate(zip(taken, answers, strict=True)):
+            if answer.annotation is not None and answer.rationale:
+                record = one.record.model_copy(update={"annotation": answer.annotation})
+                given[at] = Given(record, one.image, answer.rationale, one.prompt.text)
+        rebuilt = dict(
+            zip(given, rebuild(self.policy, self.task, list(given.values()), self.max_new_tokens), strict=True)
+        )
+        return [replace(answer, **vars(rebuilt[at])) if at in rebuilt else answer for at, answer in enumerate(answers)]
 
     def _record(self, asked: Asked) -> tuple[Record, Image.Image]:
         image = open_image(asked.content)

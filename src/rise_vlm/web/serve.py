@@ -109,10 +109,7 @@ class Server:
                 for one, answer in zip(tasks, await self._chunk(tasks, controls, deadline), strict=True):
                     if isinstance(answer, Answer):
                         result = results(task, answer, controls)
-                        score = (
-                            answer.confidence if answer.confidence is not None else float(answer.annotation is not None)
-                        )
-                        found.results.append(Prediction(model_version=version, score=score, result=result))
+                        found.results.append(Prediction(model_version=version, score=answer.score, result=result))
                         if answer.reason:
                             found.errors.append({"task": one.id, "error": f"no answer: {answer.reason}"})
                     else:

@@ -51,7 +51,9 @@ class Predicted(BaseModel):
 
 
 class Annotated(BaseModel):
-    """The answer about one picture; boxes are pixels of the upright picture, ``scores`` the confidence in each."""
+    """The answer about one picture; boxes are pixels of the upright picture, ``scores`` the confidence in each;
+    ``reconstruction`` and ``leaks`` are what ``--check`` found.
+    """
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -66,6 +68,8 @@ class Annotated(BaseModel):
     height: int
     confidence: float | None
     scores: list[float] | None
+    reconstruction: float | None
+    leaks: list[str] | None
 
 
 class Failure(BaseModel):

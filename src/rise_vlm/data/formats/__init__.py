@@ -234,7 +234,7 @@ FORMATS = {
     "fiftyone": Format(
         "fiftyone",
         ("detection", "grounding", "classification"),
-        QUESTION,
+        QUESTION | {"field"},
         reads="FiftyOne JSON: samples.json, or labels.json of an image dataset",
         writes=("detection", "classification"),
         keeps=frozenset({"split", "classes", "empty", "score"}),
@@ -246,6 +246,20 @@ FORMATS = {
         reads="Parquet with an image column, as hub datasets have it: label, objects, or our annotation",
         writes=("classification", "detection", "grounding", "distribution"),
         keeps=frozenset({"id", "split", "classes", "empty", "question", "rationale", "score", "meta"}),
+    ),
+    "imagefolder": Format(
+        "imagefolder",
+        ("classification", "detection", "grounding", "distribution"),
+        QUESTION | {"columns"},
+        reads="the hub's image folders: metadata.jsonl, .csv or .parquet with file_name and label or objects",
+        beware="images that no row names are left out",
+    ),
+    "hub": Format(
+        "hub",
+        ("classification", "detection", "grounding", "distribution"),
+        QUESTION | {"columns"},
+        reads="NAME or NAME:CONFIG of the Hugging Face hub, or a folder of save_to_disk; needs the extra `hub`",
+        beware="it is downloaded into the cache of `datasets`, told before",
     ),
 }
 

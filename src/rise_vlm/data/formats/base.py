@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Protocol
 
 from rise_vlm.data.checking import Problem
 from rise_vlm.data.class_list import Classes, ClassList
@@ -61,16 +63,29 @@ Found = Item | Problem | Skip | Note | Classes
 @dataclass(frozen=True)
 class Options:
     """What the user asked for. ``question`` is a template in which ``{class}`` stands for the class; ``classes`` are
-    those to keep, which a reader may use to pass over what it need not open.
+    those to keep, which a reader may use to pass over what it need not open; ``field`` is the one with the labels.
+    ``scratch`` is a folder for images that are no files in the source, and lasts as long as somebody needs them.
     """
 
     task: str
     images: Path | None = None
     columns: tuple[str, str] | None = None
+    field: str | None = None
     question: str = "Where is the {class}?"
     boxes: str = "auto"
     classes: ClassList | None = None
     keep_empty: bool = False
+    scratch: Path | None = None
+
+
+@contextmanager
+def scratch_folder(options: Options) -> Iterator[Path]:
+    """The import's scratch folder; where none is given, one that is there until the reader is through."""
+    if options.scratch is not None:
+        yield options.scratch
+    else:
+        with TemporaryDirectory(prefix="rise-") as folder:
+            yield Path(folder)
 
 
 class Reader(Protocol):
@@ -85,8 +100,7 @@ CROWD = "a crowd (iscrowd), not one thing"
 ONLY_OTHERS = "an image with only things that are no box"
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """One annotated thing of a class. ``corners`` is None where the source is broken, which ``fault`` then tells, and
     where the thing is no box at all, such as a point or a crowd, of which ``skip`` then tells what it is.
 

@@ -9,7 +9,8 @@ model's scores stand as ``score``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rise_vlm.data.formats.base import CROWD, Box, Classes, Entry, Found, Item, 
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images, files_below, split_in
 from rise_vlm.data.formats.reading import four_numbers, hull, is_number, read_json, size_of
-from rise_vlm.data.formats.writing import tidy, write_json
+from rise_vlm.data.formats.writing import tidy, write_json_lists
 from rise_vlm.errors import DataError
 
 LISTS = ("images", "annotations", "categories")
@@ -45,7 +46,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         return
     whole = [path for path in files_below(source) if path.suffix.casefold() == ".json"]
     instances = [path for path in whole if _holds_instances(path)]
-    read_any = False
+    read_any, refused = False, ""
     for path in whole:
         name = path.relative_to(source).as_posix()
         if instances and path not in instances:
@@ -54,13 +55,14 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         try:
             content = _load(path)
         except DataError as error:
+            refused = refused or f": {error}"
             yield Note(str(error))
             continue
         read_any = True
         split = split_in(Path(name))
         yield from _file(path, name, split, content, Images(source, _roots(path, split, options, source)), options)
     if not read_any:
-        raise DataError(f"{source} is a folder; 'coco' finds no COCO file in it.")
+        raise DataError(f"{source} is a folder; 'coco' finds no COCO file in it{refused or '.'}")
 
 
 def _holds_instances(path: Path) -> bool:
@@ -107,6 +109,8 @@ def _load(source: Path) -> dict[str, list[Any]]:
     if not source.is_file():
         raise DataError(f"{source} is missing; 'coco' reads a JSON file or a folder of them.")
     content = read_json(source, shorten=_without_polygons)
+    if isinstance(content, list) and content:
+        raise DataError(f"{source} is a bare list, as a model's results are; 'coco' reads the file of instances.")
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{source} is no COCO file of instances: it has no list '{key}'.")
@@ -189,14 +193,20 @@ def _image(file: str, number: int, image: Any, seen: set[str], images: Images, s
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
     """Write instances; ids count from 1, categories in the order of the classes."""
     ids = {name: number for number, name in enumerate(target.classes, start=1)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    categories = [{"id": number, "name": name, "supercategory": ""} for name, number in ids.items()]
+    before, after = {"info": {"description": target.name}}, {"categories": categories}
+    write_json_lists(path, _rows(entries, ids), ("images", "annotations"), before, after)
+
+
+def _rows(entries: Iterable[Entry], ids: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """List and row of every image and of every box."""
+    told = count(1)
     for number, entry in enumerate(entries, start=1):
-        images.append({"id": number, "file_name": entry.name, "width": entry.width, "height": entry.height})
+        yield "images", {"id": number, "file_name": entry.name, "width": entry.width, "height": entry.height}
         for label, (x1, y1, x2, y2), score in entry.boxes():
             box = [tidy(x1), tidy(y1), tidy(x2 - x1), tidy(y2 - y1)]
             annotation = {
-                "id": len(annotations) + 1,
+                "id": next(told),
                 "image_id": number,
                 "category_id": ids[label],
                 "bbox": box,
@@ -204,7 +214,4 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
                 "iscrowd": 0,
                 "segmentation": [],
             }
-            annotations.append(annotation if score is None else annotation | {"score": score})
-    categories = [{"id": number, "name": name, "supercategory": ""} for name, number in ids.items()]
-    info = {"description": target.name}
-    write_json(path, {"info": info, "images": images, "annotations": annotations, "categories": categories})
+            yield "annotations", annotation if score is None else annotation | {"score": score}

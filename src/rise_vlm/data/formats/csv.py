@@ -11,6 +11,7 @@ or with rows that differ in its class, is put aside whole.
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,14 +20,14 @@ from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem, printable
 from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options, Skip, Target, by_class, imageless
-from rise_vlm.data.formats.guessing import STUDIO_MIN, Glimpse
+from rise_vlm.data.formats.guessing import METADATA, STUDIO_MIN, Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images
-from rise_vlm.data.formats.reading import encoding_of, number, size_of
+from rise_vlm.data.formats.reading import encoding_of, lines_of, number, size_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError, nearest
 
-IMAGE = ("image", "image_name", "filename")
+IMAGE = ("image", "image_name", "filename", "file_name")
 LABEL = ("label", "label_name", "class")
 CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
 SIZES = (("x1", "y1", "w", "h"), ("x", "y", "w", "h"), ("x", "y", "width", "height"))
@@ -45,6 +46,8 @@ def sees(glimpse: Glimpse) -> str | None:
     header = set(glimpse.header)
     if not header & set(IMAGE) or len(header) < 2 or glimpse.suffixes[".csv"] > 1 or header >= STUDIO_MIN:
         return None
+    if glimpse.names & METADATA:
+        return None
     return "a table with the columns " + ", ".join(glimpse.header[:6])
 
 
@@ -52,7 +55,7 @@ def task_for(source: Path) -> str | None:
     """Detection where the table has columns of boxes: a label is then that of a box, not of its image."""
     table = _table(source)
     with table.open(encoding=encoding_of(table), errors="replace", newline="") as file, suppress(csv.Error):
-        header = next(csv.reader([line := file.readline()], delimiter=_delimiter(line)), [])
+        header = next(csv.reader([line := next(lines_of(file, table), "")], delimiter=_delimiter(line)), [])
         return "detection" if _box_columns({name.strip() for name in header}) else None
     return None
 
@@ -102,11 +105,11 @@ def _rows(table: Path, options: Options) -> Iterator[Row | Read | Problem]:
     """
     # Bytes that are no UTF-8 survive as lone surrogates, so that the row that holds them can be named.
     with table.open(encoding=encoding_of(table), errors="surrogateescape", newline="") as file:
-        head = file.readline()
-        file.seek(0)
-        rows = csv.reader(file, delimiter=_delimiter(head))
         number = 0
         try:
+            lines = lines_of(file, table)
+            head = next(lines, "")
+            rows = csv.reader(itertools.chain([head] if head else [], lines), delimiter=_delimiter(head))
             first = next(rows, None)
             if first is None:
                 raise DataError(f"{table} is empty; it needs a header such as 'image,label'.")

@@ -17,7 +17,7 @@ from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Options
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
 from rise_vlm.data.formats.reading import hull, number, read_xml, size_of
-from rise_vlm.data.formats.writing import element, tidy, write_xml
+from rise_vlm.data.formats.writing import element, tidy, write_xml_rows
 from rise_vlm.errors import DataError
 
 if TYPE_CHECKING:
@@ -143,14 +143,19 @@ def _turned(corners: list[float], angle: float) -> list[float]:
 
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
     """Write one file for images; ``subset`` tells the split."""
-    root, meta, task, labels = element("annotations"), element("meta"), element("task"), element("labels")
+    write_xml_rows(path, "annotations", _rows(entries, target))
+
+
+def _rows(entries: Iterable[Entry], target: Target) -> Iterator[Element]:
+    """The elements of the file: version, the task with its labels, every image."""
+    meta, task, labels = element("meta"), element("task"), element("labels")
     for name in target.classes:
         label = element("label")
         label.append(element("name", name))
         labels.append(label)
     task.extend([element("name", target.name), element("mode", "annotation"), labels])
     meta.append(task)
-    root.extend([element("version", "1.1"), meta])
+    yield from (element("version", "1.1"), meta)
     for number_, entry in enumerate(entries):
         image = element("image", id=number_, name=entry.name, subset=entry.split)
         image.attrib |= {"width": str(entry.width), "height": str(entry.height)}
@@ -160,5 +165,4 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
             for label, corners, _ in entry.boxes():
                 places = {corner: tidy(value) for corner, value in zip(CORNERS, corners, strict=True)}
                 image.append(element("box", label=label, occluded=0, source="manual", **places, z_order=0))
-        root.append(image)
-    write_xml(path, root)
+        yield image

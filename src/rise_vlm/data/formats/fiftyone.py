@@ -1,8 +1,8 @@
 """FiftyOne JSON: ``samples.json`` of a FiftyOneDataset, or ``labels.json`` of its image datasets with ``data``.
 
 Boxes are ``[x, y, width, height]`` as shares of the image. Of several label fields one counts for all samples:
-``ground_truth``, else the most frequent that fits the task. Left out: masks, polylines, keypoints, videos, and all
-other fields, of which a note tells.
+the one asked for (``--field``), ``ground_truth``, else the most frequent that fits the task. Left out: masks,
+polylines, keypoints, videos, and all other fields, of which a note tells.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rise_vlm.data.formats.base import Box, Classes, Entry, Found, Item, Note, O
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import SPLIT_NAMES, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, is_number, list_of, object_of, read_json, size_of, text_of
-from rise_vlm.data.formats.writing import write_json
-from rise_vlm.errors import DataError
+from rise_vlm.data.formats.writing import write_json_pairs
+from rise_vlm.errors import DataError, nearest
 
 FILE = "{split}/labels.json"
 IMAGES = "{split}/data/{name}"
@@ -56,10 +56,16 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 
 def _samples(file: str, samples: list[Any], split: str | None, images: Images, options: Options) -> Iterator[Found]:
     fields = [_labels_in(sample) for sample in samples]
-    field = _field(fields, options.task)
-    others = list(dict.fromkeys(key for each in fields for key in each if key != field))
-    if field and others:
-        yield Note(f"{file}: the labels are taken from the field '{field}'; left out: {', '.join(others)}"[:300])
+    known = list(dict.fromkeys(key for each in fields for key in each))
+    if options.field is not None and options.field not in known:
+        told = ", ".join(known)[:200] or "none"
+        near = nearest(options.field, known)
+        raise DataError(f"{file} has no field '{options.field}' of labels (it has: {told}).{near}")
+    field = options.field or _field(fields, options.task)
+    others = ", ".join(key for key in known if key != field)
+    if field and others and options.field is None:
+        told = f"{file}: the labels are taken from the field '{field}', not from {others}"
+        yield Note(f"{told[:300]}; --field names another.")
     for row, sample in enumerate(samples, start=1):
         try:
             name = text_of(sample.get("filepath")) if isinstance(sample, dict) else ""
@@ -149,15 +155,15 @@ def _box(value: Any, classes: list[str], id_: str) -> Box:
 
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
     """Write the labels of a FiftyOneImageDetectionDataset, or of a FiftyOneImageClassificationDataset."""
-    labels: dict[str, Any] = {}
-    for entry in entries:
-        score = {} if entry.score is None else {"confidence": entry.score}
-        stem = PurePosixPath(entry.name).stem
-        if target.task == "classification":
-            labels[stem] = {"label": entry.annotation} | score if score else entry.annotation
-        else:
-            labels[stem] = [_written(entry, *found) for found in entry.boxes()]
-    write_json(path, {"classes": list(target.classes), "labels": labels})
+    pairs = ((PurePosixPath(entry.name).stem, _label(entry, target)) for entry in entries)
+    write_json_pairs(path, {"classes": list(target.classes)}, "labels", pairs)
+
+
+def _label(entry: Entry, target: Target) -> Any:
+    """What an image's name stands for: its class, with the score if there is one, or its boxes."""
+    if target.task != "classification":
+        return [_written(entry, *found) for found in entry.boxes()]
+    return entry.annotation if entry.score is None else {"label": entry.annotation, "confidence": entry.score}
 
 
 def _written(entry: Entry, label: str, corners: list[float], score: float | None) -> dict[str, Any]:

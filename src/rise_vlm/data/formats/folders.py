@@ -17,7 +17,7 @@ from rise_vlm.data.formats.places import IMAGE_SUFFIXES, files_below, folders_in
 from rise_vlm.data.images import safe_join
 from rise_vlm.errors import DataError
 
-NO_IMAGES = frozenset({".txt", ".json", ".jsonl", ".csv", ".xml", ".yaml", ".yml"})
+NO_IMAGES = frozenset({".txt", ".json", ".jsonl", ".csv", ".xml", ".yaml", ".yml", ".parquet", ".arrow"})
 """Suffixes that are no images for sure; a file with any other suffix, or none, is tried unless it is a note."""
 
 IMAGES = "{split}/{class}/{name}"

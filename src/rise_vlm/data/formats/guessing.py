@@ -28,6 +28,12 @@ ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar
 STUDIO_MIN = {"annotation_id", "annotator"}
 """Columns of the CSV export of Label Studio, which no other table has both of."""
 
+RESULT = {"image_id", "category_id", "score"}
+"""Keys of a row of COCO results, which are a bare list."""
+
+METADATA = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
+"""What the hub's image folders are described by."""
+
 MOST_FILES = 5000
 HEAD = 1 << 16
 WHOLE = 64 << 20
@@ -43,7 +49,8 @@ class Glimpse:
 
     @cached_property
     def _all(self) -> list[Path]:
-        return list(islice(files_below(self.source), MOST_FILES)) if self.is_folder else [self.source]
+        paths = islice(files_below(self.source), MOST_FILES) if self.is_folder else [self.source]
+        return [path for path in paths if path.is_file()]  # so that no pipe is opened
 
     @cached_property
     def files(self) -> list[Path]:
@@ -185,7 +192,8 @@ def guess(source: Path) -> tuple[str, str]:
     from rise_vlm.data.formats import FORMATS
 
     if not source.exists():
-        raise DataError(f"{source} is missing.")
+        hub = f" If it is a data set of the hub: rise data import hub {source}." if len(source.parts) == 2 else ""
+        raise DataError(f"{source} is missing.{hub}")
     if (source / "dataset.yaml").is_file():
         raise UserError(f"{source} is a dataset already; nothing needs to be imported.")
     glimpse = Glimpse(source)
@@ -218,6 +226,8 @@ def _hint(glimpse: Glimpse) -> str:
             f"holds images and nothing that annotates them. 'rise annotate MODEL {source} --task ...' has a model do "
             "it; annotations that lie elsewhere are imported with --images."
         )
+    if RESULT.issubset(glimpse.row):
+        return "looks like a model's results for COCO, which are not read: they name no image; import the instances."
     if "annotator" in glimpse.row or STUDIO_MIN.issubset(glimpse.header):
         return "looks like Label Studio's JSON-MIN or CSV, which are not read; export 'JSON' there."
     return ""

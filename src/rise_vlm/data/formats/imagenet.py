@@ -66,6 +66,9 @@ def read(source: Path, options: Options) -> Iterator[Found]:
     if not mapping and (options.classes is None or not all(line.name for line in options.classes.lines)):
         known = ", ".join(MAPPINGS[:4])
         yield Note(f"no file says what the WordNet ids mean, so they are the classes; put one of {known} beside them")
+    unnamed = sorted(ids - mapping.keys()) if mapping else []
+    if unnamed:
+        yield Note(f"the file of names does not name {len(unnamed)} of {len(ids)} WordNet ids: {unnamed[0]} ...")
     classes = _classes(sorted(ids), mapping)
     names = {id_: name for name, id_ in classes.ids.items()}
     yield classes

@@ -73,7 +73,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 def _task(file: str, row: int, task: Any, split: str | None, images: Images, options: Options) -> Iterator[Found]:
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
-        raise BadRow("row", "a task must be an object with data")
+        raise BadRow("row", "a task must be an object with data, as the export 'JSON' has it (not JSON-MIN)")
     named = [key for key in ("image", "img", *data) if text_of(data.get(key))]
     pictures = (data[key] for key in named if key in ("image", "img") or _is_picture(data[key]))
     address = next(pictures, None)

@@ -27,7 +27,7 @@ from rise_vlm.data.formats.base import (
 )
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import IMAGE_SUFFIXES, Images, annotation_files
-from rise_vlm.data.formats.reading import number
+from rise_vlm.data.formats.reading import lines_of, number
 from rise_vlm.errors import DataError
 
 NEEDED = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
@@ -120,7 +120,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Every row with its number, the header being row 1. Raises DataError where the table is none of boxes."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
+            reader = csv.DictReader(lines_of(file, path), strict=True)
             missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(f"{path} is no table of Open Images boxes: it lacks {', '.join(missing)}.")
@@ -136,7 +136,7 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
     """Label name and display name, with or without a header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) >= 2]
+            rows = [row for row in csv.reader(lines_of(file, path)) if len(row) >= 2]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
     return [(row[0].strip(), row[1].strip()) for row in rows if row[0] != "LabelName" and row[1].strip()]

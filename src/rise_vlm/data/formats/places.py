@@ -6,6 +6,7 @@ No path leaves the folder that it is relative to, be it by ``..`` or by a link; 
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -47,13 +48,15 @@ IMAGENET_ROOTS = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC", "")
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below ``folder``, hidden ones left out, in the order of their paths; links to folders not followed."""
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+    with os.scandir(folder) as listed:  # which tells files from folders without a look at each
+        entries = sorted(listed, key=lambda entry: entry.name)
+    for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir() and not entry.is_symlink():
-            yield from files_below(entry)
-        elif not entry.is_dir():
-            yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from files_below(folder / entry.name)
+        elif not entry.is_symlink() or not (folder / entry.name).is_dir():
+            yield folder / entry.name
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -158,6 +161,7 @@ class Images:
         self.source, self.named, self.deep = source, named, deep
         self.roots = list(dict.fromkeys(roots))
         self._inside: set[Path] = set()
+        self._groups: dict[Path, str] = {}
 
     @classmethod
     def of(cls, source: Path, images: Path | None, *more: Path) -> Images:
@@ -220,10 +224,12 @@ class Images:
 
     def group(self, path: Path) -> str:
         """The image's name within the source."""
-        for root in (self.source, *self.roots):
-            if path.is_relative_to(root):
-                return path.relative_to(root).as_posix()
-        return path.name
+        folder = path.parent
+        if folder not in self._groups:
+            root = next((root for root in (self.source, *self.roots) if folder.is_relative_to(root)), folder)
+            inner = folder.relative_to(root).as_posix()
+            self._groups[folder] = "" if inner == "." else f"{inner}/"
+        return self._groups[folder] + path.name
 
     def _at(self, name: str, id_: str | None) -> Path | None:
         """The file below a root that has the path ``name``. Raises BadRow where the path leads out of the root."""
@@ -251,26 +257,37 @@ class Images:
             raise BadRow(
                 "missing image", f"{len(best)} images are called '{best[0].name}'; which one is not clear", id_
             )
-        root = next(root for root in self.roots if best[0].is_relative_to(root))
+        path = best[0]
+        if path.parent in self._inside and not path.is_symlink():
+            return path
+        root = next(root for root in self.roots if path.is_relative_to(root))
         try:
-            return self._safe(root, best[0].relative_to(root).as_posix())
+            return self._safe(root, path.relative_to(root).as_posix())
         except DataError as error:
             raise BadRow("path", str(error), id_) from error
 
-    def _root_is_inside(self, root: Path) -> bool:
-        """Whether the root, looked at once, lies in the source, or is elsewhere because the user said so."""
-        if root not in self._inside:
-            if root.is_relative_to(self.source):
-                safe_join(self.source, root.relative_to(self.source).as_posix())
-            self._inside.add(root)
+    def _safe(self, root: Path, name: str) -> Path:
+        """``root / name``, which may not leave the source, or the root where that is elsewhere. A folder is looked at
+        once: what is in it leads elsewhere only by being a link.
+        """
+        if re.fullmatch(r"[^/\\:\0][^\\:\0]*", name) and not name.endswith(("/", "/.", "..")) and name != ".":
+            path = root / name
+            if self._is_inside(root, path.parent) and not path.is_symlink():
+                return path
+        return self._joined(root, name)
+
+    def _is_inside(self, root: Path, folder: Path) -> bool:
+        """Whether a folder below a root lies in the source, or in the root where that is elsewhere."""
+        if folder not in self._inside:
+            try:
+                self._joined(root, folder.relative_to(root).as_posix())
+            except DataError:
+                return False
+            self._inside.add(folder)
         return True
 
-    def _safe(self, root: Path, name: str) -> Path:
-        """``root / name``, which may not leave the source, or the root where that is elsewhere."""
-        if re.fullmatch(r"[^/\\:\0]+", name) and name not in (".", "..") and self._root_is_inside(root):
-            path = root / name
-            if not path.is_symlink():
-                return path  # a plain name of a plain file: there is nothing to resolve
+    def _joined(self, root: Path, name: str) -> Path:
+        """As ``_safe``, with every link on the way followed."""
         if root.is_relative_to(self.source):
             return safe_join(self.source, (root.relative_to(self.source) / name).as_posix())
         return safe_join(root, name)

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, AnyStr
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -59,6 +59,14 @@ def encoding_of(path: Path) -> str:
         return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
+def lines_of(file: IO[AnyStr], name: Path) -> Iterator[AnyStr]:
+    """The lines of an open file. Raises DataError at one of LARGEST_LABEL_FILE, so that none fills the memory."""
+    while line := file.readline(LARGEST_LABEL_FILE):
+        if len(line) == LARGEST_LABEL_FILE:
+            raise DataError(f"{name} has a line longer than {LARGEST_LABEL_FILE // 2**20} MiB, so it is no such file.")
+        yield line
+
+
 def parse_json(content: bytes | str, name: Path | str, shorten: Shorten | None = None) -> Any:
     """The value of a JSON text, every object in it by way of ``shorten``.
 
@@ -96,8 +104,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, Any | BadRow]]:
         return
     if not path.is_file():
         raise DataError(f"{path} is {'a folder' if path.is_dir() else 'missing or no regular file'}.")
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+    with path.open("rb") as file:
+        for number, line in enumerate(lines_of(file, path), start=1):
             if line.strip():
                 try:
                     yield number, parse_json(line, "the row")
@@ -161,7 +169,7 @@ def is_number(value: Any) -> bool:
 
 def four_numbers(values: Any) -> list[float] | None:
     """``values`` where they are a list of four numbers, else None."""
-    fits = isinstance(values, list | tuple) and len(values) == 4 and all(is_number(value) for value in values)
+    fits = isinstance(values, list | tuple) and len(values) == 4 and all(map(is_number, values))
     return list(values) if fits else None
 
 

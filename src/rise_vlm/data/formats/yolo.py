@@ -133,6 +133,8 @@ def _yaml_names(path: Path) -> dict[int, str]:
     )
     if not pairs or not all(isinstance(i, int) and isinstance(name, str | int) for i, name in pairs):
         raise DataError(f"{path} has no 'names' that list the classes.")
+    if isinstance(content.get("nc"), int) and content["nc"] != len(pairs):
+        raise DataError(f"{path} says nc: {content['nc']} and names {len(pairs)} classes; it may be cut off.")
     return {i: str(name).strip() for i, name in pairs}
 
 
@@ -178,5 +180,5 @@ def write(entries: Iterable[Entry], out: Path, target: Target) -> None:
             shares = (*shares, (x2 - x1) / entry.width, (y2 - y1) / entry.height)
             lines.append(" ".join([str(numbers[label]), *(f"{share:.8f}" for share in shares)]) + "\n")
         write_text(out / "labels" / entry.split / f"{PurePosixPath(entry.name).stem}.txt", "".join(lines))
-    card = {**splits, "names": dict(enumerate(target.classes))}
+    card = {**splits, "nc": len(target.classes), "names": dict(enumerate(target.classes))}
     write_text(out / "data.yaml", yaml.safe_dump(card, sort_keys=False, allow_unicode=True))
