@@ -308,7 +308,7 @@ def test_coco_faults_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("[]", "no list 'images'"), ('{"images": [], "categories": []}', "no list 'annotations'"), ("{", "is no JSON")],
+    [("[]", "is a bare list"), ('{"images": [], "categories": []}', "no list 'annotations'"), ("{", "is no JSON")],
 )
 def test_a_file_that_is_no_coco_is_told(tmp_path: Path, content: str, reason: str) -> None:
     (tmp_path / "a.json").write_text(content)
