@@ -4,6 +4,8 @@ Annotates the pictures of a drawn dataset, writes COCO or the like of it, and in
 ``engine.sample`` on the prompts that were made for them: the overhead is the whole over the model alone, less one.
 Medians of ``--rounds``, in wall and in processor seconds (which count the thread that reads pictures ahead). ``parts``
 are shares of the whole's wall time, of the functions named; ``reading`` happens in that thread while the model answers.
+``beside`` is what the whole takes over its own calls of the model, less one: it holds on a busy machine, where two runs
+of the same calls differ by more than what is measured.
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ def case(policy: Policy, dataset: Dataset, how: stage.Asking, args: argparse.Nam
     counted = rounds[1:]
     shares = {name: round(median(one["parts"][name] for one in counted), 4) for name in counted[0]["parts"]}
     figures: dict[str, Any] = {"samples": how.samples or 1, "check": how.check}
+    figures["beside"] = round(1 / shares["model"] - 1, 4)
     for at, clock in enumerate(("wall", "cpu")):
         ratios = [one["whole"][at] / one["alone"][at] - 1 for one in counted]
         figures |= {
@@ -166,14 +169,15 @@ def table(cases: list[dict[str, Any]]) -> str:
     names = [
         name for name in ("model", "encoding", "rows", "appending", "outputs", "reading") if name in cases[0]["parts"]
     ]
-    lines = [f"| samples | check | processor, s | model alone | overhead | wall | {' | '.join(names)} |"]
-    lines.append("|---|---|---|---|---|---|" + "---|" * len(names))
+    lines = [f"| samples | check | beside | processor, s | model alone | overhead | wall | {' | '.join(names)} |"]
+    lines.append("|---|---|---|---|---|---|---|" + "---|" * len(names))
     for one in cases:
         shares = [f"{one['parts'].get(name, 0):.1%}" for name in names]
         overhead = [f"{one['cpu_overhead']:.1%}", f"{one['wall_overhead']:.1%}"]
         told = [
             str(one["samples"]),
             "yes" if one["check"] else "no",
+            f"{one['beside']:.1%}",
             f"{one['cpu_seconds']:.2f}",
             f"{one['cpu_alone']:.2f}",
         ]

@@ -111,3 +111,23 @@ def test_attention_compares_two_that_agree() -> None:
     assert len(errors) == 2
     assert all(0 < error < 0.05 for error in errors)
     assert re.search(r"plain / fused: \d+\.\d+ ", told)
+
+
+def test_an_import_is_measured_on_a_source_that_is_drawn(tmp_path: Path) -> None:
+    sizes = ["--images", "6", "--boxes", "200", "--folder", tmp_path / "drawn"]
+    told = output("importing.py", *sizes, "--sides", "rise,rise --link", "--json", tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["source"]["images"] == 6 and told.count("| rise") == 2
+    for side in figures["sides"].values():
+        assert side["seconds"] > 0 and side["cpu_seconds"] > 0 and 20 < side["peak_mb"] < 500
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["drawn"]
+
+
+def test_what_annotating_takes_beside_the_model_is_measured(tmp_path: Path) -> None:
+    small = ["--pictures", "2", "--rounds", "1", "--samples", "2", "--max-new-tokens", "8"]
+    told = output("annotating.py", *small, "--json", tmp_path / "figures.json")
+    cases = json.loads((tmp_path / "figures.json").read_text())["cases"]
+    assert [(case["samples"], case["check"]) for case in cases] == [(2, False), (2, True)] and told.count("| 2 |") == 2
+    for case in cases:
+        assert 0.2 < case["parts"]["model"] < 1 and case["beside"] > 0
+        assert {"reading", "encoding", "rows", "appending", "outputs"} <= case["parts"].keys()

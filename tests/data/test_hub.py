@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from format_kit import found, put, put_text, skips, things
+from format_kit import found, put, put_text, skips
 
 from rise_vlm.cli import run
 from rise_vlm.data import Dataset
@@ -137,8 +137,7 @@ def test_objects_of_an_image_folder_and_its_bad_rows(tmp_path: Path) -> None:
     put_text(tmp_path / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows) + "{")
     read = found("imagefolder", tmp_path)
     reasons = [each.reason for each in read if isinstance(each, Problem)]
-    (_, boxes), *_ = things([each for each in read if not isinstance(each, Problem)])
-    assert boxes == [("0", [1, 2, 4, 6])] and "called by their numbers" in notes(read)
+    assert truths(read)[0] == (None, [{"label": "0", "box": [1, 2, 4, 6]}]) and "called by their numbers" in notes(read)
     for said, reason in zip(
         ("holds no image", "must be an object", "leaves the folder", "no JSON"), reasons, strict=True
     ):

@@ -213,14 +213,6 @@ def test_records_in_a_file_are_told_by_their_name_here(tmp_path: Path) -> None:
         load_recipe(path)
 
 
-@pytest.mark.parametrize("records", [None, 100])
-def test_the_recipe_of_a_run_from_before_data_had_a_limit_is_read(tmp_path: Path, records: int | None) -> None:
-    now = load_recipe("visual_rft", ["data=shapes", f"data.limit={records or 'null'}"])
-    values = now.model_dump(mode="json") | {"data": "shapes", "records": records}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    assert load_recipe(tmp_path) == now
-
-
 @pytest.mark.parametrize("text", ["a: [", "- 1", "just words", "", "\x00"])
 def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mine.yaml"

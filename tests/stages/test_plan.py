@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from stage_kit import make_classification, small_recipe
 
-from rise_vlm.recipes import load_recipe
 from rise_vlm.recipes.schema import StageName
-from rise_vlm.stages.plan import DONE, INPUTS, Step, _setting, begin, finish
+from rise_vlm.stages.plan import DONE, INPUTS, Step, begin, finish
 from rise_vlm.stages.run import prepare
 
 
@@ -122,8 +121,3 @@ def test_looking_closer_does_not_repeat_what_is_done(classes: Path, model: Path,
     finish(step, {"model": "model"}, {})
     for override in ("probes.records=1", "probes.every=3", "closed_loop.token_budget=99"):
         assert step_of("closed_loop", tmp_path, classes, model, override).done is not None
-
-
-def test_a_key_that_came_later_and_says_nothing_leaves_fingerprints_as_they_were() -> None:
-    assert "epochs" not in _setting(load_recipe("visual_rft"), "grpo")
-    assert _setting(load_recipe("visual_rft", ["grpo.epochs=2"]), "grpo")["epochs"] == 2

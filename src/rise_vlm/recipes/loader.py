@@ -22,8 +22,6 @@ from rise_vlm.recipes.presets import PRESETS
 from rise_vlm.recipes.schema import STAGES, Recipe
 
 FOLDER = Path(__file__).parent
-RUN = "recipe.yaml"
-"""What a run writes its recipe to."""
 EXTENDS = "extends"
 """The one key of a recipe file that is no setting: the recipe whose values it starts from."""
 KINDS = ("literal['auto']", "literal['run']", "bool", "int", "constrained-int", "constrained-float", "drawn", "folder")
@@ -106,9 +104,9 @@ def find(recipe: str | Path) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
-    if path.is_dir() and (path / RUN).is_file():
-        return path / RUN
-    what = f"holds no {RUN}" if path.is_dir() else "is neither a shipped recipe nor a file"
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    what = "holds no recipe.yaml" if path.is_dir() else "is neither a shipped recipe nor a file"
     raise UserError(f"recipe '{recipe}' {what}. Shipped: {', '.join(SHIPPED)}.{nearest(str(recipe), SHIPPED)}")
 
 
@@ -122,16 +120,7 @@ def read_yaml(path: Path) -> Values:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold keys and values, such as 'stages: [sft, evaluate]'.")
-    values = {str(key): value for key, value in values.items()}
-    return _as_of_now(values) if path.name == RUN else values
-
-
-def _as_of_now(run: Values) -> Values:
-    """The recipe of a run, which may be of a time when ``data`` was the folder alone and ``records`` its limit."""
-    if "records" not in run or isinstance(run.get("data"), Mapping):
-        return run
-    data = {"folder": run.get("data"), "limit": run["records"]}
-    return {key: value for key, value in run.items() if key != "records"} | {"data": data}
+    return {str(key): value for key, value in values.items()}
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:

@@ -225,7 +225,10 @@ class Explaining:
         def work() -> None:
             while not self.chat.stop.is_set():
                 try:
-                    results.put(self._explain(pending.get_nowait()))
+                    result = self._explain(pending.get_nowait())
+                    results.put(result)
+                    if result[2] is not None and result[2].final:
+                        return  # the next would be refused too, and may cost
                 except queue.Empty:
                     return
                 except BaseException as error:

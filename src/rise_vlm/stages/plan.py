@@ -34,9 +34,6 @@ IDLE = ("train.save_every", "train.track", "train.token_budget", "probes", "reco
 SEEDS = ("harvest", "records_per_batch")
 """The one that does decide, by its key: the harvest draws its random numbers batch by batch."""
 
-LATER = ("grpo", "epochs")
-"""One that came later, by its key: without a value it is left out, so that what was made before still counts."""
-
 STOP = "stop_without_spread"
 
 DONE, INPUTS = "done.json", "inputs.json"
@@ -277,7 +274,6 @@ def _setting(recipe: Recipe, key: str) -> Any:
     if not isinstance(value, dict):
         return value
     kept = {name: inner for name, inner in value.items() if name not in IDLE or (key, name) == SEEDS}
-    kept = {name: inner for name, inner in kept.items() if (key, name) != LATER or inner is not None}
     if isinstance(kept.get("train"), dict):
         kept["train"] = {name: inner for name, inner in kept["train"].items() if f"train.{name}" not in IDLE}
     return kept
