@@ -130,6 +130,13 @@ def test_image_folders_of_the_hub_are_told_by_their_metadata(suffix: str, tmp_pa
     assert [annotation for _, annotation in truths(alone)] == ["cat"]
 
 
+def test_a_picture_of_another_split_is_not_taken_for_one_that_is_missing(tmp_path: Path) -> None:
+    put(tmp_path, "train/1.png", "test/2.png")
+    put_text(tmp_path / "train/metadata.jsonl", '{"file_name": "2.png", "label": "cat"}\n')
+    items = [item for item in found("imagefolder", tmp_path, "classification") if isinstance(item, Item)]
+    assert [item.image for item in items] == [tmp_path / "train/2.png"] and not items[0].image.exists()
+
+
 def test_objects_of_an_image_folder_and_its_bad_rows(tmp_path: Path) -> None:
     put(tmp_path, "1.png", "2.png")
     rows = [{"file_name": "1.png", "objects": {"bbox": [[1, 2, 3, 4]], "categories": [0]}}, {"objects": {}}, 3]
@@ -184,12 +191,12 @@ def test_names_of_the_hub_are_read_from_the_cache_and_never_fetched_offline(tmp_
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
 
     def rise(name: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "rise_vlm", "data", "import", "hub", name, "--out", str(tmp_path / "out")]
+        words = [sys.executable, "-m", "rise_vlm", "data", "import", "hub", name, "--out", str(tmp_path / name)]
         return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
 
     told = rise("user/pets")
     assert told.returncode == 0, told.stderr
-    assert Dataset.open(tmp_path / "out").card.classes == ["cat", "dog"]
+    assert Dataset.open(tmp_path / "user/pets").card.classes == ["cat", "dog"]
     told = rise("user/others")
     assert told.returncode == 2 and "'user/others' cannot be had from the hub" in told.stderr
     assert "Traceback" not in told.stderr

@@ -39,6 +39,7 @@ def task_for(source: Path) -> str | None:
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield the items of every row of every metadata file, and a Skip for every image without one."""
     images = Images.of(source, options.images)
+    images.exact = options.images is None  # beside the metadata of train no picture of test is meant
     named: set[Path] = set()
     with scratch_folder(options) as scratch:
         for path, name, split in _metadata(source):

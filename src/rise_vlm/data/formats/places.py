@@ -155,10 +155,11 @@ class Images:
     without suffix. ``source`` is the folder that the images' group names are relative to. ``named`` says that the user
     named the folder of images, so that absolute paths and addresses are cut to their last part. Unless ``deep``, names
     are looked for in the roots themselves only, so that a file in a large folder does not have all of it searched.
+    ``exact``: a path is the image's own, and no other image of that name is taken for it.
     """
 
     def __init__(self, source: Path, roots: Sequence[Path], *, named: bool = False, deep: bool = True) -> None:
-        self.source, self.named, self.deep = source, named, deep
+        self.source, self.named, self.deep, self.exact = source, named, deep, False
         self.roots = list(dict.fromkeys(roots))
         self._inside: set[Path] = set()
         self._groups: dict[Path, str] = {}
@@ -204,7 +205,7 @@ class Images:
                 at = bad
         if isinstance(at, Path):
             return at
-        if (at is None and not address) or self.named:
+        if not self.exact and ((at is None and not address) or self.named):
             last = PureWindowsPath(re.split(r"[?#]", name)[0]).name
             found = self._pick(last, near, id_)
             if found is not None:
