@@ -33,9 +33,9 @@ HUB_MODEL = "Qwen/Qwen2-VL-2B-Instruct"
 SMALL: dict[str, list[str]] = {
     "rise data": [],
     "rise run": [],  # with --dry-run
-    "rise run quick.yaml data=things --out runs/first": [*SMALL_RUN, "records=4", "quality.records=0"],
+    "rise run quick.yaml data=things --out runs/first": [*SMALL_RUN, "data.limit=4", "quality.records=0"],
     "rise run quick.yaml data=things --out runs/first --dry-run": [],
-    "rise run quick.yaml data=things-2": [*SMALL_RUN, "records=4", "quality.records=0"],
+    "rise run quick.yaml data=things-2": [*SMALL_RUN, "data.limit=4", "quality.records=0"],
     "rise annotate": ["--max-new-tokens", "24"],
     "rise review": ["--port", "0"],
     "rise compare": [],

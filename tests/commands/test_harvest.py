@@ -102,6 +102,11 @@ def test_fresh_samples_are_kept_with_where_they_come_from_and_chosen_again_witho
     assert "sampled otherwise" in capsys.readouterr().err
 
 
+def test_only_so_many_records_are_asked_about(looped: Path, classes: Path, tmp_path: Path, capsys) -> None:
+    found = harvest(capsys, looped, classes, "--samples", 1, "--records", 2, "--out", tmp_path / "h", *EASY)
+    assert found["of_records"] == 2
+
+
 def test_the_loop_s_own_rationales_need_no_model(
     looped: Path, classes: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:

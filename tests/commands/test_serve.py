@@ -89,7 +89,7 @@ def test_samples_give_a_confidence(model: Path) -> None:
 
 def test_check_tells_whether_the_rationale_alone_leads_back(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["<think>Like blood.</think><answer>red</answer>", "<think>The sky.</think><answer>blue</answer>"]
-    texts += ["No answer.", "<answer>blue</answer>", "<answer>blue</answer>"]
+    texts += ["No answer.", "<think> </think><answer>red</answer>", "<answer>blue</answer>", "<answer>blue</answer>"]
     asked: list[str] = []
 
     def say(policy, prompts, n, **how):
@@ -99,14 +99,15 @@ def test_check_tells_whether_the_rationale_alone_leads_back(model: Path, monkeyp
     for where in ("stages.rebuilding", "engine.sample"):  # the first, if new, would keep what the second patches
         monkeypatch.setattr(f"rise_vlm.{where}.sample", say)
     annotator = load_annotator(str(model), Classification(["red", "blue"]), None, None, 0, 32, None, check=True)
-    said = [one for one in annotator.answer([Asked(encoded(n)) for n in range(3)]) if isinstance(one, Answer)]
+    said = [one for one in annotator.answer([Asked(encoded(n)) for n in range(4)]) if isinstance(one, Answer)]
     assert [(one.annotation, one.reconstruction, one.leaks) for one in said] == [
         ("red", 0, []),
         ("blue", 1, []),
         (None, None, None),
+        ("red", 0, None),
     ]
-    assert [one.score for one in said] == [0, 1, 0]
-    assert len(asked) == 5 and "Like blood." in asked[3] and "The sky." in asked[4]
+    assert [one.score for one in said] == [0, 1, 0, 0], "what cannot be checked is not to be trusted"
+    assert len(asked) == 6 and "Like blood." in asked[4] and "The sky." in asked[5]
 
 
 @pytest.mark.parametrize(

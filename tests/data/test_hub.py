@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from format_kit import found, put, put_text, skips, things
+from format_kit import found, put, put_text, skips
 
 from rise_vlm.cli import run
 from rise_vlm.data import Dataset
-from rise_vlm.data.checking import Problem
-from rise_vlm.data.formats import FORMATS
+from rise_vlm.data.checking import BadRow, Problem
+from rise_vlm.data.formats import FORMATS, hub
 from rise_vlm.data.formats.base import Item, Note
 from rise_vlm.data.formats.guessing import guess
 from rise_vlm.errors import DataError
@@ -137,8 +137,7 @@ def test_objects_of_an_image_folder_and_its_bad_rows(tmp_path: Path) -> None:
     put_text(tmp_path / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows) + "{")
     read = found("imagefolder", tmp_path)
     reasons = [each.reason for each in read if isinstance(each, Problem)]
-    (_, boxes), *_ = things([each for each in read if not isinstance(each, Problem)])
-    assert boxes == [("0", [1, 2, 4, 6])] and "called by their numbers" in notes(read)
+    assert truths(read)[0] == (None, [{"label": "0", "box": [1, 2, 4, 6]}]) and "called by their numbers" in notes(read)
     for said, reason in zip(
         ("holds no image", "must be an object", "leaves the folder", "no JSON"), reasons, strict=True
     ):
@@ -196,11 +195,25 @@ def test_names_of_the_hub_are_read_from_the_cache_and_never_fetched_offline(tmp_
     assert "Traceback" not in told.stderr
 
 
+def test_a_path_out_of_the_cache_spoils_its_row_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    put(tmp_path, "cache/1.png", "secret.png")
+    images = hub._Cached()
+    assert images.find(str(tmp_path / "cache" / "1.png")) == tmp_path / "cache" / "1.png"
+    for path in ("secret.png", "cache/../secret.png"):
+        with pytest.raises(BadRow):
+            images.find(str(tmp_path / path))
+
+
 def test_a_name_that_is_none_and_a_folder_that_is_none_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for source, said in (("a/b/c", "no name of the hub"), (str(tmp_path), "as save_to_disk writes")):
         assert run(["data", "import", "hub", source, "--out", str(tmp_path / "out")]) == 2
         assert said in capsys.readouterr().err
+    put_text(tmp_path / "out" / "dataset.yaml", "name: before")
+    assert run(["data", "import", "hub", "user/pets", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "holds a dataset already" in told and "Looking for" not in told
     with pytest.raises(DataError, match="rise data import hub user/pets"):
         guess(Path("user/pets"))

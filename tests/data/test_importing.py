@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
-from rise_vlm.data import Dataset
+from rise_vlm.data import Dataset, images
 from rise_vlm.data.checking import BadRow, read_quarantine
 from rise_vlm.data.formats import FORMATS, find_format, places
 from rise_vlm.data.formats.base import Options
@@ -201,6 +204,28 @@ def test_where_no_link_can_be_made_nothing_is_left_and_the_option_is_named(
     with pytest.raises(UserError, match="one file system .* without --link"):
         do_import("coco", coco(tmp_path / "source", 3, "."), tmp_path / "out", link=True)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LARGE", 50)
+    at_work, most, lock, load = [0], [0], threading.Lock(), PngImageFile.load
+
+    def counted(image: PngImageFile) -> Any:
+        with lock:
+            at_work[0] += 1
+            most[0] = max(most[0], at_work[0])
+        time.sleep(0.01)
+        with lock:
+            at_work[0] -= 1
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", counted)
+    for number in range(70):  # more than the first thread takes
+        path = tmp_path / "source" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    assert sum(do_import("folders", tmp_path / "source", tmp_path / "out", "classification").splits.values()) == 70
+    assert most[0] == 1
 
 
 def test_memory_of_an_import_grows_by_little_for_an_image(tmp_path: Path) -> None:

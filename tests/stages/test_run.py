@@ -163,7 +163,7 @@ def test_grpo_by_epochs_goes_on_to_what_it_would_have_been(
     small = [line for line in SMALL if line.startswith(("grpo", "evaluate")) and "steps" not in line]
     recipe = load_recipe(tmp_path / "mine.yaml", [f"data={classes}", f"model={model}", *small, "grpo.save_every=1"])
     assert any(
-        note.startswith("grpo: 3 steps, 1.5 times its 4 records")
+        note.startswith("grpo: grpo.epochs=1.5 over 4 records makes grpo.steps=3")
         for note in prepare(recipe, tmp_path / "a").material.notes
     )
     run_recipe(recipe, tmp_path / "whole", report=False)

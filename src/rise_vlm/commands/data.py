@@ -90,7 +90,9 @@ def import_(
     """
     from rise_vlm.data.formats import find_format
     from rise_vlm.data.importing import import_dataset
+    from rise_vlm.data.writer import refuse_existing
 
+    refuse_existing(out, force)  # before a format looks into the source, which may download it
     format, source, seen = _format_and_source(words)
     form = find_format(format)
     given = {

@@ -80,7 +80,7 @@ def main(
     given: dict[str, Any] = {
         "harvest.samples": samples, "harvest.threshold": threshold, "harvest.gain": gain, "harvest.top_k": top_k,
         "harvest.per_class": per_class, "harvest.similarity": similarity, "harvest.repetition": repetition,
-        "records": records, "seed": seed,
+        "data.limit": records, "seed": seed,
     }  # fmt: skip
     recipe = harvest_recipe(writer, dataset, [f"{key}={value}" for key, value in given.items() if value is not None])
     kind = "rollouts" if rollouts else "harvest"

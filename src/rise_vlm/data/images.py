@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from threading import Lock
+from typing import Any
 
 import numpy
 from PIL import Image, UnidentifiedImageError
@@ -21,6 +22,9 @@ from rise_vlm.errors import DataError
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded; above it a file is taken for a decompression bomb."""
+
+LARGE = 16_000_000
+"""Pixels above which threads decode one image at a time, so that memory does not grow with their number."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 JPEG_END = b"\xff\xd9"
@@ -38,6 +42,8 @@ TURNS = {
 
 _filters = Lock()
 """Warning filters belong to the whole process, so only one thread may change and restore them at a time."""
+
+_one_large_image = Lock()
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def read_image(path: Path | str) -> Image.Image:
 
 def read_size(path: Path | str) -> ImageSize:
     """Stored size and EXIF orientation, from the header where the format allows. Raises DataError as read_image."""
-    with _opened(Path(path)) as image:
+    with _opened(Path(path)) as image, in_turn(image.width * image.height):
         return _size(image)
 
 
@@ -80,12 +86,17 @@ def read_whole_size(path: Path | str) -> ImageSize:
     Damage between the two ends of a JPEG is not seen. Raises DataError as read_image.
     """
     path = Path(path)
-    with _opened(path) as image:
-        size = _size(image)
+    with _opened(path) as image, in_turn(image.width * image.height):
+        size = _size(image)  # which decodes a PNG
         if not _ends(image):
             image.load()
             to_rgb(image, path)
         return size
+
+
+def in_turn(pixels: int) -> AbstractContextManager[Any]:
+    """What a thread holds while it decodes an image of so many pixels: if it is LARGE, the one lock for such."""
+    return _one_large_image if pixels > LARGE else nullcontext()
 
 
 def to_rgb(image: Image.Image, name: Path | str = "the image") -> Image.Image:

@@ -10,23 +10,17 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import TypeVar
 
 from rise_vlm.console import progress
 from rise_vlm.data.hashing import Look, look_of
-from rise_vlm.data.images import ImageSize, read_image, read_size, safe_join
+from rise_vlm.data.images import ImageSize, in_turn, read_image, read_size, safe_join
 from rise_vlm.errors import DataError
 from rise_vlm.machine import usable_cores
-
-LARGE = 16_000_000
-"""Pixels above which an image is decoded alone."""
-
-_one_large_image = Lock()
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,8 +43,7 @@ def scan(path: Path, *, decode: bool = True) -> Scan:
     """Open one image; without ``decode`` only its bytes and its header are read, and there is no look."""
     try:
         size = read_size(path)
-        large = size.stored_width * size.stored_height > LARGE
-        with _one_large_image if large and decode else nullcontext():
+        with in_turn(size.stored_width * size.stored_height if decode else 0):
             look = look_of(read_image(path)) if decode else None
         with path.open("rb") as file:
             return Scan(None, size, hashlib.file_digest(file, "sha256").digest()[:16], look)

@@ -50,7 +50,7 @@ class Explained:
 
 def open_material(dataset: Path, records: int | None) -> Material:
     """The training records that ``rise run cot_sft`` would learn from. Raises UserError as ``Material.open``."""
-    limit = [] if records is None else [f"records={records}"]
+    limit = [] if records is None else [f"data.limit={records}"]
     return Material.open(load_recipe("cot_sft", [f"data={dataset}", *limit]))
 
 
@@ -224,7 +224,10 @@ class Explaining:
         def work() -> None:
             while not self.chat.stop.is_set():
                 try:
-                    results.put(self._explain(pending.get_nowait()))
+                    result = self._explain(pending.get_nowait())
+                    results.put(result)
+                    if result[2] is not None and result[2].final:
+                        return  # the next would be refused too, and may cost
                 except queue.Empty:
                     return
                 except BaseException as error:

@@ -136,5 +136,5 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
     if "grpo" in recipe.stages and recipe.grpo.epochs is not None:
         count = len(for_stage(material, recipe, "grpo").train)
         steps = lasting(recipe.grpo.train, recipe.grpo.epochs, count, recipe.grpo.records_per_step).steps
-        notes.append(f"grpo: {steps} steps, {recipe.grpo.epochs:g} times its {count} records (grpo.epochs)")
+        notes.append(f"grpo: grpo.epochs={recipe.grpo.epochs:g} over {count} records makes grpo.steps={steps}")
     return notes

@@ -150,7 +150,7 @@ class PolicyAnnotator:
         )
 
     def _checked(self, taken: Sequence[_Taken], answers: Sequence[Answer]) -> list[Answer]:
-        """The answers, with what comes back of those that have a rationale."""
+        """The answers, with what comes back of each: nothing where there is no rationale, or one that is too long."""
         from rise_vlm.stages.rebuilding import Given, rebuild
 
         given: dict[int, Given] = {}
@@ -158,10 +158,11 @@ class PolicyAnnotator:
             if answer.annotation is not None and answer.rationale:
                 record = one.record.model_copy(update={"annotation": answer.annotation})
                 given[at] = Given(record, one.image, answer.rationale, one.prompt.text)
-        rebuilt = dict(
-            zip(given, rebuild(self.policy, self.task, list(given.values()), self.max_new_tokens), strict=True)
-        )
-        return [replace(answer, **vars(rebuilt[at])) if at in rebuilt else answer for at, answer in enumerate(answers)]
+        found = [answer if answer.annotation is None else replace(answer, reconstruction=0.0) for answer in answers]
+        rebuilt = rebuild(self.policy, self.task, list(given.values()), self.max_new_tokens)
+        for at, one in zip(given, rebuilt, strict=True):
+            found[at] = replace(found[at], reconstruction=one.reconstruction or 0.0, leaks=one.leaks)
+        return found
 
     def _record(self, asked: Asked) -> tuple[Record, Image.Image]:
         image = open_image(asked.content)

@@ -109,7 +109,7 @@ def _load(source: Path) -> dict[str, list[Any]]:
     if not source.is_file():
         raise DataError(f"{source} is missing; 'coco' reads a JSON file or a folder of them.")
     content = read_json(source, shorten=_without_polygons)
-    if isinstance(content, list) and content:
+    if isinstance(content, list):
         raise DataError(f"{source} is a bare list, as a model's results are; 'coco' reads the file of instances.")
     for key in LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):

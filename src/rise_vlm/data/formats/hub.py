@@ -160,5 +160,8 @@ class _Cached(Images):
         """The image at ``name``. Raises BadRow where that is not in a cache."""
         for root in self.roots:
             if Path(name).is_relative_to(root):
-                return self._safe(root, Path(name).relative_to(root).as_posix())
+                try:
+                    return self._safe(root, Path(name).relative_to(root).as_posix())
+                except DataError as error:
+                    raise BadRow("path", str(error), id_) from error
         raise BadRow("missing image", f"'{name[:80]}' is not in the cache of the hub", id_)
