@@ -1,7 +1,7 @@
 """Importing a COCO file of any size beside others: ``python benchmarks/importing.py --images 118287 --boxes 860001``.
 
-Draws a source as large as asked (the defaults are COCO 2017 train's numbers, with a JSON of 428 MB where COCO's has 470)
-and reads it in a process for each side, in turn for ``--rounds``: wall and processor seconds and the peak of the
+Draws a source as large as asked (the defaults are COCO 2017 train's numbers; the JSON has 428 MB, COCO's 470) and
+reads it in a process for each side, in turn for ``--rounds``: wall and processor seconds and the peak of the
 resident set, as the kernel counts them for the process. ``--peers`` is the Python of a place where the others are
 installed; those that are not there are left out. Files are in memory when they are read, since they were just written.
 """
