@@ -22,9 +22,9 @@ from PIL.PngImagePlugin import PngImageFile
 from rise_vlm.data import Dataset, images
 from rise_vlm.data.checking import BadRow, read_quarantine
 from rise_vlm.data.formats import FORMATS, find_format, places
-from rise_vlm.data.formats.base import Options
+from rise_vlm.data.formats.base import Options, Skip
 from rise_vlm.data.images import TURNS, ImageSize
-from rise_vlm.data.importing import import_dataset, upright_box
+from rise_vlm.data.importing import _by_image, import_dataset, upright_box
 from rise_vlm.data.outcome import Outcome
 from rise_vlm.errors import DataError, UserError
 
@@ -383,3 +383,7 @@ def test_voc_and_both_forms_of_coco_agree(tmp_path: Path, shared_data: Callable[
         )
         assert len(read[name]) + in_skipped == 273  # every box is accounted for
     assert read["voc"] == read["v1"] == read["v2"] and len(read["voc"]) == 111
+
+
+def test_a_million_skipped_things_are_never_one_list() -> None:
+    assert [len(part) for part in _by_image(iter([Skip("a crowd")] * 3))] == [1, 1, 1]

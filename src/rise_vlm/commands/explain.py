@@ -61,6 +61,7 @@ def main(
     from rise_vlm.data.writer import refuse_existing
     from rise_vlm.stages.explain import Asking
     from rise_vlm.stages.explaining import Explaining, journal_folder, open_material
+    from rise_vlm.stages.plan import model_digest
     from rise_vlm.stages.preflight import alone
     from rise_vlm.stages.trained import find_model, require_model
     from rise_vlm.web.chat import Chat
@@ -70,6 +71,7 @@ def main(
     local = None if reader in ("teacher", "none") else find_model(reader).model
     if local is not None:
         require_model(local)
+        reader = f"{reader}@{model_digest(local)[:12]}"  # trained again in the same place it is another reader
     asking = Asking(threshold, read_threshold, reader, leaks, facts, max_pixels=max_pixels)
     material = open_material(dataset, records)
     folder = journal_folder(out)

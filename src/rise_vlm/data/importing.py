@@ -165,8 +165,8 @@ def _first_pass(form: Format, reader: Reader, source: Path, options: Options, ch
 
 
 def _by_image(findings: Iterator[Found]) -> Iterator[list[Found]]:
-    """The items of one image together, where they come one after the other, and what is no item."""
-    groups = groupby(findings, key=lambda found: (found.image, *found.more) if isinstance(found, Item) else None)
+    """The items of one image together, where they come one after the other, and each thing that is no item alone."""
+    groups = groupby(findings, key=lambda found: (found.image, *found.more) if isinstance(found, Item) else object())
     return (list(group) for _, group in groups)
 
 

@@ -108,7 +108,7 @@ def _compared(block: Block, answers: list[Answers], sweep: Sweep) -> Block:
     if len({one.arm for one in kept}) < 2:
         return replace(block, why_not="one arm only is finished")
     try:
-        found = compare(kept, against=reference, metrics=(*block.metrics, "parsed"))
+        found = compare(kept, against=reference, metrics=tuple(dict.fromkeys((*block.metrics, "parsed"))))
     except UserError as error:
         return replace(block, why_not=str(error))
     notes = _left_out(ran, shared, arms, found.arms)
