@@ -11,12 +11,18 @@ from rise_vlm.data import Record
 from rise_vlm.stages.material import Material
 
 
+def facts_of(material: Material, record: Record, rationale: str) -> tuple[frozenset[str], frozenset[str]] | None:
+    """(stated by the rationale, true of the picture); None without a world, or a scene in the record."""
+    if material.world is None or "scene" not in record.meta:
+        return None
+    true = material.world.true_facts(material.world.Scene.from_dict(record.meta["scene"]))
+    return material.world.stated_facts(rationale), true
+
+
 def untrue(material: Material, record: Record, rationale: str) -> frozenset[str]:
     """What a rationale states that does not hold; nothing where no world can tell."""
-    if material.world is None or "scene" not in record.meta:
-        return frozenset()
-    true = material.world.true_facts(material.world.Scene.from_dict(record.meta["scene"]))
-    return material.world.stated_facts(rationale) - true
+    stated, true = facts_of(material, record, rationale) or (frozenset[str](), frozenset[str]())
+    return stated - true
 
 
 @dataclass
@@ -29,11 +35,11 @@ class Facts:
     seen: int = 0
 
     def add(self, material: Material, record: Record, rationale: str) -> None:
-        """Count one rationale; without a world, or a scene in the record, nothing happens."""
-        if material.world is None or "scene" not in record.meta:
+        """Count one rationale; where no world can tell, nothing happens."""
+        found = facts_of(material, record, rationale)
+        if found is None:
             return
-        stated = material.world.stated_facts(rationale)
-        true = material.world.true_facts(material.world.Scene.from_dict(record.meta["scene"]))
+        stated, true = found
         self.seen += 1
         self.stated += len(stated)
         self.true += len(true)
