@@ -26,9 +26,9 @@ from rise_vlm.cli import run
 from rise_vlm.data import Dataset
 from rise_vlm.errors import UserError
 from rise_vlm.stages.explain import FRAME, Asking, judge
-from rise_vlm.stages.explain_reading import _prompt
 from rise_vlm.stages.explaining import journal_folder, open_material
 from rise_vlm.stages.files import read_rows
+from rise_vlm.stages.rebuilding import reconstruct_prompt
 from rise_vlm.stages.run import run_recipe
 from rise_vlm.web import chat
 
@@ -389,5 +389,5 @@ def test_a_rationale_that_our_model_cannot_hold_stops_nothing(sheets: Path, toke
 
     material = open_material(sheets, 1)
     policy = SimpleNamespace(frame=FRAME, context=100, encode=encode)
-    prompt = _prompt(SimpleNamespace(policy=policy, material=material), material.train[0], "Reasons.", 20)  # type: ignore[arg-type]
+    prompt = reconstruct_prompt(policy, material.task, material.train[0], [], "Reasons.", 20)  # type: ignore[arg-type]
     assert (prompt is not None) == read

@@ -5,19 +5,18 @@ Greedy, blind for the tasks that are rebuilt blind and with the picture for boxe
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
 from rise_vlm.console import progress
 from rise_vlm.data import Record
-from rise_vlm.engine.sample import sample
-from rise_vlm.errors import UserError
-from rise_vlm.policy import Policy, Prompt
+from rise_vlm.policy import ImageInput, Policy
 from rise_vlm.recipes.schema import Reconstruct
 from rise_vlm.stages.context import batches
 from rise_vlm.stages.explain import reading_score
 from rise_vlm.stages.explaining import Explaining
 from rise_vlm.stages.limits import rebuild_limit
 from rise_vlm.stages.prompter import Prompter
+from rise_vlm.stages.rebuilding import greedily, reconstruct_prompt
 
 BATCH = 8
 
@@ -34,18 +33,11 @@ def read_with(model: str, work: Explaining) -> None:
     with progress("read", total=len(todo)) as bar:
         for part in batches(len(todo), BATCH):
             chosen = [todo[i] for i in part]
-            prompts = [_prompt(prompter, record, text, limit) for record, text in chosen]
-            sampled = iter(
-                sample(
-                    policy,
-                    [prompt for prompt in prompts if prompt is not None],
-                    1,
-                    max_new_tokens=limit,
-                    temperature=0.0,
-                    generator=torch.Generator().manual_seed(0),  # greedy: nothing is drawn
-                )
-            )
-            texts = ["" if prompt is None else next(sampled)[0].text for prompt in prompts]
+            prompts = [
+                reconstruct_prompt(policy, task, record, _pictures(prompter, record), text, limit)
+                for record, text in chosen
+            ]
+            texts = [text or "" for text in greedily(policy, prompts, limit)]  # from one too long nothing is reached
             read = [
                 (record, text, reading_score(task, record, text, policy.frame))
                 for (record, _), text in zip(chosen, texts, strict=True)
@@ -54,12 +46,5 @@ def read_with(model: str, work: Explaining) -> None:
             bar.update(len(chosen), score=sum(score for *_, score in read) / len(read))
 
 
-def _prompt(prompter: Prompter, record: Record, rationale: str, limit: int) -> Prompt | None:
-    """None where the rationale is too long for the model, from which nothing is reached then."""
-    policy, sees_image = prompter.policy, prompter.material.task.sees_image
-    pictures = prompter.pictures(record) if sees_image else ()
-    try:
-        prompt = policy.encode(prompter.material.task.prompt("reconstruct", record, policy.frame, rationale), pictures)
-    except UserError:
-        return None
-    return prompt if len(prompt) + limit <= policy.context else None
+def _pictures(prompter: Prompter, record: Record) -> Sequence[ImageInput]:
+    return prompter.pictures(record) if prompter.material.task.sees_image else ()

@@ -43,23 +43,34 @@ class Rebuilt:
 
 def rebuild(policy: Policy, task: Task, given: Sequence[Given], max_new_tokens: int) -> list[Rebuilt]:
     """What comes back of each answer; one batch."""
-    found = [Rebuilt(None, task.leaks(one.rationale, one.record, policy.frame, one.prompt)) for one in given]
-    numbers: list[int] = []
-    prompts: list[Prompt] = []
-    for number, one in enumerate(given):
-        text = task.prompt("reconstruct", one.record, policy.frame, one.rationale)
-        try:
-            again = policy.encode(text, [one.image] if task.sees_image else [])
-        except UserError:
-            continue
-        if len(again) + max_new_tokens <= policy.context:
-            numbers.append(number)
-            prompts.append(again)
-    greedy = torch.Generator().manual_seed(0)  # nothing is drawn
-    sampled = sample(policy, prompts, 1, max_new_tokens=max_new_tokens, temperature=0.0, generator=greedy)
-    for number, (rollout,) in zip(numbers, sampled, strict=True):
-        record = given[number].record
-        read = task.parse_completion(rollout.text, record, policy.frame, "reconstruct")
-        worth = round(task.score(record.annotation, read.parsed.value), 6)
-        found[number] = Rebuilt(worth, found[number].leaks)
+    prompts = [
+        reconstruct_prompt(policy, task, one.record, [one.image], one.rationale, max_new_tokens) for one in given
+    ]
+    found: list[Rebuilt] = []
+    for one, text in zip(given, greedily(policy, prompts, max_new_tokens), strict=True):
+        worth: float | None = None
+        if text is not None:
+            read = task.parse_completion(text, one.record, policy.frame, "reconstruct")
+            worth = round(task.score(one.record.annotation, read.parsed.value), 6)
+        found.append(Rebuilt(worth, task.leaks(one.rationale, one.record, policy.frame, one.prompt)))
     return found
+
+
+def reconstruct_prompt(
+    policy: Policy, task: Task, record: Record, images: Sequence[ImageInput], rationale: str, max_new_tokens: int
+) -> Prompt | None:
+    """The rationale to be rebuilt from, with the images where the task wants to see them; None where it is too long."""
+    text = task.prompt("reconstruct", record, policy.frame, rationale)
+    try:
+        prompt = policy.encode(text, images if task.sees_image else [])
+    except UserError:
+        return None
+    return prompt if len(prompt) + max_new_tokens <= policy.context else None
+
+
+def greedily(policy: Policy, prompts: Sequence[Prompt | None], max_new_tokens: int) -> list[str | None]:
+    """The most likely completion of each prompt, None of those that are None; one batch."""
+    asked = [prompt for prompt in prompts if prompt is not None]
+    nothing_drawn = torch.Generator().manual_seed(0)
+    sampled = iter(sample(policy, asked, 1, max_new_tokens=max_new_tokens, temperature=0.0, generator=nothing_drawn))
+    return [None if prompt is None else next(sampled)[0].text for prompt in prompts]
