@@ -40,6 +40,17 @@ def test_captions_are_true_and_speak_of_nothing_else(scene: street_one.Scene, se
     assert any(fact.startswith("thing=") for fact in facts) == bool(scene.wanted)
 
 
+def test_each_street_is_asked_about_twice_and_saved_once(tmp_path: Path) -> None:
+    street_one.make(tmp_path / "data", train=11, val=0, test=0, seed=4)
+    records = list(Dataset.open(tmp_path / "data").records("train"))
+    for first, second in zip(records[:10:2], records[1:10:2], strict=True):
+        assert first.images == second.images
+        assert first.meta["scene"]["street"] == second.meta["scene"]["street"]
+        assert first.question != second.question
+    assert len({record.images for record in records}) == 6
+    assert len(list((tmp_path / "data/images/train").iterdir())) == 6
+
+
 def test_now_and_then_what_is_asked_for_is_not_there() -> None:
     drawn = [street_one.sample_scene(random.Random(f"one {i}"), "train") for i in range(1000)]
     absent = sum(not scene.wanted for scene in drawn)
@@ -60,7 +71,8 @@ def test_whoever_rebuilds_is_not_told_what_to_look_for(tmp_path: Path) -> None:
 
 def test_floors_are_of_answers_that_do_not_look(tmp_path: Path) -> None:
     told = street_one.make(tmp_path / "data", train=60, val=0, test=60, seed=2)
-    drawn = [street_one.sample_scene(random.Random(f"street_one 2 test {i}"), "test") for i in range(60)]
+    drawn = [street_one.sample_scene(random.Random(f"street_one 2 test {i}"), "test") for i in range(30)]
+    drawn += [street_one.another(scene) for scene in drawn]
     empty = sum(not street_one.annotate(scene) for scene in drawn) / 60
     assert told["floors"]["nothing"] == empty
     assert 0 < told["floors"]["mean_box"] < 0.5

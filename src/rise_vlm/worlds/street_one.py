@@ -3,13 +3,15 @@
 Stands for COCO-Sub as the official code of RISE reads it, one class in each record; the annotation is the list of the
 boxes of all things of that kind, empty where there is none. The answer's one class is `target`, so whoever rebuilds the
 annotation from a rationale is not told what to look for, as in `errand`; in `street`, where all classes stand in the
-prompt, the picture alone is enough. Pictures, splits, looks and places are those of `street`.
+prompt, the picture alone is enough. Each street is asked about twice, so that it cannot be known by heart what is
+wanted in a picture. Pictures, splits, looks and places are those of `street`.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,13 @@ def sample_scene(rng: random.Random, split: str) -> Scene:
     return Scene(scene, rng.choice(missing if not there or rng.random() < _ABSENT else there))
 
 
+def another(scene: Scene) -> Scene:
+    """The same street, asked for another kind that is in it, else for one that is not."""
+    rng = random.Random(f"another {scene.street.seed} {scene.asked}")
+    there = sorted({thing.kind for thing in scene.street.things} - {scene.asked})
+    return replace(scene, asked=rng.choice(there or [kind for kind in street.CLASSES if kind != scene.asked]))
+
+
 def question(scene: Scene) -> str:
     """What is asked, in words."""
     return f"Where is every {scene.asked} in this street?"
@@ -71,7 +80,10 @@ def question(scene: Scene) -> str:
 
 def draw(scene: Scene, size: int = 336, supersample: int = 2) -> Image.Image:
     """The street's picture, RGB, `size` pixels wide and high."""
-    return street.draw(scene.street, size, supersample)
+    return _draw(scene.street, size, supersample)
+
+
+_draw = lru_cache(maxsize=1)(street.draw)  # one picture for both records of a street
 
 
 def annotate(scene: Scene, size: int = 336) -> list[dict[str, Any]]:
@@ -96,8 +108,7 @@ def true_facts(scene: Scene) -> frozenset[str]:
 
 
 def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
-    """Mean scores on `asked` without looking: `nothing`, and the `mean_box` in `train` of the kind that is asked for.
-    """
+    """Mean scores on `asked` of answers that do not look: `nothing`, the `mean_box` in `train` of the asked kind."""
     if not train or not asked:
         return {}
     known: dict[str, list[list[int]]] = {}
@@ -124,7 +135,17 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     """
     sizes = {"train": train, "val": val, "test": test, "ood": test}
     drawn = write_world(
-        out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force, classes=list(CLASSES), question=QUESTION
+        out,
+        NAME,
+        TASK,
+        sizes,
+        sample_scene,
+        _entry,
+        seed=seed,
+        force=force,
+        asked=(another,),
+        classes=list(CLASSES),
+        question=QUESTION,
     )
     return {
         "records": sizes,
