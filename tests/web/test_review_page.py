@@ -182,8 +182,9 @@ def test_answers_come_least_certain_first_and_undecided_ones_are_left_out(opened
     ]
     page, _ = opened(make_answers(tmp_path / "a", rows))
     assert "p2.png" in page.inner_text("#place") and "no answer: no box" in page.inner_text("#hints")
-    page.keyboard.press("a")  # there is nothing to accept
+    page.keyboard.press("a")
     page.wait_for_selector("#problem:not([hidden])")
+    assert "There is nothing to accept yet" in page.inner_text("#problem")
     press_until(page, "j", 1)
     assert "p1.png" in page.inner_text("#place") and "confidence 30 %" in page.inner_text("#hints")
     press_until(page, "a", 2)

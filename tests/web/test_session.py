@@ -71,7 +71,7 @@ def test_a_decision_about_something_that_changed_since_is_not_applied(tmp_path: 
         ("classification", "purple", "unknown class 'purple'"),
         ("distribution", {"joy": 0.5}, "sum to 0.5"),
         ("grounding", [0, 0, 999, 9], "leaves the image"),
-        ("grounding", None, "null"),
+        ("grounding", None, "nothing to accept yet"),
         ("detection", [{"label": "spoon", "box": [0, 0, 9, 9]}], "spoon"),
         ("counting", float("nan"), "NaN"),
         ("counting", 2.5, "whole number"),

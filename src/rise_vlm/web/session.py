@@ -168,6 +168,8 @@ class Session:
 
     def _check(self, item: Item, annotation: Any) -> None:
         """Refused where the annotation is none for this task."""
+        if annotation is None:
+            raise Refused("There is nothing to accept yet: annotate the picture, or reject it.")
         try:
             check_annotation(item.record.model_copy(update={"annotation": annotation}), self.batch.task.check)
         except BadRow as bad:
