@@ -206,7 +206,7 @@ class _Reader:
                 )
             )
         else:
-            raise Unreadable(f"a predicate Equals of {what[:20]}, which is not drawn")
+            raise Unreadable(f"a predicate Equals of {what[:20] or 'unknown things'}, which is not drawn")
 
     def _add(self, mark: Mark) -> None:
         if mark not in self.plan.marks:

@@ -112,8 +112,9 @@ def _archive(source: Path, scratch: Path) -> Iterator[Found]:
         if question is None:
             yield Skip("a figure in which nothing is written that can be asked for", id_)
             continue
+        stated = list_of(object_of(texts.get(id_)).get("text_logic_forms"))
         known = {
-            "text_logic_form": list_of(object_of(texts.get(id_)).get("text_logic_forms")),
+            "text_logic_form": [text for text in stated if isinstance(text, str)],
             "diagram_logic_form": form.get("diagram_logic_forms"),
         }
         meta = REDRAWN | {"logic_form": known | {key: form[key] for key in KEPT if key in form}}
