@@ -325,6 +325,25 @@ def test_files_follow_an_interruption_by_the_same_command(model: Path, folder: P
     assert Path("a.csv").read_text(encoding="utf-8").count("\n") == 1 + read
 
 
+def test_a_second_command_on_the_same_answers_is_refused_and_changes_nothing(model: Path, folder: Path, capsys) -> None:
+    from rise_vlm.stages.preflight import alone
+
+    arguments = (str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--to", "csv:a.csv")
+    with alone(Path("a.jsonl")):  # as another process: a lock is of the file as it was opened
+        Path("a.jsonl").write_text('{"id": "half a row', encoding="utf-8")
+        assert annotate(model, *arguments) == 1
+        assert Path("a.jsonl").read_text(encoding="utf-8") == '{"id": "half a row'
+    assert "--out a.jsonl: another process is at work in this file" in capsys.readouterr().err
+    assert annotate(model, *arguments) == 0 and len(list(read_rows(Path("a.jsonl")))) == 4
+
+
+def test_where_no_picture_could_be_read_no_file_is_left(model: Path, folder: Path) -> None:
+    (folder / "text.jpg").write_text("hello", encoding="utf-8")
+    arguments = (str(folder / "text.jpg"), "--task", "task.yaml", "--out", "a.jsonl")
+    assert annotate(model, *arguments, "--to", "csv:a.csv", "--report", "p.html") == 1
+    assert not any(Path(name).exists() for name in ("a.jsonl", "a.csv", "p.html"))
+
+
 def test_a_prompt_without_room_for_its_answer_is_skipped_and_not_the_end(model: Path, folder: Path, capsys) -> None:
     arguments = [str(folder / "p 0.png"), "--task", "task.yaml", "--out", "a.jsonl", "--to", "csv:a.csv"]
     assert run(["annotate", str(model), *arguments, "--max-new-tokens", "1500"]) == 1
