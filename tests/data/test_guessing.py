@@ -62,6 +62,16 @@ def test_what_is_no_source_is_told_what_to_do(tmp_path: Path) -> None:
             guess(file)
 
 
+def test_of_a_folder_with_several_tables_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    for name, label in (("a", "cat"), ("b", "dog")):
+        put_text(tmp_path / f"{name}.csv", f"image,label\n1.jpg,{label}\n2.jpg,hen\n")
+    code, told = rise(capsys, tmp_path, "--out", tmp_path / "out")
+    assert code == 2 and f"rise data import csv {tmp_path}" in told
+    code, told = rise(capsys, "csv", tmp_path, "--out", tmp_path / "out")
+    assert code == 2 and f"a folder of 2 tables: name one, such as {tmp_path / 'a.csv'}" in told
+
+
 def test_tables_in_utf_16_are_read(tmp_path: Path) -> None:
     put(tmp_path, "1.jpg", "é.jpg")
     table = tmp_path / "a.csv"
