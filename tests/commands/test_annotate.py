@@ -298,6 +298,32 @@ def test_a_rationale_that_leads_elsewhere_is_for_review(model: Path, folder: Pat
     assert row["leaks"] == [] and json.loads(capsys.readouterr().out)["review"] == 1
 
 
+@pytest.mark.parametrize(
+    ("back", "says"),
+    [
+        (["red"] * 6, 'all 6 rationales lead back to the same answer, "red": here --check says nothing'),
+        (["green"] * 6, "no answer could be read of what came back from 6 rationales: here --check says nothing"),
+        (["red", "blue"] * 3, ""),
+    ],
+)
+def test_a_check_that_tells_nothing_apart_is_told(
+    model: Path, folder: Path, monkeypatch, capsys, back: list[str], says: str
+) -> None:
+    for i in range(3, 5):
+        picture(i).save(folder / f"p {i}.png")
+    (folder / "inner" / "big.jpg").rename(folder / "p 5.png")
+    said = [f"<think>Like this.</think><answer>{answer}</answer>" for answer in ["red", "blue"] * 3]
+    scripted(monkeypatch, said + [f"<answer>{answer}</answer>" for answer in back])
+    arguments = (str(folder), "--task", "task.yaml", "--check", "--out", "a.jsonl", "--report", "p.html")
+    for _ in range(2):  # of rows that were there before it is told too
+        assert annotate(model, *arguments) == 0
+        told = capsys.readouterr().err
+        assert ("--check says nothing" in told) == bool(says) and says in told
+        assert ("--check says nothing" in Path("p.html").read_text(encoding="utf-8")) == bool(says)
+    rebuilt = [row["rebuilt"] for row in read_rows(Path("a.jsonl"))]
+    assert rebuilt == [None if answer == "green" else answer for answer in back]
+
+
 def test_files_follow_an_interruption_by_the_same_command(model: Path, folder: Path, monkeypatch, capsys) -> None:
     from rise_vlm.stages import annotate as stage
 

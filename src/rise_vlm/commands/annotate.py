@@ -103,6 +103,8 @@ def main(
     say(f"annotate: loading {found.model} for {len(names)} images.")
     # Paths first: what follows takes seconds to import.
     from rise_vlm.stages.annotate import Asking, Outcome, Source, annotate, answered
+    from rise_vlm.stages.files import read_rows
+    from rise_vlm.stages.rebuilding import all_alike
 
     longest = max_new_tokens or found.settings.get("evaluate.max_new_tokens") or 256
     pixels = max_pixels or found.settings.get("policy.max_pixels")
@@ -117,6 +119,9 @@ def main(
             say(f"{outcome.skipped} images are in {out} already and are skipped.")
         if waiting:
             annotate(_load(found, pixels), job, source, waiting, out, how, outcome)
+        if check and (told := all_alike(read_rows(out))):
+            say(f"note: {told}.")
+            doubted.append(told)
         if done or outcome.annotated:
             wrote = [_export(output, out, job, source.question, made) for output in outputs]
             wrote += [_page(out, report, job, how.threshold(job), items, made, doubted)] if report else []
