@@ -72,6 +72,22 @@ def test_of_a_folder_with_several_tables_one_is_named(tmp_path: Path, capsys: py
     assert code == 2 and f"a folder of 2 tables: name one, such as {tmp_path / 'a.csv'}" in told
 
 
+def test_where_a_source_gives_nothing_for_its_usual_task_it_is_told_for_which_it_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    choice = {"from_name": "class", "to_name": "image", "type": "choices"}
+    tasks = [
+        {"data": {"image": f"{name}.jpg"}, "annotations": [{"result": [choice | {"value": {"choices": [label]}}]}]}
+        for name, label in (("1", "cat"), ("2", "dog"))
+    ]
+    put_text(tmp_path / "tasks.json", tasks)
+    code, told = rise(capsys, tmp_path, "--out", tmp_path / "out")
+    assert code == 1 and told.strip().endswith("It was read for detection; --task classification would give 2.")
+    code, told = rise(capsys, tmp_path, "--out", tmp_path / "out", "--task", "classification", "--val", 0, "--test", 0)
+    assert code == 0 and "train: 2 records" in told
+
+
 def test_tables_in_utf_16_are_read(tmp_path: Path) -> None:
     put(tmp_path, "1.jpg", "é.jpg")
     table = tmp_path / "a.csv"

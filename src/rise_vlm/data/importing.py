@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
@@ -174,8 +174,19 @@ def _first_pass(
     if chooser is not None and chooser.known.names:
         chooser.listed.need_fit(chooser.known, source)
     if not survey.items:
-        raise DataError(_nothing(source, survey.outcome, form, options), exit_code=1)
+        fits = _other_tasks(form, reader, source, options)
+        raise DataError(_nothing(source, survey.outcome, form, options, fits), exit_code=1)
     return survey
+
+
+def _other_tasks(form: Format, reader: Reader, source: Path, options: Options) -> str:
+    """For which other tasks the source would give records, and how many."""
+    found: list[str] = []
+    for task in form.tasks:
+        with suppress(UserError):  # such as columns that it lacks
+            number = _survey(iter(reader.read(source, replace(options, task=task)))).items
+            found += [f"--task {task} would give {number}"] if number else []
+    return ", ".join(found)
 
 
 def _by_image(findings: Iterator[Found]) -> Iterator[list[Found]]:
@@ -379,7 +390,7 @@ def upright_box(box: list[float], stated: tuple[int, int] | None, size: ImageSiz
     return turn_box(box, size) if rule == "stored" else box
 
 
-def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> str:
+def _nothing(source: Path, outcome: Outcome, form: Format, options: Options, fits: str = "") -> str:
     why = ""
     if outcome.quarantined.first:
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
@@ -389,5 +400,5 @@ def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> 
     if options.images is None and "images" in form.options and astray:
         why += " If the images are elsewhere, name their folder with --images."
     if len(form.tasks) > 1:
-        why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."
+        why += f" It was read for {options.task}; {fits or '--task may be ' + ' or '.join(form.tasks)}."
     return f"{source} gave no record.{why}"
