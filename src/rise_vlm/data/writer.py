@@ -60,6 +60,7 @@ class DatasetWriter:
         self._names: set[str] = set()
         self._sizes: dict[Path, tuple[int, int]] = {}
         self._copied: dict[tuple[str, Path], str] = {}
+        self._drawn: tuple[str, Image.Image | None, str] = ("", None, "")
         self._kept: dict[tuple[Path, str], str] = {}
 
     def __enter__(self) -> DatasetWriter:
@@ -113,7 +114,8 @@ class DatasetWriter:
         meta: dict[str, Any] | None = None,
         size: tuple[int, int] | None = None,
     ) -> Record:
-        """Add one record. An image in memory is saved as PNG; a file is copied byte for byte, once per split.
+        """Add one record. An image in memory is saved as PNG, once for records in a row whose first image it is; a file
+        is copied byte for byte, once per split.
         ``more`` are the record's further images, which go beside the first. ``size`` is the upright one of the first,
         where somebody has opened them all; else each file is read whole, once, to be sure that it can be.
 
@@ -144,6 +146,8 @@ class DatasetWriter:
                 self._store(picture, place)
             if isinstance(picture, Path):
                 self._copied[split, picture] = place
+        if not isinstance(image, Path):
+            self._drawn = split, image, places[0]
         self._row(split, record)
         counts.records += 1
         return record
@@ -195,7 +199,9 @@ class DatasetWriter:
         found: list[str] = []
         for number, picture in enumerate(pictures, start=1):
             taken = [place.casefold() for place in found]
-            if not isinstance(picture, Path):
+            if number == 1 and self._drawn[0] == split and self._drawn[1] is picture:
+                found.append(self._drawn[2])
+            elif not isinstance(picture, Path):
                 name = f"{id}.png" if number == 1 else f"{id}-{number}.png"
                 found.append(self._relative(split, name, taken))
             else:

@@ -26,6 +26,9 @@ SWEEPS: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml
 OWN = ("data", "seeds", "records", "against", "arms", "metric")
 """The keys of a sweep that may be given after its name; any other is a setting for all arms."""
 
+SWEEPS_TO_SET = ("name", "seed", "data", "data.folder", "data.limit")
+"""The keys of a recipe that differ between the cells of a sweep: no arm and no setting may give them."""
+
 FILE = "sweep.yaml"
 """In a sweep's folder: the sweep, resolved."""
 
@@ -309,9 +312,7 @@ def arm_recipe(
     """The recipe of one cell; its name is the arm's. ``steps``: a key and what it is derived to be."""
     source, how = _source(sweep, arm)
     own: Values = {"name": arm, "data.folder": str(data), "seed": seed, "data.limit": records}
-    for key in expand(how.set):
-        if key in (*own, "data"):
-            raise UserError(f"arms.{arm}.set: '{key}' is the sweep's to set.{_sizes(key)}")
+    _check_free(f"arms.{arm}.set", how.set)
     bare = _bare(sweep, arm)
     arms_own = {key: value for key, value in expand(how.set).items() if not steps or RIVALS.get(key) not in steps}
     shared = {
@@ -347,9 +348,7 @@ def _has(recipe: Recipe, key: str) -> bool:
 
 def _check_settings(sweep: Sweep) -> None:
     """A setting that reaches no arm would be ignored without a word."""
-    for key in expand(sweep.settings):
-        if key in ("data", "data.folder", "data.limit", "seed", "name"):
-            raise UserError(f"settings: '{key}' is the sweep's to set.{_sizes(key)}")
+    _check_free("settings", sweep.settings)
     recipes = [_bare(sweep, arm) for arm in sweep.arms]
     for (name, arm), recipe in zip(sweep.arms.items(), recipes, strict=True):
         if arm.like is not None:
@@ -359,8 +358,12 @@ def _check_settings(sweep: Sweep) -> None:
             raise UserError(f"settings: {key} reaches no arm, since none has the stage {key.split('.')[0]}.")
 
 
-def _sizes(key: str) -> str:
-    return " Its sizes are records, as in 'records=[100, 300]'." if key == "data.limit" else ""
+def _check_free(where: str, settings: Values) -> None:
+    """Raises UserError naming the first of the settings that is the sweep's own business."""
+    for key in expand(settings):
+        if key in SWEEPS_TO_SET:
+            sizes = " Its sizes are records, as in 'records=[100, 300]'." if key == "data.limit" else ""
+            raise UserError(f"{where}: '{key}' is the sweep's to set.{sizes}")
 
 
 def told_settings(sweep: Sweep) -> list[str]:

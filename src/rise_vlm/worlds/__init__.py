@@ -21,6 +21,7 @@ WORLDS = {
     "errand": "rise_vlm.worlds.errand",
     "icons": "rise_vlm.worlds.icons",
     "street": "rise_vlm.worlds.street",
+    "street_one": "rise_vlm.worlds.street_one",
     "blocks": "rise_vlm.worlds.blocks",
     "figures": "rise_vlm.worlds.figures",
     "moves": "rise_vlm.worlds.moves",

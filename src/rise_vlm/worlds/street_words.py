@@ -172,6 +172,18 @@ def _several(rng: random.Random, scene: Scene, kind: str) -> str:
     return rng.choice((f"There are {noun}.", f"I see {noun}.", f"The picture shows {noun}."))
 
 
+def _around(scene: Scene, rng: random.Random) -> list[str]:
+    """A sentence about the backdrop and one about the sky, in either order."""
+    told = [f"{_start(rng.choice(words))}." for words in (BACKDROP_WORDS[scene.backdrop], SKY_WORDS[scene.sky])]
+    rng.shuffle(told)
+    return told
+
+
+def describe_around(scene: Scene, rng: random.Random) -> str:
+    """A true caption of the place and the day that names none of the things."""
+    return " ".join(_around(scene, rng))
+
+
 def describe(scene: Scene, rng: random.Random, facts: int | None = None) -> str:
     """A true caption of 12 to 45 words that names `facts` (else up to four) of the things, with a random share of what
     could be said of them, and perhaps the backdrop and the sky.
@@ -183,8 +195,7 @@ def describe(scene: Scene, rng: random.Random, facts: int | None = None) -> str:
         parts = [_sentence(rng, thing) for thing in rng.sample(scene.things, count)]
         if many and rng.random() < 0.4:
             parts.append(_several(rng, scene, rng.choice(many)))
-        around = [f"{_start(rng.choice(words))}." for words in (BACKDROP_WORDS[scene.backdrop], SKY_WORDS[scene.sky])]
-        rng.shuffle(around)
+        around = _around(scene, rng)
         parts += around[: rng.choice((0, 1, 1, 2)) if len(parts) > 1 else 2]
         if not scene.things:
             parts.append(f"{_start(rng.choice(EMPTY_WORDS))}.")

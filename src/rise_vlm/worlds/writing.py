@@ -6,7 +6,7 @@ Left out: what a record of a world holds, and its floors; those are the world's.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -25,14 +25,16 @@ def write_world(
     seed: int,
     force: bool,
     pairs: Mapping[str, str] = MappingProxyType({}),
+    asked: Sequence[Callable[[Drawn], Drawn]] = (),
     **card: Any,
 ) -> dict[str, list[Drawn]]:
     """Write `sizes` records of each split to `out` and return what was sampled for them.
 
     `sample` draws by lot from a generator that depends on world, seed, split and number alone, so the same seed gives
     the same bytes and a larger split begins with the records of a smaller one; `entry` gives what `DatasetWriter.add`
-    takes. `pairs` names for a split the other one whose generators it has, so that both show the same scenes. `card`
-    holds further fields of the dataset's card. Raises DataError where `out` cannot be written.
+    takes. `pairs` names for a split the other one whose generators it has, so that both show the same scenes. `asked`:
+    what each scene is made into for further records of its own. `card` holds further fields of the dataset's card.
+    Raises DataError where `out` cannot be written.
     """
     from rise_vlm.console import progress
     from rise_vlm.data import Card, DatasetWriter  # here, so that drawing needs no pydantic
@@ -44,7 +46,9 @@ def write_world(
         for split, count in sizes.items():
             writer.split(split)
             for i in range(count):
-                one = sample(random.Random(f"{world} {seed} {pairs.get(split, split)} {i}"), split)
+                scene, turn = divmod(i, 1 + len(asked))
+                one = sample(random.Random(f"{world} {seed} {pairs.get(split, split)} {scene}"), split)
+                one = asked[turn - 1](one) if turn else one
                 drawn[split].append(one)
                 writer.add(split, id=f"{split}-{i:05d}", **entry(one))
                 bar.update()
