@@ -93,10 +93,7 @@ def test_a_folder_of_several_years_of_voc_is_told_apart(tmp_path: Path, capsys: 
         put(tmp_path, f"{year}/JPEGImages/1.jpg")
         put_text(tmp_path / year / "Annotations" / "1.xml", "<annotation><filename>1.jpg</filename></annotation>")
     code, told = rise(capsys, tmp_path, "--out", tmp_path / "out")
-    assert (
-        code == 2
-        and f"Import {tmp_path / 'VOC2007'} and {tmp_path / 'VOC2012'}, one after the other" in told
-    )
+    assert code == 2 and f"Import {tmp_path / 'VOC2007'} and {tmp_path / 'VOC2012'}, one after the other" in told
 
 
 def test_tables_in_utf_16_are_read(tmp_path: Path) -> None:
