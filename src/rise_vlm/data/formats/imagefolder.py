@@ -70,18 +70,16 @@ def _metadata(source: Path) -> list[tuple[Path, str, str | None]]:
 
 def _peek(path: Path) -> tuple[Columns, Iterator[tuple[int, Any]]]:
     """The columns, of JSON lines those that the first rows have, and all rows with their numbers."""
-    rows, suffix = _rows(path), path.suffix.casefold()
-    if suffix == ".csv":
-        with path.open(encoding=encoding_of(path), newline="") as file:
-            names = list(dict.fromkeys(csv.DictReader(lines_of(file, path)).fieldnames or ()))
-    elif suffix == ".parquet":
+    rows = _rows(path)
+    if path.suffix.casefold() == ".parquet":
         with opened(path) as file:
-            names = list(dict.fromkeys(file.schema_arrow.names))
-    else:
-        first = list(itertools.islice(rows, BATCH))
-        names = list(dict.fromkeys(str(name) for _, row in first if isinstance(row, dict) for name in row))
-        rows = itertools.chain(first, rows)
-    return Columns(names, {}), rows
+            return Columns(list(dict.fromkeys(file.schema_arrow.names)), {}), rows
+    first = list(itertools.islice(rows, BATCH))
+    names = dict.fromkeys(str(name) for _, row in first if isinstance(row, dict) for name in row)
+    if path.suffix.casefold() == ".csv":
+        with path.open(encoding=encoding_of(path), newline="") as file:
+            names = dict.fromkeys(csv.DictReader(lines_of(file, path)).fieldnames or ())
+    return Columns(list(names), {}), itertools.chain(first, rows)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
