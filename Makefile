@@ -2,6 +2,7 @@
 # make install   install into .venv and no more
 # make test   install with the development extra, then run the tests
 # make lint   ruff and pyright
+# RISE_BROWSER names the Chromium of the tests of pages: its path, or the address of a running one (tests/qt_chromium.py).
 # RISE_ARGS="--world errand" adds arguments to `rise demo`; PYTEST_ARGS="-k report" to pytest; PYTHON picks the interpreter.
 
 PYTHON ?= python3

@@ -26,11 +26,28 @@ def chromium(own: str) -> str | None:
     return next((found for name in (*names, own) if (found := shutil.which(name))), None)
 
 
+class Connected:
+    """A running Chromium that cannot make contexts, as QtWebEngine: its first page opens the others."""
+
+    def __init__(self, browser: Any) -> None:
+        self.context = browser.contexts[0]
+
+    def new_page(self, viewport: dict[str, int]) -> Any:
+        with self.context.expect_page() as made:
+            self.context.pages[0].evaluate("void open('about:blank')")
+        made.value.set_viewport_size(viewport)
+        return made.value
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+    named = os.environ.get("RISE_BROWSER", "")  # a path, or the address of a running one
     with playwright.sync_playwright() as driver:
-        found = chromium(driver.chromium.executable_path)
+        if named.startswith("http://"):
+            yield Connected(driver.chromium.connect_over_cdp(named, no_defaults=True))
+            return
+        found = named or chromium(driver.chromium.executable_path)
         if found is None:
             pytest.skip("no Chromium here, so the page is not tested in a browser: playwright install chromium")
         running = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])

@@ -80,7 +80,7 @@ def test_the_shipped_ablations_have_every_arm(tmp_path: Path) -> None:
     stages = {recipe.stages for recipe in made.values()}
     for left_out in ("warm_up", "closed_loop", "grpo"):
         assert tuple(s for s in made["rise"].stages if s != left_out) in stages
-    assert made["rise_no_sft"].stages == ("grpo", "evaluate") and made["rise_no_sft"].grpo == made["visual_rft"].grpo
+    assert made["rise_no_sft"].stages == ("grpo", "evaluate") and made["rise_no_sft"].grpo == made["rise"].grpo
     assert {one.credit for one in loop.values()} == {"rationale", "answer", "both"}
     assert {one.reconstruct.sees_image for one in loop.values()} == {"auto", True, False}
     assert {one.reconstruct.reconstructor for one in loop.values()} == {"warm_up", "policy", "frozen", "ema"}

@@ -11,7 +11,7 @@ from rise_vlm.recipes import load_recipe
 from rise_vlm.stages.files import append_rows
 from rise_vlm.stages.material import Material
 from rise_vlm.stages.probes import unchanged, unread
-from rise_vlm.stages.results import build_results, merge_results, stage_notes
+from rise_vlm.stages.results import build_results, merge_results, stage_notes, world_floors
 
 COST = {"seconds": 1.0, "rollouts": 2, "tokens": 3, "peak_mb": 4.0}
 
@@ -118,3 +118,24 @@ def test_merged_results_name_all_recipes_and_mark_floors_that_are_not_blind() ->
     whole = merge_results(parts, [{"name": "additive", "split": "test"}])
     assert whole["recipe"] == "a + b" and whole["notes"] == ["same"]
     assert [floor.get("blind", True) for floor in whole["floors"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("task", "best", "wanted"),
+    [
+        ("structure", 1.0, {"choice": {"score", "accuracy"}, "ceiling": {"score", "accuracy"}}),
+        ("structure", 0.9, {"choice": {"score", "accuracy"}, "ceiling": {"score"}}),
+        ("counting", 0.9, {"by_template": {"score", "accuracy"}, "ceiling": {"score", "accuracy"}}),
+        ("transformation", 1.0, {"other": {"score", "partial"}, "ceiling": {"score", "partial", "exact_set"}}),
+        ("distribution", 1.0, {"additive": {"score"}, "ceiling": {"score"}}),
+    ],
+)
+def test_a_worlds_floors_are_in_every_metric_in_which_they_are_known(
+    task: str, best: float, wanted: dict[str, set[str]]
+) -> None:
+    """A letter guessed by chance is right or wrong, and the truth itself is right, however near an answer may come."""
+    summary = {"floors": dict.fromkeys([*wanted, "majority"], 0.125), "best": best}
+    rows = world_floors(summary, task)
+    assert {row["name"]: set(row["metrics"]) for row in rows} == wanted
+    for row in rows:
+        assert set(row["metrics"].values()) == {best if row["name"] == "ceiling" else 0.125}

@@ -71,6 +71,16 @@ def test_a_page_of_another_site_cannot_decide(running: Running, origin: str) -> 
     assert send(running, "POST", "/api/items/0", ACCEPT, origin=running.address)[0] == 200
 
 
+def test_a_page_of_another_review_cannot_decide(
+    running: Running, reviewing: Callable[..., Running], tmp_path: Path
+) -> None:
+    other = reviewing(make_dataset(tmp_path / "other", "classification"), tmp_path / "other-out")
+    own, foreign = (json.loads(send(one, "GET", "/api/session")[2])["review"] for one in (running, other))
+    status, _, body = send(running, "POST", f"/api/items/0?review={foreign}", ACCEPT)
+    assert status == 409 and b"another review" in body and running.session.state(0) == "undecided"
+    assert send(running, "POST", f"/api/items/0?review={own}", ACCEPT)[0] == 200
+
+
 def test_a_form_of_another_site_is_not_json(running: Running) -> None:
     body = json.dumps(ACCEPT).encode()
     assert send(running, "POST", "/api/items/0", body, content_type="text/plain")[0] == 422

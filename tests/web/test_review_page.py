@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
-from web_kit import Running, journal, make_answers, make_dataset
+from web_kit import Running, journal, make_answers, make_dataset, post
 
 from rise_vlm.data import Dataset
 
@@ -96,7 +97,7 @@ def test_keys_accept_correct_and_reject_and_finish_writes_the_dataset(opened: Op
     press_until(page, "Enter", 2)
     page.keyboard.press("x")  # r2 is the last one
     page.wait_for_selector("body[data-state=rejected]")
-    assert page.inner_text("#counts") == "3 of 3"
+    assert page.inner_text("#counts") == "3 of 3 reviewed"
     rows = {row["key"]: row for row in journal(running.session) if row["decision"] != "draft"}
     assert [rows[f"train/r{i}"]["state"] for i in range(3)] == ["accepted", "corrected", "rejected"]
     assert "train 2" in finish(page)
@@ -181,8 +182,9 @@ def test_answers_come_least_certain_first_and_undecided_ones_are_left_out(opened
     ]
     page, _ = opened(make_answers(tmp_path / "a", rows))
     assert "p2.png" in page.inner_text("#place") and "no answer: no box" in page.inner_text("#hints")
-    page.keyboard.press("a")  # there is nothing to accept
+    page.keyboard.press("a")
     page.wait_for_selector("#problem:not([hidden])")
+    assert "There is nothing to accept yet" in page.inner_text("#problem")
     press_until(page, "j", 1)
     assert "p1.png" in page.inner_text("#place") and "confidence 30 %" in page.inner_text("#hints")
     press_until(page, "a", 2)
@@ -216,13 +218,13 @@ def test_the_page_fits_its_window_and_buttons_do_what_keys_do(
 
 def test_an_item_is_not_left_while_its_edit_cannot_be_kept(opened: Open, tmp_path: Path) -> None:
     page, running = opened(make_dataset(tmp_path / "d", "classification"))
-    page.route("**/api/items/0", lambda route: route.abort())
+    page.route("**/api/items/0?*", lambda route: route.abort())
     page.keyboard.press("2")
     page.wait_for_selector("#problem:not([hidden])")
     page.keyboard.press("j")
     page.wait_for_timeout(500)
     assert page.get_attribute("body", "data-index") == "0" and "Not saved" in page.inner_text("#problem")
-    page.unroute("**/api/items/0")
+    page.unroute("**/api/items/0?*")
     press_until(page, "j", 1)
     assert running.session.now(0).annotation == "green"  # it was sent again
 
@@ -230,7 +232,7 @@ def test_an_item_is_not_left_while_its_edit_cannot_be_kept(opened: Open, tmp_pat
 def test_nothing_is_edited_while_a_decision_is_on_its_way(opened: Open, tmp_path: Path) -> None:
     page, running = opened(make_dataset(tmp_path / "d", "classification"))
     held: list[Any] = []
-    page.route("**/api/items/0", lambda route: held.append(route))
+    page.route("**/api/items/0?*", lambda route: held.append(route))
     page.focus("#rationale")
     page.keyboard.press("Control+Enter")
     until(page, lambda: bool(held))
@@ -275,3 +277,134 @@ def test_a_server_that_is_gone_is_told_and_the_page_stays(opened: Open, tmp_path
     assert page.locator("button[aria-pressed=true]").inner_text().startswith("green")
     page.unroute("**/api/**")
     press_until(page, "a", 1)
+
+
+def test_the_last_decision_says_what_is_left_and_n_and_the_filter_go_there(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "classification"))
+    press_until(page, "j", 1)
+    press_until(page, "x", 2)
+    page.keyboard.press("a")
+    until(page, lambda: page.inner_text("#problem") == "That was the last one. 1 is still undecided (n).")
+    press_until(page, "n", 0)  # there is none later, so from the start
+    page.keyboard.press("n")
+    until(page, lambda: page.inner_text("#problem") == "There is no other item that is undecided.")
+    page.select_option("#filter", "rejected")
+    at(page, 1)
+    page.select_option("#filter", "undecided")
+    at(page, 0)
+    page.keyboard.press("a")
+    until(page, lambda: page.inner_text("#problem") == "Everything is decided: Finish (f) writes the dataset.")
+
+
+def test_keys_after_a_move_edit_nothing_of_the_next_item(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "distribution"))
+    page.keyboard.press("1")  # the first slider, in which arrows are its own
+    page.keyboard.press("ArrowRight")
+    press_until(page, "j", 1)
+    press_until(page, "ArrowRight", 2)
+    assert {row["key"] for row in journal(running.session)} == {"train/r0"}
+
+
+def test_a_number_that_was_typed_is_accepted_by_enter_and_none_below_zero_is(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "distribution"))
+    joy, fear, calm = (page.locator("input[type=number]").nth(index) for index in range(3))
+    calm.fill("-0.2")
+    calm.press("Enter")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert running.session.state(0) == "undecided"
+    for field, share in [(joy, "0.6"), (fear, "0.4"), (calm, "0")]:
+        field.fill(share)
+    calm.press("Enter")
+    at(page, 1)
+    assert running.session.now(0).annotation == {"joy": 0.6, "fear": 0.4}
+
+
+def test_edits_are_taken_back_one_by_one_and_so_is_the_undo(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "detection"))
+    sizes = page.locator(".boxes small")
+    drag(page, (120, 100), (180, 140))
+    page.wait_for_timeout(400)  # what follows faster is one edit
+    page.keyboard.press("Delete")
+    assert sizes.all_inner_texts() == ["60 × 60"] and page.inner_text("#accept-word") == "Accept"
+    page.keyboard.press("Control+z")
+    assert sizes.all_inner_texts() == ["60 × 60", "60 × 40"] and page.inner_text("#accept-word") == "Accept edits"
+    page.keyboard.press("u")
+    until(page, lambda: sizes.count() == 1)
+    page.wait_for_selector("main > section:not([inert])")
+    page.keyboard.press("Control+z")
+    assert sizes.all_inner_texts() == ["60 × 60", "60 × 40"]
+    page.keyboard.press("Control+z")
+    assert sizes.all_inner_texts() == ["60 × 60"]
+    page.keyboard.press("Control+z")
+    assert page.inner_text("#problem") == "There is no edit to take back."
+
+
+def test_the_class_that_is_marked_is_that_of_the_next_box(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "detection"))
+    page.keyboard.press("2")
+    page.locator(".boxes button").first.click()  # a cup
+    assert page.locator(".classes button[aria-pressed=true]").inner_text().startswith("cup")
+    drag(page, (120, 100), (180, 140))
+    press_until(page, "a", 1)
+    assert [box["label"] for box in running.session.now(0).annotation] == ["cup", "cup"]
+
+
+def test_choosing_a_class_moves_no_button(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "classification"))
+    places = "all => all.map((one) => [one.offsetLeft, one.offsetTop, one.offsetWidth])"
+    before = page.locator(".classes button").evaluate_all(places)
+    page.get_by_role("button", name="blue").click()
+    assert page.locator(".classes button").evaluate_all(places) == before
+
+
+def test_on_a_phone_every_item_starts_with_its_picture(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "classification"), width=390, height=500)
+    page.locator("#rationale").scroll_into_view_if_needed()
+    assert page.evaluate("scrollY") > 0
+    page.click("#accept")
+    at(page, 1)
+    assert page.evaluate("scrollY") == 0
+
+
+def test_finish_tells_of_edits_that_were_not_accepted(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "classification"))
+    page.keyboard.press("2")
+    press_until(page, "j", 1)
+    page.keyboard.press("f")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#finish-result:text-matches('Written:')")
+    assert "Edits of 1 undecided are not in it" in page.inner_text("#finish-result")
+    assert next(Dataset.open(tmp_path / "out").records("train")).annotation == "red"
+
+
+def test_a_page_of_another_review_decides_nothing(opened: Open, tmp_path: Path) -> None:
+    page, running = opened(make_dataset(tmp_path / "d", "classification"))
+    _, other = opened(make_dataset(tmp_path / "e", "classification"), out=tmp_path / "other")
+
+    def answer(route: Any) -> None:
+        """As the other server would on the same port."""
+        try:
+            said = post(other.address, route.request.url.removeprefix(running.address), route.request.post_data_json)
+            route.fulfill(json=said)
+        except HTTPError as error:
+            route.fulfill(status=error.code, body=error.read())
+
+    page.route("**/api/**", answer)
+    page.keyboard.press("a")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "another review" in page.inner_text("#problem") and journal(other.session) == []
+
+
+def test_the_chosen_box_can_be_seen_in_a_long_list(opened: Open, tmp_path: Path) -> None:
+    page, _ = opened(make_dataset(tmp_path / "d", "detection"))
+    for number in range(9):
+        drag(page, (5 + 20 * number, 100), (20 + 20 * number, 140))
+    edges = "(one) => [one.getBoundingClientRect().top, one.getBoundingClientRect().bottom]"
+
+    def inside() -> bool:
+        (top, bottom), (first, last) = (page.locator(one).evaluate(edges) for one in (".boxes", ".boxes .chosen"))
+        return top - 1 <= first and last <= bottom + 1
+
+    assert page.locator(".boxes li").count() == 10 and inside()
+    page.keyboard.press("]")  # the first one
+    assert inside()

@@ -72,7 +72,7 @@ def test_a_decision_about_something_that_changed_since_is_not_applied(tmp_path: 
         ("classification", "purple", "unknown class 'purple'"),
         ("distribution", {"joy": 0.5}, "sum to 0.5"),
         ("grounding", [0, 0, 999, 9], "leaves the image"),
-        ("grounding", None, "null"),
+        ("grounding", None, "nothing to accept yet"),
         ("detection", [{"label": "spoon", "box": [0, 0, 9, 9]}], "spoon"),
         ("counting", float("nan"), "NaN"),
         ("counting", 2.5, "whole number"),
@@ -116,6 +116,17 @@ def test_a_dataset_keeps_its_splits_its_undecided_and_its_images(tmp_path: Path)
     assert len(list((tmp_path / "out").rglob("*.png"))) == 2
     session.decide(0, "undo", None, "")
     assert session.finish("keep")["splits"] == {"val": 3}  # finishing again replaces what it wrote itself
+
+
+def test_finish_counts_edits_that_nobody_accepted(tmp_path: Path) -> None:
+    session = Session(load(make_dataset(tmp_path / "d", "counting")), tmp_path / "out")
+    session.decide(0, "draft", None, "What can be seen, number 0.", "7")
+    session.decide(1, "draft", 2, "Other words.")
+    session.decide(2, "draft", 3, "What can be seen, number 2.")  # edited back to how it came
+    assert session.finish("keep")["edited"] == 2
+    session.decide(0, "accept", None, "What can be seen, number 0.", "7")
+    session.decide(1, "undo", None, "")
+    assert session.finish("keep")["edited"] == 0
 
 
 def test_finish_does_not_replace_what_was_changed_since(tmp_path: Path) -> None:

@@ -75,6 +75,9 @@ def import_(
             "--keep-empty", help="With --classes, for detection: keep images with none of them, with nothing to find."
         ),
     ] = False,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw the pictures anew from their logic forms (geometry3k).")
+    ] = False,
     boxes: Annotated[str | None, typer.Option(help="Boxes of photos that EXIF turns: auto, upright or stored.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")] = False,
     link: Annotated[
@@ -102,6 +105,7 @@ def import_(
         "question": question,
         "boxes": boxes,
         "classes": classes,
+        "redraw": redraw or None,
     }
     options = _options(
         form, format, source, task, keep_empty, {key: value for key, value in given.items() if value is not None}

@@ -21,6 +21,10 @@ WORLD_FLOORS = (
     "by_template", "things_there", "choice", "other",
 )  # fmt: skip
 """Floors that only a world can know; its others are the task's too."""
+ALL_OR_NOTHING = ("choice",)
+"""Of these, those whose answers are right or wrong and never nearly right: all metrics agree on them, as on a ceiling
+of 1.
+"""
 Done = Mapping[str, dict[str, Any]]
 """By stage, the content of its ``done.json``."""
 
@@ -97,7 +101,9 @@ def world_floors(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
         known: dict[str, float] = {name: score for name, score in part["floors"].items() if name in WORLD_FLOORS}
         known |= {"ceiling": part["best"]} if part.get("best") is not None else {}
         for name, score in known.items():
-            rows.append(_floor(name, split, dict.fromkeys(("score", *same_as_score(task)), score)))
+            whole = name in ALL_OR_NOTHING or (name == "ceiling" and score == 1)
+            metrics = GRADED.get(task, {}) if whole else same_as_score(task)
+            rows.append(_floor(name, split, dict.fromkeys(("score", *metrics), score)))
     return rows
 
 

@@ -66,6 +66,13 @@ class Batch:
     items: tuple[Item, ...]
     model: str | None = None
 
+    @property
+    def digest(self) -> str:
+        """Of what is reviewed and in which order, so that a page left open is not taken for one of another batch."""
+        items = [[item.key, item.digest] for item in self.items]
+        shown = [str(self.source.absolute()), self.card.task, self.card.classes, items]
+        return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]
+
 
 def load(source: Path, task_file: Path | None = None, splits: Sequence[str] = ()) -> Batch:
     """The items of a dataset's folder, or of a JSONL file of ``rise annotate``.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
@@ -60,9 +60,15 @@ class Finish(BaseModel):
 
 def make_app(session: Session, door: Door) -> ASGIApp:
     """The page and its data, behind the guard."""
-    app = FastAPI(title="rise review", docs_url=None, redoc_url=None, openapi_url=None)
-    pictures = Pictures()
     batch = session.batch
+    mine = batch.digest
+
+    def same(review: str | None = None) -> None:
+        if review not in (None, mine):
+            raise HTTPException(409, "Not saved: this page is of another review. Load it again.")
+
+    app = FastAPI(title="rise review", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(same)])
+    pictures = Pictures()
 
     def there(index: int) -> int:
         if not 0 <= index < len(batch.items):
@@ -76,6 +82,7 @@ def make_app(session: Session, door: Door) -> ASGIApp:
     def about() -> dict[str, Any]:
         first = session.next(-1, 1, "undecided")
         return {
+            "review": mine,
             "name": batch.source.name,
             "task": batch.card.task,
             "classes": batch.card.classes,

@@ -168,6 +168,8 @@ class Session:
 
     def _check(self, item: Item, annotation: Any) -> None:
         """Refused where the annotation is none for this task."""
+        if annotation is None:
+            raise Refused("There is nothing to accept yet: annotate the picture, or reject it.")
         try:
             check_annotation(item.record.model_copy(update={"annotation": annotation}), self.batch.task.check)
         except BadRow as bad:
@@ -185,7 +187,7 @@ class Session:
             self._refuse_others()
             kept = [(item, decision) for item, decision in self._each() if self._keeps(decision, undecided)]
             splits = self._dealt([item for item, _ in kept])
-            told: dict[str, Any] = {"left_out": []}
+            told: dict[str, Any] = {"left_out": [], "edited": sum(map(self._half_edited, range(len(self.batch.items))))}
             with DatasetWriter(self.out, self._card(), judge=self.batch.task.check, force=True) as writer:
                 for item, decision in kept:
                     try:
@@ -204,6 +206,12 @@ class Session:
         """Items as they came, before they were put in the order of doubt: equal decisions, equal bytes."""
         order = sorted(range(len(self.batch.items)), key=lambda index: self.batch.items[index].key)
         return ((self.batch.items[index], self.now(index)) for index in order)
+
+    def _half_edited(self, index: int) -> bool:
+        """Whether an item has edits that nobody accepted or rejected."""
+        now, came = self.now(index), self.original(index)
+        same = same_answer(now.annotation, came.annotation) and now.rationale == came.rationale
+        return now.state == "undecided" and not (same and now.text is None)
 
     @staticmethod
     def _keeps(decision: Decision, undecided: str) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
-from PIL import Image, ImageFont
+from PIL import Image
 
 from rise_vlm.worlds.canvas import Canvas, Colour, mix
 from rise_vlm.worlds.figures_plan import Mark, Plan, Point
+from rise_vlm.worlds.figures_text import font
 
 MARGIN = 0.15
 ARC = 0.075
@@ -34,7 +34,7 @@ def draw_plan(plan: Plan, style: str, turn: float, flip: bool, tint: int, size: 
     if style == "clean":
         canvas.gradient(0, 1, (255, 254, 250), mix((255, 252, 244), TINTS[tint], 0.25))
     places = placed(plan, turn, flip)
-    page = _Page(canvas, plan, places, style, tint)
+    page = Page(canvas, plan, places, style, tint)
     page.surfaces()
     page.strokes()
     for mark in plan.marks:
@@ -62,13 +62,8 @@ def placed(plan: Plan, turn: float, flip: bool) -> dict[str, Point]:
     return {name: (0.5 + (x - middle[0]) * scale, 0.5 + (y - middle[1]) * scale) for name, (x, y) in raw.items()}
 
 
-@lru_cache(maxsize=64)
-def _font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(pixels)
-
-
-class _Page:
-    """A canvas, the plan, and where its points are."""
+class Page:
+    """A canvas, the plan, and where its points are; `figures_redraw` finds other places for the texts."""
 
     def __init__(self, canvas: Canvas, plan: Plan, places: dict[str, Point], style: str, tint: int) -> None:
         self.canvas, self.plan, self.at, self.tint = canvas, plan, places, tint
@@ -82,11 +77,15 @@ class _Page:
 
     def write(self, text: str, x: float, y: float, height: float, colour: Colour) -> None:
         """Text about (x, y), with a thin pale rim."""
-        font = _font(max(8, round(height * self.canvas.pixels)))
+        face = font(max(8, round(height * self.canvas.pixels)))
         rim = max(1, round(0.005 * self.canvas.pixels))
         spot = (x * self.canvas.pixels, y * self.canvas.pixels)
-        self.canvas.pencil.text(spot, text, fill=colour, font=font, anchor="mm", stroke_width=rim,
+        self.canvas.pencil.text(spot, text, fill=colour, font=face, anchor="mm", stroke_width=rim,
                                 stroke_fill=(255, 255, 255))  # fmt: skip
+
+    def stroke(self, points: Sequence[Point], colour: Colour, width: float) -> None:
+        """A line through points."""
+        self.canvas.line(points, colour, width)
 
     def surfaces(self) -> None:
         """Filled shapes and circles."""
@@ -97,7 +96,7 @@ class _Page:
             rim = [(x + r * math.cos(t), y + r * math.sin(t)) for t in turns]
             if self.clean:
                 self.canvas.shape(rim, TINTS[self.tint])
-            self.canvas.line(rim, self.line, self.width)
+            self.stroke(rim, self.line, self.width)
         if self.clean:
             for names in self.plan.areas:
                 self.canvas.shape([self.at[name] for name in names], TINTS[self.tint])
@@ -105,13 +104,13 @@ class _Page:
     def strokes(self) -> None:
         """Lines, and dashed ones."""
         for a, b in self.plan.lines:
-            self.canvas.line([self.at[a], self.at[b]], self.line, self.width)
+            self.stroke([self.at[a], self.at[b]], self.line, self.width)
         for a, b in self.plan.dashed:
             (x1, y1), (x2, y2) = self.at[a], self.at[b]
             count = max(2, round(math.dist(self.at[a], self.at[b]) / 0.05))
             for k in range(count):
                 s, t = k / count, (k + 0.55) / count
-                self.canvas.line([(x1 + (x2 - x1) * s, y1 + (y2 - y1) * s), (x1 + (x2 - x1) * t, y1 + (y2 - y1) * t)],
+                self.stroke([(x1 + (x2 - x1) * s, y1 + (y2 - y1) * s), (x1 + (x2 - x1) * t, y1 + (y2 - y1) * t)],
                                  self.line, self.width * 0.7)  # fmt: skip
 
     def letters(self) -> None:
@@ -194,7 +193,7 @@ class _Page:
         colour = ANGLE if self.clean else BLACK
         if self.clean:
             self.canvas.shape([(x, y), *rim], mix(ANGLE, (255, 255, 255), 0.72))
-        self.canvas.line(rim, colour, 0.006)
+        self.stroke(rim, colour, 0.006)
         way = start + turn / 2
         wide = 0.017 * len(mark.text.rstrip("°")) + 0.012
         need = (wide + 0.012) / max(0.3, math.sin(min(abs(turn) / 2, 1.4)))
@@ -206,22 +205,19 @@ class _Page:
         a = (0.042 * math.cos(start), 0.042 * math.sin(start))
         b = (0.042 * math.cos(start + turn), 0.042 * math.sin(start + turn))
         corner = [(x + a[0], y + a[1]), (x + a[0] + b[0], y + a[1] + b[1]), (x + b[0], y + b[1])]
-        self.canvas.line(corner, ANGLE if self.clean else BLACK, 0.006)
+        self.stroke(corner, ANGLE if self.clean else BLACK, 0.006)
 
     def _on_line(self, mark: Mark) -> None:
-        """Ticks across a side, or a small arrow head along a line."""
+        """Ticks across a side, or small arrow heads along a line."""
         (x1, y1), (x2, y2) = (self.at[name] for name in mark.points)
         long = math.dist((x1, y1), (x2, y2))
         u, v = (x2 - x1) / long, (y2 - y1) / long
         share = 0.5 if mark.kind == "ticks" else 0.62
         x, y = x1 + (x2 - x1) * share, y1 + (y2 - y1) * share
         colour = ANGLE if self.clean else BLACK
-        if mark.kind == "arrow":
-            heads: Sequence[Point] = [(-0.02, 0.018), (0.008, 0.0), (-0.02, -0.018)]
-            self.canvas.line([(x + u * a - v * b, y + v * a + u * b) for a, b in heads], colour, 0.008)
-            return
-        count = int(mark.text)
+        arrow: Sequence[Point] = [(-0.02, 0.018), (0.008, 0.0), (-0.02, -0.018)]
+        shape = arrow if mark.kind == "arrow" else [(0.0, -0.02), (0.0, 0.02)]
+        count = int(mark.text or 1)
         for k in range(count):
-            a = 0.014 * (k - (count - 1) / 2)
-            ends = [(x + u * a - v * b, y + v * a + u * b) for b in (-0.02, 0.02)]
-            self.canvas.line(ends, colour, 0.008)
+            at = 0.014 * (k - (count - 1) / 2)
+            self.stroke([(x + u * (at + a) - v * b, y + v * (at + a) + u * b) for a, b in shape], colour, 0.008)

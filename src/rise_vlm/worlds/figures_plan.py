@@ -17,6 +17,8 @@ Point = tuple[float, float]
 @dataclass(frozen=True)
 class Mark:
     """`kind` is length, angle, right, ticks or arrow; `points` are names (of an angle the middle one is the vertex).
+    Logic forms have more kinds: span (the length of a line with points between), number (of an angle), arcs (of equal
+    angles) and arc (of a circle: end, centre, end, and at times a point between).
 
     `text` is what is written ('' for nothing); `fact` the quantity's name, such as `side.AB`; `value` its true number.
     """

@@ -214,8 +214,9 @@ FORMATS = {
     "geometry3k": Format(
         "geometry3k",
         ("structure",),
-        reads="Geometry3K: a folder per problem with data.json and img_diagram.png; choices and a letter",
-        beware="img_problem.png, which shows the text, is not used",
+        frozenset({"redraw"}),
+        reads="Geometry3K: a folder per problem with data.json and img_diagram.png; or the archive logic_forms.zip",
+        beware="img_problem.png, which shows the text, is not used; of the archive it is asked what is written where",
     ),
     "trance": Format(
         "trance",

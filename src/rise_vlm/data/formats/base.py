@@ -64,7 +64,8 @@ Found = Item | Problem | Skip | Note | Classes
 class Options:
     """What the user asked for. ``question`` is a template in which ``{class}`` stands for the class; ``classes`` are
     those to keep, which a reader may use to pass over what it need not open; ``field`` is the one with the labels.
-    ``scratch`` is a folder for images that are no files in the source, and lasts as long as somebody needs them.
+    ``redraw`` asks for pictures drawn from what a source says of them. ``scratch`` is a folder for images that are no
+    files in the source, and lasts as long as somebody needs them.
     """
 
     task: str
@@ -75,6 +76,7 @@ class Options:
     boxes: str = "auto"
     classes: ClassList | None = None
     keep_empty: bool = False
+    redraw: bool = False
     scratch: Path | None = None
 
 

@@ -16,6 +16,10 @@ export function element(name, attributes = {}, ...children) {
 const MANY = 10;
 const keyOf = (index) => (index < 9 ? `${index + 1}` : index === 9 ? "0" : "");
 
+function reveal(list, part) { // only the list scrolls: on a phone the picture stays where it is
+  if (part) list.scrollTop = Math.min(Math.max(list.scrollTop, part.offsetTop + part.offsetHeight - list.clientHeight), part.offsetTop);
+}
+
 class ClassButtons {
   constructor(root, classes, chosen) {
     this.classes = classes;
@@ -25,7 +29,7 @@ class ClassButtons {
       shown.addEventListener("click", () => chosen(name));
       return shown;
     });
-    const list = element("div", { className: "classes", role: "group", ariaLabel: "Classes" }, ...this.buttons);
+    const list = this.list = element("div", { className: "classes", role: "group", ariaLabel: "Classes" }, ...this.buttons);
     if (classes.length > MANY) {
       list.classList.add("many");
       this.find = element("input", { type: "search", placeholder: "Find a class ( / )", ariaLabel: "Find a class" });
@@ -52,7 +56,7 @@ class ClassButtons {
 
   mark(name) {
     this.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(this.classes[index] === name)));
-    this.buttons[this.classes.indexOf(name)]?.scrollIntoView({ block: "nearest" });
+    reveal(this.list, this.buttons[this.classes.indexOf(name)]);
   }
 }
 
@@ -123,7 +127,7 @@ class ShareEditor {
   }
 
   set(index, share, typing = false) {
-    if (share > 0) this.value[this.classes[index]] = share;
+    if (share) this.value[this.classes[index]] = share; // one below 0 too, for the server to refuse
     else delete this.value[this.classes[index]];
     this.draw(index, typing);
     this.total();
@@ -196,10 +200,13 @@ class BoxEditor {
   write() {
     const { boxes, chosen } = this.stage;
     this.rows.replaceChildren(...boxes.map((one, index) => this.row(one, index)));
+    reveal(this.rows, this.rows.children[chosen]);
     this.unread &&= !boxes.length;
     const empty = this.unread ? this.nothing() : this.single ? ["No box yet: drag one on the picture."] : ["No boxes: drag one on the picture, or accept that there is nothing."];
     this.note.replaceChildren(...(boxes.length ? [] : empty));
-    if (!this.single) this.list.mark(boxes[chosen]?.label ?? this.brush);
+    if (this.single) return;
+    if (boxes[chosen]) this.brush = this.stage.brush = boxes[chosen].label; // what is marked is what is drawn next
+    this.list.mark(this.brush);
   }
 
   nothing() { // an answer that could not be read is not the answer that there is nothing

@@ -4,22 +4,30 @@ import { element, makeEditor } from "./editors.js";
 
 const $ = (id) => document.getElementById(id);
 const QUIET = 200; // ms without an edit until a draft is sent
+const BURST = 300; // ms; edits that follow faster, as of a slider, are taken back as one
 const WORDS = { undecided: "undecided", accepted: "accepted", corrected: "corrected", rejected: "rejected" };
 
 let session;
 let item = null;
 let editor = null;
 let touched = false; // the annotation was edited since it was shown
+let past = []; // the annotation before each edit, as JSON
+let latest = ""; // the annotation as it stands, as JSON
+let editedAt = 0; // ms
 let busy = false;
 let draftTimer = 0;
 let unsaved = false; // the last draft was refused, or did not arrive
 let sending = Promise.resolve(); // requests that change something go one after the other
 
+function mine(path) { // so that a page left open decides nothing in another review on the same port
+  return session ? `${path}${path.includes("?") ? "&" : "?"}review=${session.review}` : path;
+}
+
 async function ask(path, body) {
   const options = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(mine(path), options);
   } catch {
     throw new Error("Not saved: the server does not answer. Start the same command again; what is on this page stays.");
   }
@@ -28,14 +36,33 @@ async function ask(path, body) {
   return said;
 }
 
-function tell(error) {
-  $("problem").textContent = error ? error.message ?? error : "";
-  $("problem").hidden = !error;
+function tell(said) { // an Error is a problem, a string is only news
+  $("problem").textContent = said ? said.message ?? said : "";
+  $("problem").classList.toggle("news", !(said instanceof Error));
+  $("problem").hidden = !said;
 }
 
 function sent() {
   const text = editor.text ?? null;
   return { annotation: text === null ? (touched ? editor.value : item.annotation) : null, text, rationale: $("rationale").value };
+}
+
+function annotated() {
+  touched = true;
+  const now = JSON.stringify(editor.value);
+  if (now !== latest && Date.now() - editedAt > BURST) past.push(latest);
+  latest = now;
+  editedAt = Date.now();
+  edited();
+}
+
+function takeBack() {
+  if (!past.length) return tell("There is no edit to take back.");
+  latest = past.pop();
+  editor.show(JSON.parse(latest), item);
+  touched = true;
+  editedAt = 0;
+  edited();
 }
 
 function edited() {
@@ -94,7 +121,10 @@ async function decide(action) {
     unsaved = false;
     if (action !== "undo") leavePanel();
     if (action === "undo") show(answer.item);
-    else if (!(await go(1, undefined, false))) show(answer.item);
+    else if (!(await go(1, undefined, false))) {
+      show(answer.item);
+      tell(ended());
+    }
   } catch (error) {
     tell(error);
   } finally {
@@ -102,9 +132,14 @@ async function decide(action) {
   }
 }
 
+function ended() {
+  const left = session.counts.undecided;
+  if (!left) return "Everything is decided: Finish (f) writes the dataset.";
+  return `That was the last one. ${left} ${left === 1 ? "is" : "are"} still undecided (n).`;
+}
+
 // False where there is no such item, null where an edit of this one could not be kept.
-async function go(step, state = $("filter").value, keep = true) {
-  const start = item ? item.index : -1;
+async function go(step, state = $("filter").value, keep = true, start = item.index) {
   await sending;
   if (keep && (draftTimer || unsaved)) await saveDraft();
   if (keep && unsaved) return null;
@@ -114,15 +149,16 @@ async function go(step, state = $("filter").value, keep = true) {
   return true;
 }
 
-async function move(step, state) {
+async function move(step, state = $("filter").value, around = false) {
   if (busy) return;
   hold(true);
   tell(null);
   try {
-    if ((await go(step, state)) === false) {
-      const kind = state ?? $("filter").value;
-      tell(`There is no ${step > 0 ? "later" : "earlier"} item${kind === "any" ? "" : ` that is ${kind}`}.`);
-    }
+    const { index } = item;
+    let found = await go(step, state);
+    if (found === false && around) found = (await go(step, state, true, -1)) && item.index !== index;
+    const where = around ? "other" : step > 0 ? "later" : "earlier";
+    if (found === false) tell(`There is no ${where} item${state === "any" ? "" : ` that is ${state}`}.`);
   } catch (error) {
     tell(error);
   } finally {
@@ -131,7 +167,9 @@ async function move(step, state) {
 }
 
 async function open(index) {
-  show(await ask(`api/items/${index}`));
+  const next = await ask(`api/items/${index}`);
+  leavePanel();
+  show(next);
   // Nobody should accept what is not there to be seen yet.
   await Promise.race([$("picture").decode().catch(() => null), new Promise((done) => setTimeout(done, 10000))]);
   if (index + 1 < session.total) new Image().src = `pictures/${index + 1}/0`; // so that the server has it ready at the next key
@@ -139,6 +177,7 @@ async function open(index) {
 
 function show(next) {
   const same = item && item.index === next.index;
+  const stood = latest;
   item = next;
   touched = unsaved = false;
   clearTimeout(draftTimer);
@@ -148,8 +187,12 @@ function show(next) {
   $("question").textContent = item.question ?? "";
   $("hints").replaceChildren(...hints(item.hints).map(([text, doubt]) => element("li", { className: doubt ? "doubt" : "" }, text)));
   editor.show(item.annotation, item);
+  latest = JSON.stringify(editor.value);
+  if (!same) past = [];
+  else if (latest !== stood) past.push(stood);
   $("rationale").value = item.rationale;
   showState(item);
+  if (!same) for (const part of [document.scrollingElement, document.querySelector(".panel")]) part.scrollTop = 0;
   document.title = `${item.index + 1}/${session.total} · rise review`;
   document.body.dataset.index = item.index;
 }
@@ -194,7 +237,9 @@ function fit() { // as large as the stage allows, in the shape that the record t
 }
 
 async function pictureFailed() {
-  const said = await ask(`pictures/${item.index}/0`).catch((error) => error.message);
+  const { index } = item;
+  const said = await ask(`pictures/${index}/0`).catch((error) => error.message);
+  if (item.index !== index) return;
   $("frame").hidden = true;
   $("picture-problem").hidden = false;
   $("picture-problem").textContent = typeof said === "string" ? said : "The picture cannot be shown.";
@@ -207,8 +252,14 @@ function showState(now) {
   word();
 }
 
+function sorted(annotation) { // JSON in which the order of keys says nothing
+  return JSON.stringify(annotation, (_, part) =>
+    part && typeof part === "object" && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort()) : part);
+}
+
 function word() {
-  const same = !touched && JSON.stringify(item.annotation) === JSON.stringify(item.original.annotation) && item.text === null;
+  const now = touched ? editor.value : item.annotation;
+  const same = sorted(now) === sorted(item.original.annotation) && (editor.text === undefined || (!touched && item.text === null));
   $("accept-word").textContent = same && $("rationale").value === item.original.rationale ? "Accept" : "Accept edits";
 }
 
@@ -218,7 +269,7 @@ function showCounts() {
   for (const state of ["accepted", "corrected", "rejected"]) $("meter").querySelector(`.${state}`).style.width = `${(100 * counts[state]) / total}%`;
   $("meter").setAttribute("aria-valuenow", done);
   $("meter").setAttribute("aria-valuemax", total);
-  $("counts").textContent = `${done} of ${total}`;
+  $("counts").textContent = `${done} of ${total} reviewed`;
   $("counts").title = `${counts.accepted} accepted, ${counts.corrected} corrected, ${counts.rejected} rejected, ${counts.undecided} undecided`;
 }
 
@@ -243,10 +294,11 @@ async function write() {
   try {
     if (draftTimer) await saveDraft();
     await sending;
-    const { out, splits, left_out: left } = await ask("api/finish", { undecided });
+    const { out, splits, left_out: left, edited: half } = await ask("api/finish", { undecided });
     const told = Object.entries(splits).map(([name, count]) => `${name} ${count}`).join(", ");
     const lost = left.length ? `\n${left.length} could not be written: ${left.slice(0, 3).join("; ")}` : "";
-    result.textContent = `Written: ${out} (${told}).${lost}\nTo train on it: rise run rise data=${out}`;
+    const open = half ? `\nEdits of ${half} undecided are not in it: accept them first.` : "";
+    result.textContent = `Written: ${out} (${told}).${lost}${open}\nTo train on it: rise run rise data=${out}`;
   } catch (error) {
     result.className = "bad";
     result.textContent = error.message;
@@ -264,7 +316,7 @@ const KEYS = {
   k: () => move(-1),
   ArrowRight: () => move(1),
   ArrowLeft: () => move(-1),
-  n: () => move(1, "undecided"),
+  n: () => move(1, "undecided", true),
   e: () => $("rationale").focus(),
   f: openFinish,
   "?": () => $("help").showModal(),
@@ -279,7 +331,12 @@ function pressed(event) {
   const { target } = event;
   if (typing(target)) {
     if (event.key === "Escape") target.blur();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) decide("accept");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey || target.type === "number")) decide("accept");
+    return;
+  }
+  if ((event.ctrlKey || event.metaKey) && event.key === "z") {
+    event.preventDefault();
+    takeBack();
     return;
   }
   if (event.ctrlKey || event.metaKey || (event.key === "Enter" && target.closest("button"))) return;
@@ -306,7 +363,7 @@ async function start() {
   $("name").textContent = session.name;
   $("task").textContent = session.model ? `${session.task} · answers of ${session.model.split("/").pop()}` : session.task;
   editor = makeEditor(session.task, $("editor"), {
-    classes: session.classes, changed: () => { touched = true; edited(); }, frame: $("frame"), overlay: $("overlay"),
+    classes: session.classes, changed: annotated, frame: $("frame"), overlay: $("overlay"),
   });
   showCounts();
   addEventListener("resize", fit);
@@ -322,9 +379,12 @@ async function start() {
   $("open-finish").addEventListener("click", openFinish);
   $("close-finish").addEventListener("click", () => $("finish").close());
   $("write").addEventListener("click", write);
-  $("filter").addEventListener("change", (event) => event.target.blur());
+  $("filter").addEventListener("change", ({ target }) => {
+    target.blur();
+    if (![document.body.dataset.state, "any"].includes(target.value)) move(1, target.value, true);
+  });
   addEventListener("keydown", pressed);
-  addEventListener("pagehide", () => draftTimer && navigator.sendBeacon(`api/items/${item.index}`, draftBlob()));
+  addEventListener("pagehide", () => draftTimer && navigator.sendBeacon(mine(`api/items/${item.index}`), draftBlob()));
   await open(session.start);
   document.body.dataset.ready = "yes";
 }
