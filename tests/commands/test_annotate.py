@@ -298,6 +298,32 @@ def test_a_rationale_that_leads_elsewhere_is_for_review(model: Path, folder: Pat
     assert row["leaks"] == [] and json.loads(capsys.readouterr().out)["review"] == 1
 
 
+@pytest.mark.parametrize(
+    ("back", "says"),
+    [
+        (["red"] * 6, 'all 6 rationales lead back to the same answer, "red": here --check says nothing'),
+        (["green"] * 6, "no answer could be read of what came back from 6 rationales: here --check says nothing"),
+        (["red", "blue"] * 3, ""),
+    ],
+)
+def test_a_check_that_tells_nothing_apart_is_told(
+    model: Path, folder: Path, monkeypatch, capsys, back: list[str], says: str
+) -> None:
+    for i in range(3, 5):
+        picture(i).save(folder / f"p {i}.png")
+    (folder / "inner" / "big.jpg").rename(folder / "p 5.png")
+    said = [f"<think>Like this.</think><answer>{answer}</answer>" for answer in ["red", "blue"] * 3]
+    scripted(monkeypatch, said + [f"<answer>{answer}</answer>" for answer in back])
+    arguments = (str(folder), "--task", "task.yaml", "--check", "--out", "a.jsonl", "--report", "p.html")
+    for _ in range(2):  # of rows that were there before it is told too
+        assert annotate(model, *arguments) == 0
+        told = capsys.readouterr().err
+        assert ("--check says nothing" in told) == bool(says) and says in told
+        assert ("--check says nothing" in Path("p.html").read_text(encoding="utf-8")) == bool(says)
+    rebuilt = [row["rebuilt"] for row in read_rows(Path("a.jsonl"))]
+    assert rebuilt == [None if answer == "green" else answer for answer in back]
+
+
 def test_files_follow_an_interruption_by_the_same_command(model: Path, folder: Path, monkeypatch, capsys) -> None:
     from rise_vlm.stages import annotate as stage
 
@@ -323,6 +349,25 @@ def test_files_follow_an_interruption_by_the_same_command(model: Path, folder: P
     assert Path("a.jsonl").read_text(encoding="utf-8").startswith(before) and len(rows) == 4
     read = sum(row["annotation"] is not None for row in rows)
     assert Path("a.csv").read_text(encoding="utf-8").count("\n") == 1 + read
+
+
+def test_a_second_command_on_the_same_answers_is_refused_and_changes_nothing(model: Path, folder: Path, capsys) -> None:
+    from rise_vlm.stages.preflight import alone
+
+    arguments = (str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--to", "csv:a.csv")
+    with alone(Path("a.jsonl")):  # as another process: a lock is of the file as it was opened
+        Path("a.jsonl").write_text('{"id": "half a row', encoding="utf-8")
+        assert annotate(model, *arguments) == 1
+        assert Path("a.jsonl").read_text(encoding="utf-8") == '{"id": "half a row'
+    assert "--out a.jsonl: another process is at work in this file" in capsys.readouterr().err
+    assert annotate(model, *arguments) == 0 and len(list(read_rows(Path("a.jsonl")))) == 4
+
+
+def test_where_no_picture_could_be_read_no_file_is_left(model: Path, folder: Path) -> None:
+    (folder / "text.jpg").write_text("hello", encoding="utf-8")
+    arguments = (str(folder / "text.jpg"), "--task", "task.yaml", "--out", "a.jsonl")
+    assert annotate(model, *arguments, "--to", "csv:a.csv", "--report", "p.html") == 1
+    assert not any(Path(name).exists() for name in ("a.jsonl", "a.csv", "p.html"))
 
 
 def test_a_prompt_without_room_for_its_answer_is_skipped_and_not_the_end(model: Path, folder: Path, capsys) -> None:

@@ -203,6 +203,16 @@ def test_where_nothing_is_kept_nothing_is_written(
     teacher.script = {f"train-{letter}": ["wrong"] for letter in "abcdef"}
     error = explain(capsys, teacher, sheets, tmp_path / "out", code=1)["error"]
     assert "none of 6 rationales is kept (6 x wrong answer)" in error and not (tmp_path / "out").exists()
+    assert "got no reply" not in error
+
+
+def test_where_nothing_is_kept_it_is_told_why_there_were_no_replies(
+    teacher: Teacher, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher.script = {"train-a": ["wrong"], **{f"train-{letter}": ["500"] * 2 for letter in "bcdef"}}
+    error = explain(capsys, teacher, sheets, tmp_path / "out", "--tries", "1", "--threads", "1", code=1)["error"]
+    assert "(5 x no reply, 1 x wrong answer)" in error
+    assert "5 requests got no reply, the first because of: " in error and "500" in error
 
 
 def test_the_key_is_in_one_header_and_nowhere_else(

@@ -141,8 +141,11 @@ def test_nothing_grows_beyond_measure_or_hangs(source: Path, tmp_path: Path) -> 
     chunk = struct.pack(">I", len(blown) - 4) + blown + struct.pack(">I", zlib.crc32(blown))
     (path.parent / "1.png").write_bytes(picture[:33] + chunk + picture[33:])
     one = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 64, "int32"), ["a" * 12_000_000])
-    table = pyarrow.table({"image": ["1.png"] * 64, "label": one})
-    pyarrow.parquet.write_table(table, put("Parquet that unfolds", "parquet", b""), dictionary_pagesize_limit=1 << 30)
+    unfolds = {"parquet": ("image", ""), "imagefolder": ("file_name", "metadata.parquet")}
+    for format, (image, file) in unfolds.items():
+        path = put(f"{format} that unfolds", format, b"", file)
+        table = pyarrow.table({image: ["1.png"] * 64, "label": one})
+        pyarrow.parquet.write_table(table, path, dictionary_pagesize_limit=1 << 30)
     for format in sorted(FILES.keys() - {"folders", "imagenet"}):
         path = put(f"nothing but room: {format}", format, "")
         os.truncate(path, HUGE)

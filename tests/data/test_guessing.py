@@ -62,6 +62,40 @@ def test_what_is_no_source_is_told_what_to_do(tmp_path: Path) -> None:
             guess(file)
 
 
+def test_of_a_folder_with_several_tables_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    for name, label in (("a", "cat"), ("b", "dog")):
+        put_text(tmp_path / f"{name}.csv", f"image,label\n1.jpg,{label}\n2.jpg,hen\n")
+    code, told = rise(capsys, tmp_path, "--out", tmp_path / "out")
+    assert code == 2 and f"rise data import csv {tmp_path}" in told
+    code, told = rise(capsys, "csv", tmp_path, "--out", tmp_path / "out")
+    assert code == 2 and f"a folder of 2 tables: name one, such as {tmp_path / 'a.csv'}" in told
+
+
+def test_where_a_source_gives_nothing_for_its_usual_task_it_is_told_for_which_it_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    choice = {"from_name": "class", "to_name": "image", "type": "choices"}
+    tasks = [
+        {"data": {"image": f"{name}.jpg"}, "annotations": [{"result": [choice | {"value": {"choices": [label]}}]}]}
+        for name, label in (("1", "cat"), ("2", "dog"))
+    ]
+    put_text(tmp_path / "tasks.json", tasks)
+    code, told = rise(capsys, tmp_path, "--out", tmp_path / "out")
+    assert code == 1 and told.strip().endswith("It was read for detection; --task classification would give 2.")
+    code, told = rise(capsys, tmp_path, "--out", tmp_path / "out", "--task", "classification", "--val", 0, "--test", 0)
+    assert code == 0 and "train: 2 records" in told
+
+
+def test_a_folder_of_several_years_of_voc_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for year in ("VOC2007", "VOC2012"):
+        put(tmp_path, f"{year}/JPEGImages/1.jpg")
+        put_text(tmp_path / year / "Annotations" / "1.xml", "<annotation><filename>1.jpg</filename></annotation>")
+    code, told = rise(capsys, tmp_path, "--out", tmp_path / "out")
+    assert code == 2 and f"Import {tmp_path / 'VOC2007'} and {tmp_path / 'VOC2012'}, one after the other" in told
+
+
 def test_tables_in_utf_16_are_read(tmp_path: Path) -> None:
     put(tmp_path, "1.jpg", "é.jpg")
     table = tmp_path / "a.csv"

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from format_kit import found, put, put_text, skips
+from format_kit import SIZE, found, put, put_text, skips
+from PIL import Image
 
 from rise_vlm.cli import run
 from rise_vlm.data import Dataset
@@ -37,6 +38,7 @@ BOXED = [{"bbox": [[1.0, 2.0, 3.0, 4.0]], "category": [1]}, {"bbox": [], "catego
 def table(folder: Path, columns: dict[str, Any], features: dict[str, Any]) -> pyarrow.Table:
     """Rows of two pictures, which it holds, with more columns."""
     put(folder, "1.png", "2.png")
+    Image.new("RGB", SIZE, "red").save(folder / "2.png")
     pictures = [{"bytes": (folder / name).read_bytes(), "path": name} for name in ("1.png", "2.png")]
     made = pyarrow.table({next(iter(features)): pictures} | columns)
     return made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
@@ -72,7 +74,7 @@ def test_what_save_to_disk_wrote_is_read_as_its_parquet_is(tmp_path: Path) -> No
     assert sorted(truths(ours["hub"])) == [("test", "cat"), ("test", "dog"), ("train", "cat"), ("train", "dog")]
     for read in ours.values():
         assert "taken from 'img' and 'fine_label'" in notes(read) and "--columns" in notes(read)
-        assert len({item.group for item in read if isinstance(item, Item)}) == 1  # the two pictures are the same
+        assert len({item.group for item in read if isinstance(item, Item)}) == 2  # in both splits the same
 
 
 @pytest.mark.parametrize("inner", [False, True], ids=["lists", "objects"])

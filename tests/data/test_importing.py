@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,9 +24,9 @@ from PIL.PngImagePlugin import PngImageFile
 from rise_vlm.data import Dataset, images
 from rise_vlm.data.checking import BadRow, read_quarantine
 from rise_vlm.data.formats import FORMATS, find_format, places
-from rise_vlm.data.formats.base import Options, Skip
+from rise_vlm.data.formats.base import Item, Options, Skip
 from rise_vlm.data.images import TURNS, ImageSize
-from rise_vlm.data.importing import _by_image, import_dataset, upright_box
+from rise_vlm.data.importing import TOGETHER, _by_image, import_dataset, upright_box
 from rise_vlm.data.outcome import Outcome
 from rise_vlm.errors import DataError, UserError
 
@@ -385,5 +387,29 @@ def test_voc_and_both_forms_of_coco_agree(tmp_path: Path, shared_data: Callable[
     assert read["voc"] == read["v1"] == read["v2"] and len(read["voc"]) == 111
 
 
-def test_a_million_skipped_things_are_never_one_list() -> None:
+def test_a_million_skipped_things_or_questions_of_one_image_are_never_one_list() -> None:
     assert [len(part) for part in _by_image(iter([Skip("a crowd")] * 3))] == [1, 1, 1]
+    item = Item("a", 1, "1", "1", Path("1.png"), "cat")
+    parts = _by_image(item for _ in range(10**9))
+    assert [len(next(parts)) for _ in range(3)] == [TOGETHER] * 3
+
+
+def test_rows_that_contradict_each_other_about_an_image_are_left_out_in_every_format(tmp_path: Path) -> None:
+    """Of two rows nobody knows the true one; what only says it twice, or answers another question, stays."""
+    folders(tmp_path / "source", 3)
+    images = [(path, path.relative_to(tmp_path / "source").as_posix()) for path in (tmp_path / "source").rglob("*.png")]
+    (a, one), (b, two), (c, three), *_ = sorted(images)
+    rows = [(one, a, "cat", None), (one, a, "dog", None), (two, b, "cat", None), (two, b, "cat", None)]
+    rows += [(three, c, "cat", "What is it?"), (three, c, "dog", "What is it not?")]
+    keys = ("image", "label", "question")
+    for form, inside in (("parquet", False), ("parquet", True), ("imagefolder", False)):
+        out = tmp_path / f"{form}-{inside}"
+        table = [
+            dict(zip(keys, ({"bytes": path.read_bytes(), "path": name} if inside else name, *said), strict=True))
+            for name, path, *said in rows
+        ]
+        source = tmp_path / "source" / ("a.parquet" if form == "parquet" else "metadata.parquet")
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table), source)
+        outcome = do_import(form, source, out, shares={"val": 0, "test": 0})
+        assert outcome.skipped["a row that another of the same image and question contradicts"] == 2
+        assert [record.annotation for record in Dataset.open(out).records("train")] == ["cat", "cat", "cat", "dog"]

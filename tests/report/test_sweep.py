@@ -127,6 +127,11 @@ def test_tables_and_floors_are_in_the_metrics_that_the_sweep_names(tmp_path: Pat
     assert page is not None and "accuracy above RISE" in page.read_text(encoding="utf-8")
 
 
+def test_what_could_be_read_is_told_once_also_where_it_is_the_metric(tmp_path: Path) -> None:
+    text = markdown(*structure_sweep(tmp_path, "[parsed, accuracy]"))
+    assert "| parsed | test (4) | test: rise minus it | trained in |" in text and text.count("parsed") == 1
+
+
 def test_a_metric_that_the_task_lacks_is_left_out_and_one_that_none_has_is_told(tmp_path: Path) -> None:
     assert structure_sweep(tmp_path / "a", "[exact_set, accuracy]")[1][0].metrics == ("accuracy",)
     assert structure_sweep(tmp_path / "b", "[accuracy, score]", task="counting")[1][0].metrics == ("accuracy",)

@@ -20,7 +20,7 @@ CAR = {"label": "car", "box": [0, 0, 28, 28]}
 
 
 def test_boxes_behind_an_unreadable_answer_are_missed(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of two cars one is found and one answer breaks off: by hand, recall 1/2 and mAP 51 of COCO's 101 points."""
     with DatasetWriter(tmp_path / "cars", Card(name="cars", task="detection", classes=["car"])) as writer:
@@ -35,9 +35,10 @@ def test_boxes_behind_an_unreadable_answer_are_missed(
     monkeypatch.setattr(
         predictions, "sample", lambda *_, **__: [[SimpleNamespace(text=t, ids=[0], finished=True)] for t in said]
     )
-    rows = predictions.predict(
-        policy, material, records, "think", Evaluate(), tmp_path / "p" / "rows.jsonl", Meter(tmp_path)
-    )
+    how = (policy, material, records, "think", Evaluate(), tmp_path / "p" / "rows.jsonl", Meter(tmp_path))
+    rows = predictions.predict(*how)
+    assert "evaluate: rows: 2/2" in capsys.readouterr().err
+    assert predictions.predict(*how) == rows and not capsys.readouterr().err, "nothing asked, nothing told"
     assert [row["score"] for row in rows] == pytest.approx([1.0, 0.0], abs=0.1) and rows[1]["value"] is None
     figures = evaluate.judge(material, records, rows, resamples=10, seed=0)
     metrics = figures["metrics"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,16 @@ def test_nothing_accepted_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Nothing was accepted"):
         session.finish("leave out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_an_answer_only_what_is_reviewed_stands_in_memory(tmp_path: Path) -> None:
+    text = "word " * 20_000
+    path = make_answers(tmp_path / "a", [{"annotation": BOX, "completion": text} for _ in range(100)])
+    tracemalloc.start()
+    assert len(load(path).items) == 100
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2_000_000 < path.stat().st_size / 4
 
 
 HINTS = st.fixed_dictionaries(

@@ -81,7 +81,7 @@ def main(
     """
     from rise_vlm.stages.outputs import Made, check_free, outputs_of
     from rise_vlm.stages.pictures import find_images
-    from rise_vlm.stages.preflight import check_writable
+    from rise_vlm.stages.preflight import alone, check_writable
     from rise_vlm.stages.task_file import task_of
     from rise_vlm.stages.trained import doubts, find_model, require_model
 
@@ -103,21 +103,28 @@ def main(
     say(f"annotate: loading {found.model} for {len(names)} images.")
     # Paths first: what follows takes seconds to import.
     from rise_vlm.stages.annotate import Asking, Outcome, Source, annotate, answered
+    from rise_vlm.stages.files import read_rows
+    from rise_vlm.stages.rebuilding import all_alike
 
     longest = max_new_tokens or found.settings.get("evaluate.max_new_tokens") or 256
     pixels = max_pixels or found.settings.get("policy.max_pixels")
     how = Asking(longest, samples, temperature, seed, check, review_below, pixels)
     source = Source.of(found.model, job, asked, "answer" if (role or found.role) == "answer" else "think", how)
-    done, outcome = answered(out, source), Outcome()  # refuses before the model is loaded
-    waiting = [name for name in names if name not in done]
-    outcome.skipped = len(names) - len(waiting)
-    if outcome.skipped:
-        say(f"{outcome.skipped} images are in {out} already and are skipped.")
-    if waiting:
-        annotate(_load(found, pixels), job, source, waiting, out, how, outcome)
-    wrote = [_export(output, out, job, source.question, made) for output in outputs if out.exists()]
-    if report and out.exists():
-        wrote.append(_page(out, report, job, how.threshold(job), items, made, doubted))
+    wrote: list[dict[str, Any]] = []
+    with alone(out):  # two at once would cut each other's rows, and ask for every answer twice
+        done, outcome = answered(out, source), Outcome()  # refuses before the model is loaded
+        waiting = [name for name in names if name not in done]
+        outcome.skipped = len(names) - len(waiting)
+        if outcome.skipped:
+            say(f"{outcome.skipped} images are in {out} already and are skipped.")
+        if waiting:
+            annotate(_load(found, pixels), job, source, waiting, out, how, outcome)
+        if check and (told := all_alike(read_rows(out))):
+            say(f"note: {told}.")
+            doubted.append(told)
+        if done or outcome.annotated:
+            wrote = [_export(output, out, job, source.question, made) for output in outputs]
+            wrote += [_page(out, report, job, how.threshold(job), items, made, doubted)] if report else []
     _tell(out, outcome, wrote, as_json)
 
 

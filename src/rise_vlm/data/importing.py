@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from rise_vlm.data.card import Card
 from rise_vlm.data.checking import BadRow, Judge, Problem, need_file
 from rise_vlm.data.choosing import Chooser
 from rise_vlm.data.class_list import Classes, distinct
+from rise_vlm.data.contradictions import Contradictions
 from rise_vlm.data.formats import Format
 from rise_vlm.data.formats.base import Found, Item, Note, Options, Reader, Skip
 from rise_vlm.data.images import ImageSize, read_whole_size, turn_box
@@ -43,6 +44,11 @@ CLASSED = ("classification", "detection", "distribution", "grounding")
 
 AT_ONCE = 16
 """Images that a thread opens before it hands them over, which costs as much as opening one."""
+
+TOGETHER = 16
+"""Items of one image for which it is opened once; a source may ask a million things of one."""
+
+Pass = Callable[[Iterator[Found]], Iterator[Found]]
 
 LONGEST_NAME = 1000
 """Letters of a class's name; what is longer is a text, or a file that means ill."""
@@ -97,7 +103,8 @@ def _import(
 ) -> Outcome:
     reader = form.load_reader()
     chooser = None if options.classes is None else Chooser(options.classes, keep_empty=options.keep_empty)
-    survey = _first_pass(form, reader, source, options, chooser)
+    twofold = Contradictions()
+    survey = _first_pass(form, reader, source, options, chooser, twofold)
     outcome = Outcome(notes=survey.outcome.notes)
     deal = _dealer(survey, shares, outcome)
     classes = _class_list(survey, options.task) if chooser is None else _chosen(chooser, options.task)
@@ -108,7 +115,9 @@ def _import(
     with (
         DatasetWriter(out, card, judge=judge, **how) as writer,
         progress(f"Importing {source.name}", survey.items) as bar,
-        closing(ahead(_by_image(_findings(reader, source, options, chooser)), _open, at_once=AT_ONCE)) as opened,
+        closing(
+            ahead(_by_image(_findings(reader, source, options, chooser, twofold.left_out)), _open, at_once=AT_ONCE)
+        ) as opened,
     ):
         for found, size in ((found, size) for alike, size in opened for found in alike):
             problem = _take(found, size, writer, deal, options, outcome)
@@ -135,11 +144,14 @@ def _judge(card: Card, source: Path) -> Judge:
         raise DataError(f"{source}: {str(error).replace('dataset.yaml names', 'the source has')}") from error
 
 
-def _findings(reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Iterator[Found]:
-    """What the reader finds, or of it what is of the chosen classes."""
-    found = reader.read(source, options)
+def _findings(
+    reader: Reader, source: Path, options: Options, chooser: Chooser | None, twofold: Pass
+) -> Iterator[Found]:
+    """What the reader finds, or of it what is of the chosen classes; ``twofold`` sees to images told of in two ways."""
+    found = iter(reader.read(source, options))
     found = map(_sane, found) if options.task in CLASSED else found
-    return iter(found) if chooser is None else chooser.choose(found)
+    found = twofold(found) if options.task != "grounding" else found
+    return found if chooser is None else chooser.choose(found)
 
 
 def _sane(found: Found) -> Found:
@@ -151,23 +163,40 @@ def _sane(found: Found) -> Found:
     return bad.at(found.file, found.row)
 
 
-def _first_pass(form: Format, reader: Reader, source: Path, options: Options, chooser: Chooser | None) -> Survey:
+def _first_pass(
+    form: Format, reader: Reader, source: Path, options: Options, chooser: Chooser | None, twofold: Contradictions
+) -> Survey:
     """The survey of a source. Raises DataError where it holds nothing, or lacks a class that was asked for."""
     try:
-        survey = _survey(_findings(reader, source, options, chooser))
+        survey = _survey(_findings(reader, source, options, chooser, twofold.noted))
     except OSError as error:  # a folder that may not be entered, a disk that fails
         raise DataError(f"{source} cannot be read: {error}.", exit_code=1) from error
     if chooser is not None and chooser.known.names:
         chooser.listed.need_fit(chooser.known, source)
     if not survey.items:
-        raise DataError(_nothing(source, survey.outcome, form, options), exit_code=1)
+        fits = _other_tasks(form, reader, source, options)
+        raise DataError(_nothing(source, survey.outcome, form, options, fits), exit_code=1)
     return survey
 
 
+def _other_tasks(form: Format, reader: Reader, source: Path, options: Options) -> str:
+    """For which other tasks the source would give records, and how many."""
+    found: list[str] = []
+    for task in form.tasks:
+        with suppress(UserError):  # such as columns that it lacks
+            number = _survey(iter(reader.read(source, replace(options, task=task)))).items
+            found += [f"--task {task} would give {number}"] if number else []
+    return ", ".join(found)
+
+
 def _by_image(findings: Iterator[Found]) -> Iterator[list[Found]]:
-    """The items of one image together, where they come one after the other, and each thing that is no item alone."""
+    """The items of one image together, where they come one after the other, at most TOGETHER; each thing that is no
+    item alone.
+    """
     groups = groupby(findings, key=lambda found: (found.image, *found.more) if isinstance(found, Item) else object())
-    return (list(group) for _, group in groups)
+    for _, group in groups:
+        while part := list(islice(group, TOGETHER)):
+            yield part
 
 
 def _open(alike: list[Found]) -> ImageSize | DataError | None:
@@ -361,7 +390,7 @@ def upright_box(box: list[float], stated: tuple[int, int] | None, size: ImageSiz
     return turn_box(box, size) if rule == "stored" else box
 
 
-def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> str:
+def _nothing(source: Path, outcome: Outcome, form: Format, options: Options, fits: str = "") -> str:
     why = ""
     if outcome.quarantined.first:
         why = f" {outcome.quarantined.quarantined} rows are bad, the first being {outcome.quarantined.first}."
@@ -371,5 +400,5 @@ def _nothing(source: Path, outcome: Outcome, form: Format, options: Options) -> 
     if options.images is None and "images" in form.options and astray:
         why += " If the images are elsewhere, name their folder with --images."
     if len(form.tasks) > 1:
-        why += f" It was read for {options.task}; --task may be {' or '.join(form.tasks)}."
+        why += f" It was read for {options.task}; {fits or '--task may be ' + ' or '.join(form.tasks)}."
     return f"{source} gave no record.{why}"

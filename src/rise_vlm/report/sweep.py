@@ -177,7 +177,8 @@ def _table(block: Block, c: Comparison, metric: str) -> list[str]:
     for split in c.splits:
         head += [f"{split} ({c.figure(c.against, split, metric).n})", f"{split}: {c.against} minus it"]
         rule += ["---", "---"]
-    more = ["parsed " + ", ".join(c.splits), "trained in"] if first else []
+    read = first and "parsed" not in block.metrics  # else it has a table of its own
+    more = [*(["parsed " + ", ".join(c.splits)] if read else []), *(["trained in"] if first else [])]
     lines = [_row([*head, *more]), _row([*rule, *["---"] * len(more)])]
     for arm in c.arms:
         cells = [arm_name(arm)]
@@ -185,8 +186,9 @@ def _table(block: Block, c: Comparison, metric: str) -> list[str]:
             figure, paired = c.figure(arm, split, metric), c.paired(arm, split, metric)
             cells.append(_span(figure.mean, figure.least, figure.most, len(c.seeds)))
             cells.append("" if paired is None else _minus(paired.difference))
-        if first:
+        if read:
             cells.append(", ".join(f"{c.figure(arm, split, 'parsed').mean:.0%}" for split in c.splits))
+        if first:
             seconds = c.costs[arm].get("seconds")
             cells.append(duration(seconds) if seconds else "-")
         lines.append(_row(cells))

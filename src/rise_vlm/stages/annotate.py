@@ -279,6 +279,7 @@ def _row(policy: Policy, task: Task, source: Source, record: Record, completions
         "scores": agreed.scores,
         "reconstruction": None,
         "leaks": None,
+        "rebuilt": None,
         "source": vars(source),
     }
 

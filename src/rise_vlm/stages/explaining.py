@@ -163,16 +163,15 @@ class Explaining:
         self.found.kept = len(kept)
         self.found.prompt_tokens = sum(row["prompt_tokens"] for row in self.rows.values())
         self.found.completion_tokens = sum(row["completion_tokens"] for row in self.rows.values())
+        why = f"{self._failures} requests got no reply, the first because of: {self._first_failure}"
         if self._first_failure:
-            self.found.notes.append(
-                f"{self._failures} requests got no reply, the first because of: {self._first_failure}; the same "
-                "command with --force makes them again"
-            )
+            self.found.notes.append(f"{why}; the same command with --force makes them again")
         if not kept:
             told = ", ".join(f"{count} x {reason}" for reason, count in self.found.refused.most_common())
+            again = f" {why}; the same command makes them again." if self._first_failure else ""
             raise UserError(
-                f"none of {len(self.records)} rationales is kept ({told}), so no dataset is written. The replies are "
-                f"in {self.folder / JOURNAL}.",
+                f"none of {len(self.records)} rationales is kept ({told}), so no dataset is written.{again} The "
+                f"replies are in {self.folder / JOURNAL}.",
                 exit_code=1,
             )
         source = self.material.dataset

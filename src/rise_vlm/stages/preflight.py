@@ -33,6 +33,11 @@ from rise_vlm.stages.trained import UNSEEN, require_model, settled, value_of
 from rise_vlm.tasks.detection_coco import MOST
 from rise_vlm.tasks.everyday import everyday
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps a second process out
+    fcntl = None
+
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
 
@@ -244,33 +249,40 @@ def short_limits(recipe: Recipe) -> list[str]:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Keep a second program out of the run folder ``out``; the lock ends with the process, however that ends.
+    """Keep a second program out of the folder ``out``, or off the file; the lock ends with the process, however that
+    ends. A file that is not there is made, and goes again if nothing was written to it.
 
     Raises:
         UserError: another one is at work there.
     """
-    if not is_main():
+    if not is_main() or fcntl is None:
         yield
         return
+    new = not out.exists()
+    held = os.open(out, os.O_RDONLY | (os.O_CREAT if new else 0), 0o666)
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    folder = os.open(out, os.O_RDONLY)
-    try:
+        _lock(held, out)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"--out {out}: another process is at work in this folder. Let it finish, or give another folder.",
-                exit_code=1,
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
+            yield
+        finally:
+            if new and not os.fstat(held).st_size:
+                out.unlink(missing_ok=True)
     finally:
-        os.close(folder)
+        os.close(held)
+
+
+def _lock(held: int, out: Path) -> None:
+    assert fcntl is not None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        kind = "folder" if out.is_dir() else "file"
+        raise UserError(
+            f"--out {out}: another process is at work in this {kind}. Let it finish, or give another {kind}.",
+            exit_code=1,
+        ) from None
+    except OSError:
+        pass  # a file system without locks
 
 
 def check_own(out: Path, *marks: str) -> None:

@@ -7,8 +7,10 @@ answered greedily. Left out: whether a rationale is true; one that names its ans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -17,6 +19,9 @@ from rise_vlm.engine.sample import sample
 from rise_vlm.errors import UserError
 from rise_vlm.policy import ImageInput, Policy, Prompt
 from rise_vlm.tasks.base import Task
+
+ENOUGH = 5
+"""Rationales that are rebuilt to one value before that is told; fewer may do so by chance."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,13 @@ class Given:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """The task's score (0..1) of what came back, None where the rationale is too long to be asked about; and what the
-    leak rules find in it.
+    """The task's score (0..1) of what came back, None where the rationale is too long to be asked about; what the leak
+    rules find in it; and what came back, None where no answer could be read.
     """
 
     reconstruction: float | None
     leaks: list[str]
+    rebuilt: Any | None
 
 
 def rebuild(policy: Policy, task: Task, given: Sequence[Given], max_new_tokens: int) -> list[Rebuilt]:
@@ -48,12 +54,30 @@ def rebuild(policy: Policy, task: Task, given: Sequence[Given], max_new_tokens: 
     ]
     found: list[Rebuilt] = []
     for one, text in zip(given, greedily(policy, prompts, max_new_tokens), strict=True):
-        worth: float | None = None
+        worth, value = None, None
         if text is not None:
-            read = task.parse_completion(text, one.record, policy.frame, "reconstruct")
-            worth = round(task.score(one.record.annotation, read.parsed.value), 6)
-        found.append(Rebuilt(worth, task.leaks(one.rationale, one.record, policy.frame, one.prompt)))
+            value = task.parse_completion(text, one.record, policy.frame, "reconstruct").parsed.value
+            worth = round(task.score(one.record.annotation, value), 6)
+        found.append(Rebuilt(worth, task.leaks(one.rationale, one.record, policy.frame, one.prompt), value))
     return found
+
+
+def all_alike(rows: Iterable[Mapping[str, Any]]) -> str | None:
+    """What to say where each rationale of ENOUGH rows or more was rebuilt to the same value; None where they differ."""
+    values: set[str] = set()
+    number = 0
+    for row in rows:
+        if row.get("reconstruction") is not None and "rebuilt" in row:
+            number += 1
+            values.add(json.dumps(row["rebuilt"], ensure_ascii=False, sort_keys=True))
+            if len(values) > 1:
+                return None
+    if number < ENOUGH:
+        return None
+    (value,) = values
+    told = f"all {number} rationales lead back to the same answer, {value[:80]}"
+    none = f"no answer could be read of what came back from {number} rationales"
+    return f"{none if value == 'null' else told}: here --check says nothing of an answer"
 
 
 def reconstruct_prompt(

@@ -12,8 +12,9 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -124,23 +125,31 @@ def _dataset(source: Path, splits: Sequence[str]) -> Batch:
 
 
 def _answers(source: Path, task_file: Path | None) -> Batch:
-    rows, aside = [], Counter[str]()
-    for number, row, unreadable in read_rows(source):
-        if unreadable is not None or not isinstance(row, dict) or not isinstance(row.get("source"), dict):
-            if not rows:
-                raise UserError(f"{source} row {number} is no answer of 'rise annotate', and {source} is no dataset.")
-            aside["no answers of 'rise annotate'"] += 1
-            continue
-        rows.append(row)
-    if not rows:
+    aside = Counter[str]()
+    rows = _rows(source, aside)
+    first = next(rows, None)
+    if first is None:
         raise UserError(f"{source} holds nothing to review.")
-    card, task = _task_of(source, rows[0]["source"], task_file)
-    found = {item.key: item for item in _items(source, rows, task, aside)}
+    card, task = _task_of(source, first["source"], task_file)
+    found = {item.key: item for item in _items(source, chain([first], rows), task, aside)}
     if aside:
         told = "; ".join(f"{count} {what}" for what, count in aside.items())
         say(f"{source}: rows left aside: {told}.")
-    model = rows[0]["source"].get("model")
+    model = first["source"].get("model")
     return Batch(source, card, task, tuple(sorted(found.values(), key=doubt)), str(model or "a model"))
+
+
+def _rows(source: Path, aside: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a file of answers, one at a time, others counted. Raises UserError where the first is none."""
+    none_yet = True
+    for number, row, unreadable in read_rows(source):
+        if unreadable is None and isinstance(row, dict) and isinstance(row.get("source"), dict):
+            none_yet = False
+            yield row
+        elif none_yet:
+            raise UserError(f"{source} row {number} is no answer of 'rise annotate', and {source} is no dataset.")
+        else:
+            aside["no answers of 'rise annotate'"] += 1
 
 
 def _task_of(source: Path, made_by: Mapping[str, Any], task_file: Path | None) -> tuple[Card, Task]:
@@ -164,7 +173,7 @@ def _task_of(source: Path, made_by: Mapping[str, Any], task_file: Path | None) -
     return card, make_task(card)
 
 
-def _items(source: Path, rows: Sequence[Mapping[str, Any]], task: Task, aside: Counter[str]) -> Iterator[Item]:
+def _items(source: Path, rows: Iterable[Mapping[str, Any]], task: Task, aside: Counter[str]) -> Iterator[Item]:
     usual = task.question or task.default_question
     for row in rows:
         name = row.get("image")

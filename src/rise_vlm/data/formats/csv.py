@@ -86,7 +86,9 @@ def _table(source: Path) -> Path:
         return source
     tables = sorted(source.glob("*.csv")) if source.is_dir() else []
     if len(tables) != 1 or not tables[0].is_file():
-        raise DataError(f"{source} is {'a folder' if source.is_dir() else 'missing'}; 'csv' reads a table in a file.")
+        several = f" of {len(tables)} tables: name one, such as {tables[0]}" if len(tables) > 1 else ""
+        what = f"a folder{several}" if source.is_dir() else "missing"
+        raise DataError(f"{source} is {what}; 'csv' reads a table in a file.")
     return safe_join(source, tables[0].name)
 
 

@@ -16,6 +16,7 @@ from rise_vlm.data.checking import BadRow
 from rise_vlm.data.formats.base import Found, Options, Skip, scratch_folder
 from rise_vlm.data.formats.guessing import METADATA, Glimpse
 from rise_vlm.data.formats.hubrows import BATCH, Columns, HubRows
+from rise_vlm.data.formats.parquet import batches, opened
 from rise_vlm.data.formats.places import Images, annotation_files
 from rise_vlm.data.formats.reading import encoding_of, lines_of, read_rows
 from rise_vlm.errors import DataError
@@ -68,8 +69,11 @@ def _metadata(source: Path) -> list[tuple[Path, str, str | None]]:
 
 
 def _peek(path: Path) -> tuple[Columns, Iterator[tuple[int, Any]]]:
-    """The columns that the first rows have, and all rows with their numbers."""
+    """The columns, of JSON lines those that the first rows have, and all rows with their numbers."""
     rows = _rows(path)
+    if path.suffix.casefold() == ".parquet":
+        with opened(path) as file:
+            return Columns(list(dict.fromkeys(file.schema_arrow.names)), {}), rows
     first = list(itertools.islice(rows, BATCH))
     names = dict.fromkeys(str(name) for _, row in first if isinstance(row, dict) for name in row)
     if path.suffix.casefold() == ".csv":
@@ -92,12 +96,5 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
         except (csv.Error, UnicodeError) as error:
             raise DataError(f"{path} is no CSV: {error}.") from error
     else:
-        import pyarrow
-        import pyarrow.parquet
-
-        try:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=BATCH))
-                yield from enumerate(itertools.chain.from_iterable(batches), start=1)
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{path} is no readable Parquet file: {' '.join(str(error).split())[:300]}") from error
+        with opened(path) as file:
+            yield from enumerate(itertools.chain.from_iterable(batches(file)), start=1)

@@ -6,8 +6,8 @@ Rows stream; pictures inside of the file pass through a temporary folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,23 +50,36 @@ def read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def _file(path: Path, name: str, split: str | None, images: Images, options: Options, scratch: Path) -> Iterator[Found]:
+    with opened(path) as file:
+        columns, ours, sound = _described(file.schema_arrow)
+        if not sound:
+            yield Note(f"{name}: the features in its metadata cannot be read, so classes are not named by them.")
+        rows = HubRows(name, split, columns, images, options, scratch)
+        classes = ours.get("classes")
+        yield from rows.told([each for each in classes if isinstance(each, str)] if classes else ())
+        read = 0
+        for batch in batches(file, rows.used):
+            yield from rows.read(batch, read + 1)
+            read += len(batch)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A ``ParquetFile``. Raises DataError where it, or what is read of it meanwhile, cannot be read."""
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            columns, ours, sound = _described(file.schema_arrow)
-            if not sound:
-                yield Note(f"{name}: the features in its metadata cannot be read, so classes are not named by them.")
-            rows = HubRows(name, split, columns, images, options, scratch)
-            classes = ours.get("classes")
-            yield from rows.told([each for each in classes if isinstance(each, str)] if classes else ())
-            read = 0
-            for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata), columns=rows.used):
-                yield from rows.read(batch.to_pylist(), read + 1)
-                read += len(batch)
+            yield file
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is no readable Parquet file: {' '.join(str(error).split())[:300]}") from error
+
+
+def batches(file: Any, columns: Sequence[str] | None = None) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a ``ParquetFile``, as many at a time as surely fit into LARGEST bytes, at most BATCH."""
+    for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata), columns=columns):
+        yield batch.to_pylist()
 
 
 def _rows_at_once(metadata: Any) -> int:

@@ -58,7 +58,10 @@ def _folder(source: Path, folder: Path, split: str | None, options: Options) -> 
     finder = ImageFinder(options.images or photos)
     files = sorted(path for path in annotations.iterdir() if path.suffix.casefold() == ".xml")
     if not files:
-        raise DataError(f"{annotations} holds no XML files.")
+        inner = sorted(path.parent for path in folder.glob("*/Annotations") if path.is_dir())
+        several = ", one after the other; 'rise data merge' joins what comes of it" if len(inner) > 1 else ""
+        hint = f" Import {' and '.join(map(str, inner[:3]))}{several}." if inner else ""
+        raise DataError(f"{annotations} holds no XML files.{hint}")
     listed = _image_sets(folder)
     for path in files:
         try:
