@@ -16,6 +16,7 @@ import numpy
 import pyarrow
 import pyarrow.parquet
 import pytest
+from format_kit import put, put_text
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,6 +24,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from rise_vlm.data import Dataset, images
 from rise_vlm.data.checking import BadRow, read_quarantine
+from rise_vlm.data.contradictions import REASON as CONTRADICTED
 from rise_vlm.data.formats import FORMATS, find_format, places
 from rise_vlm.data.formats.base import Item, Options, Skip
 from rise_vlm.data.images import TURNS, ImageSize
@@ -411,5 +413,46 @@ def test_rows_that_contradict_each_other_about_an_image_are_left_out_in_every_fo
         source = tmp_path / "source" / ("a.parquet" if form == "parquet" else "metadata.parquet")
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table), source)
         outcome = do_import(form, source, out, shares={"val": 0, "test": 0})
-        assert outcome.skipped["a row that another of the same image and question contradicts"] == 2
+        assert outcome.skipped == {CONTRADICTED: 2}
         assert [record.annotation for record in Dataset.open(out).records("train")] == ["cat", "cat", "cat", "dog"]
+
+
+CAR, DOG = ({"label": name, "box": [1, 2, 9, 9]} for name in ("car", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("task", "one", "other", "differ"),
+    [
+        ("counting", "2", "2.0", False),
+        ("counting", "2", "3", True),
+        ("detection", [CAR, DOG], [DOG, CAR | {"box": [1.0, 2.0, 9, 9]}], False),
+        ("detection", [CAR], [], True),
+        ("distribution", {"joy": 1, "fear": 0}, {"joy": 1.0}, False),
+        ("distribution", {"joy": 0.5, "fear": 0.5}, {"joy": 1.0}, True),
+        ("structure", "A", "B", True),
+        ("grounding", [1, 2, 9, 9], [5, 2, 9, 9], False),  # of which there may be several
+    ],
+)
+def test_answers_to_one_question_differ_by_what_they_mean(
+    tmp_path: Path, task: str, one: Any, other: Any, differ: bool
+) -> None:
+    rows = [("1", "What?", one), ("1", "What?", other), ("1", "What else?", other), ("2", "What?", one)]
+    source = put_text(
+        tmp_path / "a.json",
+        [
+            {
+                "id": str(number),
+                "images": [f"{name}.png"],
+                "messages": [
+                    {"role": "user", "content": f"<image>{question}"},
+                    {"role": "assistant", "content": answer if isinstance(answer, str) else json.dumps(answer)},
+                ],
+            }
+            for number, (name, question, answer) in enumerate(rows)
+        ],
+    )
+    put(tmp_path, "1.png", "2.png")
+    outcome = do_import("sharegpt", source, tmp_path / "out", task, shares={"val": 0, "test": 0})
+    assert outcome.skipped == ({CONTRADICTED: 2} if differ else {}) and not outcome.quarantined.quarantined
+    kept = [record.id for record in Dataset.open(tmp_path / "out").records("train")]
+    assert kept == (["2", "3"] if differ else ["0", "1", "2", "3"])

@@ -182,7 +182,7 @@ def _first_pass(
 def _other_tasks(form: Format, reader: Reader, source: Path, options: Options) -> str:
     """For which other tasks the source would give records, and how many."""
     found: list[str] = []
-    for task in form.tasks:
+    for task in (task for task in form.tasks if task != options.task):
         with suppress(UserError):  # such as columns that it lacks
             number = _survey(iter(reader.read(source, replace(options, task=task)))).items
             found += [f"--task {task} would give {number}"] if number else []
