@@ -360,7 +360,7 @@ def test_files_follow_an_interruption_by_the_same_command(model: Path, folder: P
 
 
 def test_a_second_command_on_the_same_answers_is_refused_and_changes_nothing(model: Path, folder: Path, capsys) -> None:
-    from rise_vlm.stages.preflight import alone
+    from rise_vlm.lock import alone
 
     arguments = (str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--to", "csv:a.csv")
     with alone(Path("a.jsonl")):  # as another process: a lock is of the file as it was opened

@@ -180,6 +180,7 @@ function show(next) {
   const stood = latest;
   item = next;
   touched = unsaved = false;
+  editedAt = 0; // an edit of the last item and one of this are two, however fast
   clearTimeout(draftTimer);
   draftTimer = 0;
   if (!same) showPicture();
