@@ -30,8 +30,8 @@ SAME = 0.5
 
 REVIEW_BELOW = {"distribution": 0.8}
 REVIEW_BELOW_ELSE = 0.51
-"""Below which confidence or reconstruction a person should look: half of the samples is no majority, and 1 - JSD of a mere
-guess is already 0.6 to 0.8.
+"""Below which confidence or reconstruction a person should look: half of the samples is no majority, and 1 - JSD of a
+mere guess is already 0.6 to 0.8.
 """
 
 
