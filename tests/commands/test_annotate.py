@@ -289,6 +289,14 @@ def test_boxes_of_several_samples_become_coco_with_scores(model: Path, folder: P
     assert (found["score"], found["bbox"]) == (0.75, [64, 48, 256, 192])
 
 
+def test_an_answer_of_only_half_the_samples_is_for_review(model: Path, folder: Path, monkeypatch) -> None:
+    scripted(monkeypatch, [f"<think>Look.</think><answer>{answer}</answer>" for answer in ("red", "blue")])
+    arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--samples", "2", "--out", "a.jsonl")
+    assert annotate(model, *arguments) == 0
+    (row,) = read_rows(Path("a.jsonl"))
+    assert (row["annotation"], row["confidence"], row["review"]) == ("red", 0.5, True)
+
+
 def test_a_rationale_that_leads_elsewhere_is_for_review(model: Path, folder: Path, monkeypatch, capsys) -> None:
     scripted(monkeypatch, ["<think>Like blood.</think><answer>red</answer>", "<answer>blue</answer>"])
     arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--check", "--out", "a.jsonl", "--json")

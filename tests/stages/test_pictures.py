@@ -40,6 +40,12 @@ def test_a_name_that_matches_nothing_is_told(tmp_path: Path, monkeypatch, name: 
         find_images([name])
 
 
+def test_a_photo_that_cannot_be_read_is_found_so_that_it_is_told(tmp_path: Path) -> None:
+    for name in ("1.HEIC", "2.jxl", "3.txt", "4.pgm", "5.jfif"):
+        (tmp_path / name).write_bytes(b"no picture")
+    assert find_images([str(tmp_path)]) == [str(tmp_path / name) for name in ("1.HEIC", "2.jxl", "4.pgm", "5.jfif")]
+
+
 def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UserError, match="neither a file"):

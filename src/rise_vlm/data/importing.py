@@ -344,7 +344,9 @@ def _copy(
     except BadRow as bad:
         return replace(bad.at(item.file, item.row), id=item.id)
     except DataError as error:
-        return BadRow("image", str(error), item.id).at(item.file, item.row)
+        named = Path(item.file).name == item.image.name  # of a folder of images: the problem's file is the image
+        reason = str(error).removeprefix(f"{item.image}: ") if named else str(error)
+        return BadRow("image", reason, item.id).at(item.file, item.row)
     return None
 
 

@@ -17,10 +17,12 @@ from typing import TypeVar
 from PIL import Image
 
 from rise_vlm.console import say
+from rise_vlm.data.formats.places import IMAGE_SUFFIXES
 from rise_vlm.data.images import FORMATS
 from rise_vlm.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
+SUFFIXES = (*sorted(IMAGE_SUFFIXES), ".heic", ".heif", ".jxl")
+"""What is taken for a picture in a folder. The last three are not read: so that they are told, not passed over."""
 
 WINDOW = 256
 """Pictures whose sizes are looked up together, to put like beside like."""
