@@ -317,6 +317,7 @@ def test_a_rationale_that_leads_elsewhere_is_for_review(model: Path, folder: Pat
 def test_a_check_that_tells_nothing_apart_is_told(
     model: Path, folder: Path, monkeypatch, capsys, back: list[str], says: str
 ) -> None:
+    monkeypatch.setattr("rise_vlm.stages.pictures.FIRST_BATCH", 6)
     for i in range(3, 5):
         picture(i).save(folder / f"p {i}.png")
     (folder / "inner" / "big.jpg").rename(folder / "p 5.png")
