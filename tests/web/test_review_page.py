@@ -151,7 +151,7 @@ def test_a_server_that_is_gone_is_told_and_the_page_stays(opened: Open, tmp_path
 
 
 def test_the_last_decision_says_what_is_left_and_n_and_the_filter_go_there(opened: Open, tmp_path: Path) -> None:
-    page, _ = opened(make_dataset(tmp_path / "d", "classification"))
+    page, running = opened(make_dataset(tmp_path / "d", "classification"))
     press_until(page, "j", 1)
     press_until(page, "x", 2)
     page.keyboard.press("a")
@@ -165,6 +165,7 @@ def test_the_last_decision_says_what_is_left_and_n_and_the_filter_go_there(opene
     at(page, 0)
     page.keyboard.press("a")
     until(page, lambda: page.inner_text("#problem") == "Everything is decided: Finish (f) writes the dataset.")
+    assert running.session.counts["undecided"] == 0
 
 
 def test_keys_after_a_move_edit_nothing_of_the_next_item(opened: Open, tmp_path: Path) -> None:
