@@ -222,6 +222,25 @@ def test_a_chosen_class_without_a_record_is_noted(tmp_path: Path, capsys: pytest
     assert Dataset.open(out).card.classes == ["cat", "dog"]
 
 
+def test_declared_classes_without_a_box_are_counted_and_a_source_without_any_box_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["data", "import", "coco", str(coco(tmp_path / "source", ("dog",), ())), "--out", str(tmp_path / "out")]
+    assert run(command) == 0
+    told = capsys.readouterr().out
+    assert "Classes (4): dog 1, person 0, cat 0, teddy bear 0" in told and "no picture has a box" not in told
+    coco(tmp_path / "source", (), ())
+    assert run([*command, "--force"]) == 0
+    told = capsys.readouterr().out
+    assert "Classes (4): person 0, cat 0" in told
+    assert "Note: no picture has a box: there is nothing to find in any of them" in told
+
+
+def test_a_short_name_is_hinted_at_too(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'dgo' \(did you mean 'dog'\?\), 'ox'\. It has"):
+        ClassList.read("dgo,ox").need_fit(Classes(("person", "cat", "dog")), Path("src"))
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -128,6 +128,9 @@ def _import(
         outcome.splits = {split: writer.counts[split].records for split in ordered(writer.counts)}
         if not outcome.splits:
             raise DataError(_nothing(source, outcome, form, options), exit_code=1)
+    outcome.declared = tuple(classes)
+    if options.task == "detection" and outcome.empty == sum(outcome.splits.values()):
+        outcome.notes.append("no picture has a box: there is nothing to find in any of them")
     if chooser is not None:
         outcome.listed = tuple(chooser.classes())
         outcome.notes += [chooser.told(), *chooser.unused(outcome.classes)]

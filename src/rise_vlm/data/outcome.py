@@ -17,7 +17,7 @@ FIRST_NAMES = 3
 class Outcome:
     """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes;
     ``named`` has the first names of what was skipped, by reason; ``listed`` are the classes of a class list, in its
-    order; ``empty`` counts records whose picture has no box.
+    order, ``declared`` all that the dataset has; ``empty`` counts records whose picture has no box.
     """
 
     splits: dict[str, int] = field(default_factory=dict)
@@ -28,15 +28,17 @@ class Outcome:
     dealt: str = ""
     classes: Counter[str] = field(default_factory=Counter)
     listed: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
     empty: int = 0
     boxed: bool = False
 
     @property
     def by_class(self) -> dict[str, float]:
-        """Records or boxes by class: in the order of the class list, else the rarest last."""
+        """Records or boxes by class: in the order of the class list, else the rarest and those without any last."""
         if self.listed:
             return {name: self.classes[name] for name in self.listed}
-        return dict(self.classes.most_common())
+        absent = [name for name in self.declared if name not in self.classes]
+        return dict(self.classes.most_common()) | dict.fromkeys(absent, 0.0)
 
     def skip(self, what: Skip) -> None:
         """Count what was left out."""
