@@ -367,3 +367,16 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     assert [(r.id, tuple(r.annotation), r.question) for r in read] == rows
     assert [dataset.image(r).getpixel((0, 0))[0] for r in read] == [len(r.id) for r in read]
     assert all(r.meta == {"é": [1]} and (r.width, r.height) == (20, 10) for r in read)
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (["car"], r"needs at least two classes, it names 1; add what else a picture may show"),
+        (["car", "Car "], r"'car' and 'Car ' are the same name apart from case, .*; rename or remove one"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_name_the_file(tmp_path: Path, classes: list[str], told: str) -> None:
+    Card(name="one", task="classification", classes=classes).write(tmp_path)
+    with pytest.raises(DataError, match=rf"{re.escape(str(tmp_path / 'dataset.yaml'))}: classes: .*{told}"):
+        _ = Dataset.open(tmp_path).task

@@ -24,7 +24,7 @@ from rise_vlm.stages.files import Row, append_rows, read_json, read_rows
 from rise_vlm.stages.harvest import baselines, parts_of, whole_batches
 from rise_vlm.stages.loop_reward import LoopReward, Rebuilt, Verdict
 from rise_vlm.stages.material import Material
-from rise_vlm.stages.selection import advice, alike, best_of_all, histogram, normal_text, select, unusable
+from rise_vlm.stages.selection import advice, alike, as_option, best_of_all, histogram, normal_text, select, unusable
 from rise_vlm.tasks import make_task
 
 # In school, the first of these meant red and the second blue, whatever the picture.
@@ -142,7 +142,15 @@ def test_a_rationale_that_repeats_itself_is_dropped_and_the_advice_says_so() -> 
 
 def test_where_nothing_gains_the_advice_names_the_gain() -> None:
     rows = [row("a", gain=-0.234, worth=1.0), row("b", gain=-0.5, worth=1.0)]
-    assert advice(rows, Harvest()).endswith("harvest.gain=-0.24 would")
+    assert advice(rows, Harvest()).endswith("; harvest.gain=-0.24 would")
+    told = advice([row("a", "a b c d a b c d", gain=-0.234, worth=0.3)], Harvest(repetition=0), as_option)
+    assert told.endswith("and none gains 0.05 over other records; --repetition 0.2 --gain -0.24 --threshold 0.3 would")
+
+
+def test_where_no_threshold_helps_the_advice_says_what_may() -> None:
+    rows = [row(leaks=["names class 'can'"]), row(finished=False), row("b", finished=False)]
+    assert "(cut off 2, leak 1); they do not end: more harvest.max_new_tokens" in advice(rows, Harvest())
+    assert advice([], Harvest()).endswith("(nothing was sampled)")
 
 
 def test_the_best_of_a_record_stays_below_the_threshold_when_asked() -> None:

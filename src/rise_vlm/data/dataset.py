@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from rise_vlm.console import say
-from rise_vlm.data.card import Card
+from rise_vlm.data.card import CARD, Card
 from rise_vlm.data.checking import (
     DEEP,
     BadRow,
@@ -29,7 +29,7 @@ from rise_vlm.data.images import read_image, safe_join
 from rise_vlm.data.record import Record
 from rise_vlm.data.rows import read_rows
 from rise_vlm.data.writer import DatasetWriter
-from rise_vlm.errors import DataError, nearest
+from rise_vlm.errors import DataError, UserError, nearest
 
 if TYPE_CHECKING:
     from rise_vlm.tasks.base import Task
@@ -56,10 +56,14 @@ class Dataset:
 
     @cached_property
     def task(self) -> Task:
-        """The task that the card names. Raises UserError for an unknown one."""
+        """The task that the card names. Raises DataError for an unknown one, or classes that it cannot tell apart."""
         from rise_vlm.tasks import make_task
 
-        return make_task(self.card)
+        try:
+            return make_task(self.card)
+        except UserError as error:
+            told = str(error).removeprefix(f"{CARD}: ").replace(f"{CARD} names", "it names")
+            raise DataError(f"{self.root / CARD}: {told}") from None
 
     @property
     def splits(self) -> list[str]:

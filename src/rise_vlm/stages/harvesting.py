@@ -27,7 +27,7 @@ from rise_vlm.stages.files import Row, mend_rows, read_json, read_rows, replace_
 from rise_vlm.stages.material import Material, digest_of
 from rise_vlm.stages.plan import model_digest
 from rise_vlm.stages.preflight import check_model, check_writable, measure
-from rise_vlm.stages.selection import advice, histogram, select
+from rise_vlm.stages.selection import advice, as_option, histogram, select
 from rise_vlm.stages.trained import CARRIED, Writer
 from rise_vlm.tasks.base import Task
 
@@ -95,7 +95,7 @@ def run_harvest(
     how = harvest.conditions(settings, blind)
     if not kept:
         raise UserError(
-            f"none of {len(rows)} rationales is kept ({how}): {advice(rows, settings)}. All are judged in {out}.",
+            f"none of {len(rows)} rationales is kept ({how}): {advice(rows, settings, as_option)}. All are judged in {out}.",
             exit_code=1,
         )
     return Harvested(rows, kept, how, dropped, notes, shown, material)

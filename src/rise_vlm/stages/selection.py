@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rise_vlm.recipes.schema import Harvest
@@ -18,6 +18,15 @@ from rise_vlm.stages.files import Row
 BINS = 20
 RUN = 4
 """Words of a run that may not come twice, where ``repetition`` says so."""
+
+REMEDIES = {
+    "empty": "the model writes nothing: take another base, or warm up the role reason",
+    "leak": "the model names what it is not to name: train the loop longer, and see whether a class name is an everyday "
+    "word ('named_by' in dataset.yaml)",
+    "cut off": "they do not end: more harvest.max_new_tokens of the recipe, or a longer loop",
+    "not reconstructed": "no reconstruction could be read: warm up or train the loop longer",
+}
+"""Reason why a rationale cannot be used -> what may help where that is the most frequent one."""
 
 
 def select(rows: Sequence[Row], settings: Harvest, classes: dict[str, str | None]) -> tuple[list[Row], Counter[str]]:
@@ -147,29 +156,50 @@ def histogram(rows: Sequence[Row], kept: Sequence[Row], threshold: float, measur
     return {"edges": edges, "counts": counts(rows), "kept": counts(kept), "threshold": threshold}
 
 
-def advice(rows: Sequence[Row], settings: Harvest) -> str:
-    """Where nothing was kept: which threshold, or which gain, would keep something, and of how many records."""
+def as_key(name: str, value: float) -> str:
+    """A setting of the harvest as a recipe's override."""
+    return f"harvest.{name}={value:g}"
+
+
+def as_option(name: str, value: float) -> str:
+    """The same as ``rise harvest`` takes it."""
+    return f"--{name} {value:g}"
+
+
+def advice(rows: Sequence[Row], settings: Harvest, write: Callable[[str, float], str] = as_key) -> str:
+    """Where nothing was kept: which threshold, or which gain, would keep something, and of how many records; and
+    where none would, what may help. ``write``: how a setting and its value are written.
+    """
     usable = [row for row in rows if unusable(row) is None]
     if not usable:
         reasons = Counter(unusable(row) for row in rows)
         told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-        return f"no threshold would keep one ({told or 'nothing was sampled'})"
+        remedy = "".join(f"; {REMEDIES[str(reason)]}" for reason, _ in reasons.most_common(1))
+        return f"no threshold would keep one ({told or 'nothing was sampled'}){remedy}"
+    why: list[str] = []
+    needed: list[str] = []
     fresh = [row for row in usable if repeated(row) <= settings.repetition]
     if not fresh:
         least = math.ceil(100 * min(repeated(row) for row in usable)) / 100
-        return f"no threshold would keep one, since all repeat themselves; harvest.repetition={least:g} would"
+        fresh = [row for row in usable if repeated(row) <= least]
+        why, needed = ["all repeat themselves"], [write("repetition", least)]
     gaining = [row for row in fresh if row.get("gain") is None or row["gain"] >= settings.gain]
     if not gaining:
-        best = max(row["gain"] for row in fresh)
-        why = f"none gains {settings.gain:g} over other records"
-        return f"no threshold would keep one, since {why}; harvest.gain={_below(best):g} would"
+        least = _below(max(row["gain"] for row in fresh))
+        gaining = [row for row in fresh if row["gain"] >= least]
+        why.append(f"none gains {settings.gain:g} over other records")
+        needed.append(write("gain", least))
+    best = max(row["worth"] for row in gaining)
+    if needed:
+        needed += [write("threshold", _below(best))] if best < settings.threshold else []
+        return f"no threshold would keep one, since {' and '.join(why)}; {' '.join(needed)} would"
     best_of: dict[str, float] = {}
     for row in gaining:
         best_of[row["id"]] = max(row["worth"], best_of.get(row["id"], row["worth"]))
     worths = sorted(best_of.values(), reverse=True)
     marks = dict.fromkeys((_below(worths[0]), _below(worths[len(worths) // 2])))
     of = len({row["id"] for row in rows})
-    told = (f"harvest.threshold={mark:g} would keep some of {sum(w >= mark for w in worths)}" for mark in marks)
+    told = (f"{write('threshold', mark)} would keep some of {sum(w >= mark for w in worths)}" for mark in marks)
     return f"{', '.join(told)} of the {of} records"
 
 

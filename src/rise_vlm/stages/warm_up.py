@@ -38,7 +38,10 @@ def run(context: Context) -> Summary:
     kept = sum(len(texts) for texts in clean.values())
     summary: Summary = {"descriptions": made, "clean": kept, "records": len(records)}
     if not records:
-        say("warm-up: every description was empty or gave the annotation away; the loop starts from the base model.")
+        say(
+            "warm-up: every description was empty, cut off (warm_up.max_new_tokens) or gave the annotation away; the "
+            "loop starts from the base model."
+        )
         return summary
     with context.policy(context.models.base, trains=True) as policy:
         _teach(context, policy, records, clean)

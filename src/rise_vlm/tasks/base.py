@@ -310,9 +310,8 @@ def class_index(classes: Sequence[str]) -> dict[str, str]:
         if re.search(r"[<>\n\r]", name):
             raise UserError(f"classes: '{name}' contains <, > or a line break, which an answer cannot hold; rename it")
         if key in index:
-            raise UserError(
-                f"classes: '{index[key]}' and '{name}' are the same name apart from case, blanks, '_' and '-'"
-            )
+            alike = f"'{index[key]}' and '{name}' are the same name apart from case, blanks, '_' and '-'"
+            raise UserError(f"classes: {alike}; rename or remove one")
         index[key] = name
     return index
 
@@ -320,4 +319,5 @@ def class_index(classes: Sequence[str]) -> dict[str, str]:
 def need_classes(task: Task) -> None:
     """Raises UserError when a task that chooses among classes has fewer than two."""
     if len(task.classes) < 2:
-        raise UserError(f"classes: {task.name} needs at least two classes, dataset.yaml names {len(task.classes)}")
+        told = f"needs at least two classes, dataset.yaml names {len(task.classes)}; add what else a picture may show"
+        raise UserError(f"classes: {task.name} {told}")
