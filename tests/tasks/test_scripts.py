@@ -102,4 +102,4 @@ def test_named_by_of_no_class_is_told_with_the_nearest() -> None:
 
 
 def test_everyday_words_are_known_in_any_case_and_only_whole() -> None:
-    assert everyday(["Orange", "can", "traffic light", "pelican", "park"]) == ["Orange", "can", "park"]
+    assert everyday(["Orange", "can", "traffic light", "pelican", "park", "no"]) == ["Orange", "can", "park", "no"]
