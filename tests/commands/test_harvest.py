@@ -122,6 +122,37 @@ def test_the_loop_s_own_rationales_need_no_model(
     assert "worth" in shown and "Kept" in shown and "rationales.jsonl" in shown
 
 
+def test_rollouts_of_other_records_with_the_same_ids_are_refused(
+    looped: Path, classes: Path, tmp_path: Path, capsys
+) -> None:
+    words = [
+        "harvest",
+        str(looped),
+        str(tmp_path / "copy"),
+        "--rollouts",
+        "--out",
+        str(tmp_path / "h"),
+        *EASY,
+        "--json",
+    ]
+    shutil.copytree(classes, tmp_path / "copy")
+    assert run(words) == 0
+    capsys.readouterr()
+    first, *rest = Dataset.open(classes).records("train")
+    (tmp_path / "copy" / rest[0].images[0]).write_bytes((classes / first.images[0]).read_bytes())
+    assert run(words) == 2
+    said = capsys.readouterr().err
+    assert f"was trained on {classes}, where 1 of 4 records" in said and f"'{rest[0].id}'" in said
+
+
+def test_rows_that_a_harvest_leaves_out_are_told(looped: Path, classes: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(classes, tmp_path / "bad")
+    with (tmp_path / "bad" / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write("{}\n")
+    found = harvest(capsys, looped, tmp_path / "bad", "--rollouts", "--out", tmp_path / "h", *EASY)
+    assert any(note.startswith("1 bad rows of split 'train' are left out") for note in found["notes"])
+
+
 def test_a_long_rationale_of_the_loop_is_not_taken_for_one_that_was_cut_off(
     looped: Path, classes: Path, tmp_path: Path, capsys
 ) -> None:

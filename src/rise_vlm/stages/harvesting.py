@@ -12,14 +12,18 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
-from rise_vlm.data import Record
+from rise_vlm.data import Dataset, Record
+from rise_vlm.data.card import CARD
+from rise_vlm.data.images import safe_join
 from rise_vlm.errors import UserError
 from rise_vlm.lock import alone
 from rise_vlm.policy.frames import FRAMES
 from rise_vlm.recipes import Recipe, as_overrides, load_recipe
+from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.stages import harvest
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
@@ -28,7 +32,7 @@ from rise_vlm.stages.material import Material, digest_of
 from rise_vlm.stages.plan import model_digest
 from rise_vlm.stages.preflight import check_model, check_writable, measure
 from rise_vlm.stages.selection import advice, as_option, histogram, select
-from rise_vlm.stages.trained import CARRIED, Writer
+from rise_vlm.stages.trained import CARRIED, Writer, value_of
 from rise_vlm.tasks.base import Task
 
 INPUTS, SAMPLES, KEPT = "inputs.json", "samples.jsonl", "rationales.jsonl"
@@ -91,12 +95,12 @@ def run_harvest(
         }
         kept = [{**row, **source} for row in kept]
         replace_rows(out / KEPT, kept)
-    notes = [*limits, *harvest.gain_notes(rows, settings, blind=blind)]
+    notes = [*material.notes, *limits, *harvest.gain_notes(rows, settings, blind=blind)]
     how = harvest.conditions(settings, blind)
     if not kept:
+        what = advice(rows, settings, as_option)
         raise UserError(
-            f"none of {len(rows)} rationales is kept ({how}): {advice(rows, settings, as_option)}. All are judged in {out}.",
-            exit_code=1,
+            f"none of {len(rows)} rationales is kept ({how}): {what}. All are judged in {out}.", exit_code=1
         )
     return Harvested(rows, kept, how, dropped, notes, shown, material)
 
@@ -147,6 +151,9 @@ def loop_rows(writer: Writer, recipe: Recipe, material: Material, last: int | No
     known = [row for row in found if row["id"] in records]
     if not known:
         raise UserError(f"{writer.run} trained on none of the records of {material.dataset.root}.")
+    need_same(writer, material, [records[id] for id in dict.fromkeys(row["id"] for row in known)])
+    if unknown := len({row["id"] for row in found}) - len({row["id"] for row in known}):
+        material.notes.append(f"the loop also sampled for {unknown} records that are not among those asked for")
     task = material.rewards
     wanted = recipe.closed_loop.reconstruct.sees_image
     sees_image = task.sees_image if wanted == "auto" else bool(wanted)
@@ -165,6 +172,36 @@ def loop_rows(writer: Writer, recipe: Recipe, material: Material, last: int | No
         for rows in by_step.values():
             _add_gains(task, rows, records)
     return known, not sees_image
+
+
+def need_same(writer: Writer, material: Material, records: Sequence[Record]) -> None:
+    """Raise UserError where the run trained on other records of these ids: its rationales are of other pictures."""
+    here = material.dataset
+    folder = value_of(read_yaml(writer.run / "recipe.yaml"), "data.folder") if writer.run else None
+    there = Path(folder) if isinstance(folder, str) else None
+    if there is not None and there.resolve() == here.root.resolve():
+        return
+    if there is None or not (there / CARD).is_file():
+        material.notes.append(f"{there}, the run's dataset, is gone: that its ids mean the same is taken for granted")
+        return
+    run = Dataset.open(there)
+    before = {record.id: record for record in run.records("train")}
+    others = [one.id for one in records if one.id not in before or not _same(run, before[one.id], here, one)]
+    if others:
+        raise UserError(
+            f"{writer.run} was trained on {there}, where {len(others)} of {len(records)} records that have an id of "
+            f"{here.root}, such as '{others[0]}', have another picture, question or annotation. Give {there}."
+        )
+
+
+def _same(one: Dataset, record: Record, other: Dataset, twin: Record) -> bool:
+    """Whether two records ask the same of the same pictures, and have the same annotation."""
+    if (record.annotation, record.question) != (twin.annotation, twin.question):
+        return False
+    if len(record.images) != len(twin.images):
+        return False
+    pictures = zip(record.images, twin.images, strict=True)
+    return all(cmp(safe_join(one.root, a), safe_join(other.root, b), shallow=False) for a, b in pictures)
 
 
 def _rollouts(folder: Path) -> Sequence[Row]:

@@ -21,8 +21,8 @@ RUN = 4
 
 REMEDIES = {
     "empty": "the model writes nothing: take another base, or warm up the role reason",
-    "leak": "the model names what it is not to name: train the loop longer, and see whether a class name is an everyday "
-    "word ('named_by' in dataset.yaml)",
+    "leak": "the model names what it is not to name: train the loop longer; for class names that are everyday words "
+    "give 'named_by' in dataset.yaml",
     "cut off": "they do not end: more harvest.max_new_tokens of the recipe, or a longer loop",
     "not reconstructed": "no reconstruction could be read: warm up or train the loop longer",
 }
