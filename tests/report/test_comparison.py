@@ -129,6 +129,14 @@ def test_a_folder_of_runs_stands_for_all_of_them_but_not_for_runs_inside_of_runs
     assert "not finished and left out: d/all/cot." in capsys.readouterr().err
 
 
+def test_a_sweep_of_several_data_sets_is_compared_one_by_one(tmp_path: Path) -> None:
+    home = tmp_path / "sweep"
+    for data in ("d", "e"):
+        fake_run(home / data / "all" / "rise" / "seed-0", "rise", {"test": scores()})
+    (home / "sweep.yaml").write_text("name: sweep\n", encoding="utf-8")
+    assert f"name one of {home / 'd' / 'all'}, {home / 'e' / 'all'}" in told(home)
+
+
 def detections(folder: Path, arm: str, rng: np.random.Generator, slip: int, seed: int = 0) -> tuple[Path, list]:
     """A run that found two of three things in each of 30 pictures, up to ``slip`` pixels off; its (true, found)."""
     home = fake_run(folder, arm, {"test": [0.5] * 30}, seed=seed, task="detection")

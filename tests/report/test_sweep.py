@@ -19,8 +19,9 @@ from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.joining import joined
 from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, load_sweep
-from rise_vlm.report.sweep import Block, blocks, fill, markdown, marks, publish, write_sweep_page
+from rise_vlm.report.sweep import Block, _minus, blocks, fill, markdown, marks, publish, write_sweep_page
 from rise_vlm.stages.drawing import draw_data
+from rise_vlm.stages.paired import Difference
 from rise_vlm.stages.run import write_recipe
 from rise_vlm.stages.sweep import look, run_sweep
 
@@ -221,9 +222,13 @@ def test_a_part_of_a_sweep_does_not_replace_it_and_another_is_refused(tmp_path: 
         assert joined(whole, part, tmp_path) == whole
         assert joined(part, whole, tmp_path) == whole
     assert joined(load_sweep(path, ["seeds=0"]), load_sweep(path, ["seeds=2"]), tmp_path).seeds == (0, 2)
-    for other in (["sft.steps=3"], ["data={d: elsewhere}"]):
-        with pytest.raises(UserError, match="give another --out"):
+    for other, named in ((["sft.steps=3"], r"\(sft\..*steps\)"), (["data={d: elsewhere}"], "data.d ")):
+        with pytest.raises(UserError, match=f"{named}.*give another --out"):
             joined(whole, load_sweep(path, other), tmp_path)
+
+
+def test_no_difference_has_no_sign_of_its_own() -> None:
+    assert _minus(Difference(0.0, -0.1, 0.0, None, 4, 1)) == "+0.000 [+0.000, +0.100]"
 
 
 def test_arms_picked_without_the_one_compared_with_are_compared_with_their_first(

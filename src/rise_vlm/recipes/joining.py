@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.errors import UserError
+from rise_vlm.recipes.loader import as_overrides
 from rise_vlm.recipes.sweep import FILE, Sweep
 
 
@@ -24,7 +25,9 @@ def joined(before: Sweep, now: Sweep, out: Path) -> Sweep:
             if old[name] != new[name]:
                 raise UserError(f"{out / FILE}: {key}.{name} is another than asked for now: give another --out.")
     if before.settings != now.settings:
-        raise UserError(f"{out / FILE}: its settings are others than asked for now: give another --out.")
+        other = set(as_overrides(before.settings)) ^ set(as_overrides(now.settings))
+        keys = ", ".join(sorted({one.split("=", 1)[0] for one in other}))
+        raise UserError(f"{out / FILE} has other settings than are asked for now ({keys}): give another --out.")
     whole = before.arms.keys() <= now.arms.keys()  # a part of a sweep does not say what the whole compares with
     return now.model_copy(
         update={

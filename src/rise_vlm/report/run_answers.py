@@ -84,6 +84,12 @@ def run_folders(folder: Path) -> list[Path]:
         under_way = (folder / "recipe.yaml").is_file() or (folder / "sweep.yaml").is_file()
         why = "has no results yet; repeat its command to finish it" if under_way else "is not a run folder"
         raise UserError(f"{folder} {why} (there is no results.json in it).")
+    parts = sorted({home.parents[1] for home in homes}) if (folder / "sweep.yaml").is_file() else []
+    if len(parts) > 1:
+        raise UserError(
+            f"{folder} is a sweep of several data sets or sizes, which are compared one by one: name one of "
+            f"{', '.join(map(str, parts))}. 'rise sweep {folder} --table' shows them all."
+        )
     return homes
 
 

@@ -215,8 +215,8 @@ def _span(middle: float, least: float, most: float, seeds: int) -> str:
 def _minus(found: Any) -> str:
     """The difference the other way round: how far the reference is above this arm, bold where that is told apart."""
     if found.low is None:
-        return f"{-found.mean:+.3f}"
-    text = f"{-found.mean:+.3f} [{-found.high:+.3f}, {-found.low:+.3f}]"
+        return f"{0 - found.mean:+.3f}"  # -0.0 would show its sign
+    text = f"{0 - found.mean:+.3f} [{0 - found.high:+.3f}, {0 - found.low:+.3f}]"
     return f"**{text}**" if found.told_apart else text
 
 
