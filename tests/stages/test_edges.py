@@ -54,7 +54,7 @@ def test_where_every_picture_is_empty_the_answer_none_is_right(tmp_path: Path, m
 
 def test_one_class_is_nothing_to_classify(tmp_path: Path, model: Path) -> None:
     root = tmp_path / "one"
-    with pytest.raises(UserError, match=r"classification needs at least two classes, dataset.yaml names 1"):
+    with pytest.raises(UserError, match=r"one/dataset.yaml: classes: .* needs at least two classes, it names 1;"):
         make(root, "classification", ["car"], ["car"])
         prepare(small_recipe("ans_sft", root, model), tmp_path / "run")
 
@@ -67,12 +67,27 @@ def test_three_hundred_things_in_a_picture(tmp_path: Path) -> None:
     (coco,) = [note for note in notes if "COCO" in note]
     assert "1 of 2 records of 'test' have more than 100 boxes of a class (record 'test-0' has 300)" in coco
     assert any(note.startswith("evaluate.max_new_tokens") and "'test-0'" in note for note in notes)
-    with pytest.raises(UserError, match=r"sft: the answer prompt of record .*the longest true answer"):
+    too_long = (
+        r"sft: the answer prompt .*1 of 2 annotations take .* of record 'train-0' \d+ tokens: take such records out"
+    )
+    with pytest.raises(UserError, match=too_long):
         prepare(load_recipe("ans_sft", [f"data={root}"]), tmp_path / "run")
     task = make_task(Dataset.open(root).card)
     assert task.score(crowd, crowd) == pytest.approx(1.0)
     figures = task.split_metrics([(crowd, crowd)])
     assert figures["ar100"] == pytest.approx(100 / 300, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "truth", "shown"), [("classification", "car", ", 'car':"), ("detection", [], ", nothing to find:")]
+)
+def test_records_that_are_all_annotated_alike_are_noted(tmp_path: Path, task: str, truth: Any, shown: str) -> None:
+    root = make(tmp_path / "alike", task, ["car", "dog"], [truth, truth])
+    notes = prepare(load_recipe("rise", [f"data={root}"]), tmp_path / "run").material.notes
+    assert [note for note in notes if f"all 2 training records have the same annotation{shown}" in note]
+    more = make(tmp_path / "more", "classification", ["car", "dog"], ["car", "dog"])
+    notes = prepare(load_recipe("rise", [f"data={more}"]), tmp_path / "run").material.notes
+    assert not any("same annotation" in note for note in notes)
 
 
 @pytest.mark.parametrize("frame", ["thousand", "resized_pixels"])

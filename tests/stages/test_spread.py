@@ -32,6 +32,7 @@ def test_it_is_told_when_the_stretch_is_long_enough_and_once(tmp_path: Path, cap
     assert not any(watch.ends(step) for step in range(1, STRETCH + 6))
     told = [line for line in capsys.readouterr().err.splitlines() if "spread" in line]
     assert len(told) == 1 and f"steps 3 to {STRETCH + 2}" in told[0] and "every answer scored 0" in told[0]
+    assert told[0].endswith("grpo.stop_without_spread=20 would end it.")
     (note,) = watch.notes(STRETCH + 5, STRETCH + 5)
     assert f"steps 3 to {STRETCH + 5}" in note
 

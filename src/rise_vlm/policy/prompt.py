@@ -136,7 +136,7 @@ def user_turn(
     rendered = "".join(before + image.text for before, image in zip(between, images, strict=True)) + last
     if any(token in text for token in special):
         head, tail = rendered.split(_MARK)
-        plain = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        plain = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
         ids = _ids(tokenizer, head) + plain + _ids(tokenizer, tail)
     else:
         ids = _ids(tokenizer, rendered.replace(_MARK, text))
@@ -149,7 +149,7 @@ def user_turn(
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]  # too long: `stages.limits` tells
 
 
 def stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -32,6 +32,9 @@ ROUND = 8
 CONTEXT_SHARE = 0.5
 """A derived limit takes no more of the model's context: the prompt needs the rest."""
 
+TRUTH = "the longest true answer"
+"""What an SFT's completions are as long as, in place of a setting."""
+
 CANDIDATES = 16
 """Prompts that are measured: so many of the longest texts, and so many of the largest pictures."""
 
@@ -50,7 +53,7 @@ def answer_tokens(tokenizer: Any, frame: Frame, task: Task, records: Sequence[Re
     texts = [think_answer(task.lead_in, one) if role == "think" else bare_answer(one) for one in answers]
     if not texts:
         return []
-    found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    found = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
     return [len(ids) + 1 for ids in found]
 
 
@@ -210,9 +213,20 @@ def check_prompts(recipe: Recipe, material: Material, by: Ruler) -> None:
                 raise UserError(
                     f"{place.stage}: the {place.role} prompt of record '{record.id}' of {material.dataset.root} has "
                     f"{tokens} tokens{with_pictures}, and up to {place.after} follow ({place.key}); model "
-                    f"{recipe.model} takes {by.context} in all. Lower that or policy.max_pixels, shorten the class "
-                    "list or the question, or take a model of a longer context."
+                    f"{recipe.model} takes {by.context} in all. {_remedy(material, place, by)}, or take a model of a "
+                    "longer context."
                 )
+
+
+def _remedy(material: Material, place: Place, by: Ruler) -> str:
+    """What makes a prompt shorter: without records of many objects, where the annotation is what is long."""
+    if place.role == "reason" or place.key == TRUTH:
+        lengths = answer_tokens(by.tokenizer, by.frame, material.task, place.records, "answer")
+        most, over = longest(lengths, place.records), sum(length > by.context // 2 for length in lengths)
+        if over:
+            share = f"{over} of {len(place.records)} annotations take more than half of that"
+            return f"{share}, that of record '{most.record}' {most.tokens} tokens: take such records out"
+    return "Lower that or policy.max_pixels, shorten the class list or the question"
 
 
 def _sees(recipe: Recipe, task: Task) -> bool:
@@ -240,7 +254,7 @@ def _places(recipe: Recipe, material: Material, by: Ruler) -> Iterator[Place]:
         role: Role = "answer" if recipe.sft.source == "annotations" else "think"
         longest_answer = max(answer_tokens(by.tokenizer, by.frame, material.task, train, role))
         kept = recipe.harvest.max_new_tokens if recipe.sft.source == "harvest" else 0
-        yield Place("sft", role, train, "the longest true answer", longest_answer + kept)
+        yield Place("sft", role, train, TRUTH, longest_answer + kept)
     if "grpo" in stages:
         limit = recipe.grpo.rollouts.max_new_tokens
         yield Place("grpo", "think", train, "grpo.rollouts.max_new_tokens", limit)

@@ -64,7 +64,7 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     measured = measure(recipe, material)
     short = short_limits(recipe) if measured is None else [*short_rationales(recipe), *measured]
     material.notes.extend([*shared_pictures(material), *short, *check_shares(material, recipe)])
-    material.notes.extend(crowded(material))
+    material.notes.extend([*crowded(material), *(all_alike(material) if set(recipe.stages) - {"evaluate"} else [])])
     if {"warm_up", "closed_loop", "harvest"} & set(recipe.stages):
         material.notes.extend(everyday_names(material))
     if "grpo" in recipe.stages:
@@ -175,6 +175,19 @@ def crowded(material: Material) -> list[str]:
                 "all of them can be found; score and f1 count all"
             )
     return notes
+
+
+def all_alike(material: Material) -> list[str]:
+    """A note where the training records have one annotation, so that no reward tells a rationale from another."""
+    annotations = [record.annotation for record in material.train]
+    if len(annotations) < 2 or any(annotation != annotations[0] for annotation in annotations):
+        return []
+    first = annotations[0]
+    shown = f", '{first}'" if isinstance(first, str) else ", nothing to find" if first == [] else ""
+    return [
+        f"all {len(annotations)} training records have the same annotation{shown}: a model that always answers that is "
+        "always right, and nothing else can be learned from them"
+    ]
 
 
 def everyday_names(material: Material) -> list[str]:

@@ -32,7 +32,8 @@ class Watch:
         """Whether the training is to end after ``step``. The step that makes a stretch long enough to tell tells it."""
         rows = once(self._stretch, step)
         if len(rows) == STRETCH:
-            say(f"note: {self._told(rows)}.")
+            key = f"{self.stage.replace(' ', '_')}.stop_without_spread"
+            say(f"note: {self._told(rows)}." + (f" {key}={2 * STRETCH} would end it." if self.stop is None else ""))
         return self.stop is not None and len(rows) >= self.stop
 
     def notes(self, done: int, steps: int) -> list[str]:
