@@ -102,7 +102,7 @@ def build_table(results: Results) -> Table | None:
 def headline(table: Table) -> list[str]:
     """One honest sentence per split: who is ahead on the main metric, whether the ranges overlap, what beats nobody.
 
-    Only blind floors count as such: one that knows what a world has drawn is no measure of looking.
+    The best floor counts, of those that are blind: one that knows what a world has drawn is no measure of looking.
     """
     sentences = []
     for split in table.splits:
@@ -111,8 +111,8 @@ def headline(table: Table) -> list[str]:
             (row for row in table.rows if row.floor and row.blind and row.key != CEILING), split, table.main
         )
         where = SPLIT_NAMES.get(split, split) if len(table.splits) > 1 else f"On {split}"
-        if ranked and floors and (ranked[0][1].value or 0.0) <= (floors[-1][1].value or 0.0):
-            name, cell = floors[-1]
+        if ranked and floors and (ranked[0][1].value or 0.0) <= (floors[0][1].value or 0.0):
+            name, cell = floors[0]
             sentences.append(f"{where}, nothing is above the floor ({name}, {cell.value:.3f}).")
         elif len(ranked) > 1:
             sentences.append(f"{where}, {_compare(*ranked[:2])}.")
