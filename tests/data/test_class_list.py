@@ -237,8 +237,8 @@ def test_declared_classes_without_a_box_are_counted_and_a_source_without_any_box
 
 
 def test_a_short_name_is_hinted_at_too(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'dgo' \(did you mean 'dog'\?\), 'ox'\. It has"):
-        ClassList.read("dgo,ox").need_fit(Classes(("person", "cat", "dog")), Path("src"))
+    with pytest.raises(DataError, match=r"'dgo' \(did you mean 'dog'\?\), 'Cats' \(did you mean 'cat'\?\), 'ox'\. It"):
+        ClassList.read("dgo,Cats,ox").need_fit(Classes(("person", "cat", "dog")), Path("src"))
 
 
 @pytest.mark.parametrize(

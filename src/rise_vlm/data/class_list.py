@@ -261,7 +261,8 @@ def _near(line: Listed, classes: Classes) -> list[str]:
     words = {name: name for name in classes.names}
     words |= {word: name for name, each in classes.synonyms.items() for word in each if word not in words}
     close = [word for word in words if alike(line.name, word)]
-    close = close or get_close_matches(line.name, words, n=1, cutoff=0.6)
+    folded = {word.casefold(): word for word in words}
+    close = close or [folded[one] for one in get_close_matches(line.name.casefold(), folded, n=1, cutoff=0.6)]
     return [f"did you mean '{words[close[0]]}'?"] if close else []
 
 

@@ -98,10 +98,8 @@ def run_harvest(
     notes = [*material.notes, *limits, *harvest.gain_notes(rows, settings, blind=blind)]
     how = harvest.conditions(settings, blind)
     if not kept:
-        what = advice(rows, settings, as_option)
-        raise UserError(
-            f"none of {len(rows)} rationales is kept ({how}): {what}. All are judged in {out}.", exit_code=1
-        )
+        what, there = advice(rows, settings, as_option), out / "histogram.json"
+        raise UserError(f"none of {len(rows)} rationales is kept ({how}): {what}. See {there}.", exit_code=1)
     return Harvested(rows, kept, how, dropped, notes, shown, material)
 
 
