@@ -223,6 +223,16 @@ def test_emotion6_in_a_folder_below_and_misnamed(tmp_path: Path, capsys: pytest.
     assert code == 2 and "--classes means nothing to the format 'emotion6'" in err
 
 
+def test_an_image_of_another_split_is_not_taken_for_one_that_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = lookalikes.reasonseg(tmp_path / "source")
+    (source / "train" / "4_x.jpg").unlink()  # val has one of that name
+    code, out, _ = do_import(capsys, "reasonseg", source, "--out", tmp_path / "out")
+    assert code == 0 and "Quarantined: 1 bad (1 missing image)" in out and "val: 9 records" in out
+    assert "'val/4_x.jpg' is of another split" in out
+
+
 def test_reasonseg_leaves_its_explanations_out_and_names_a_cut_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

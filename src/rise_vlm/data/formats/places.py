@@ -217,10 +217,17 @@ class Images:
         return self.roots[0] / name
 
     def stem(self, stem: str, near: Iterable[str] = (), id_: str | None = None) -> Path:
-        """The image whose name without suffix is ``stem``. Raises BadRow where there is none."""
+        """The image whose name without suffix is ``stem``. Raises BadRow where there is none, or only one in the folder
+        of another split, whose annotation is another.
+        """
+        near = tuple(near)
         found = self._pick(stem, near, id_)
         if found is None:
             raise BadRow("missing image", f"the image '{stem[:200]}' is not in {self.roots[0]}", id_)
+        wanted = split_in(PurePosixPath(*near, stem), by_name=False)
+        if wanted and split_in(PurePosixPath(self.group(found)), by_name=False) not in (None, wanted):
+            why = f"the image '{stem[:200]}' is not in '{wanted}'; '{self.group(found)}' is of another split"
+            raise BadRow("missing image", why, id_)
         return found
 
     def group(self, path: Path) -> str:
