@@ -15,6 +15,7 @@ from rise_vlm.cli import build
 from rise_vlm.policy.lora import LoraSettings
 from rise_vlm.recipes import SHIPPED, Recipe, load_recipe
 from rise_vlm.recipes.loader import leaves
+from rise_vlm.recipes.schema import RECONSTRUCTION
 from rise_vlm.recipes.sweep import SWEEPS, cells, load_sweep
 from rise_vlm.stages.rewards import SHIPPED as REWARDS
 
@@ -62,7 +63,7 @@ def test_every_shipped_recipe_is_listed_with_its_stages() -> None:
 def test_every_shipped_reward_is_listed() -> None:
     listed = PAGE.split("## Your own reward")[1].split("## Your own recipe")[0]
     rows = [line.split("|")[1] for line in listed.splitlines() if line.startswith("| `")]
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(REWARDS)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {RECONSTRUCTION, *REWARDS}
 
 
 @pytest.mark.parametrize("line", re.findall(r"^rise run .*", PAGE, re.MULTILINE))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from stage_kit import small_recipe
 from test_edges import car, make
@@ -154,6 +155,31 @@ def test_a_run_is_rewarded_as_in_the_papers(tmp_path: Path, model: Path, places:
         run_recipe(small_recipe("visual_rft", data, model, given, "grpo.score_weight=0"), out, report=False)
         (row,) = read_rows(out / "stages" / "01-grpo" / "metrics.jsonl")
         assert all(-1 <= row[f"reward_{name}"] <= 1 for name in rewards)
+
+
+def test_reconstruction_pays_what_the_loop_s_judge_rebuilds_from_the_rationale(
+    tmp_path: Path, model: Path, classes: Path
+) -> None:
+    given = ("grpo.rewards={reconstruction: 0.5}", "grpo.format_weight=0", "grpo.score_weight=0")
+    recipe = small_recipe("rise", classes, model, *given)
+    run_recipe(recipe, tmp_path / "run", report=False)
+    folder = tmp_path / "run" / "stages" / "05-grpo"
+    rows = pyarrow.parquet.read_table(folder / "rollouts.parquet").to_pylist()
+    assert any(row["reconstruction"] > 0 for row in rows)
+    for row in rows:
+        assert row["reward"] == pytest.approx(0.5 * row["reconstruction"], abs=1e-5)
+        assert row["reconstruction"] in (0.0, 0.1, 1.0)  # a class is right or wrong, a leak counts a tenth
+    (metrics,) = read_rows(folder / "metrics.jsonl")
+    assert metrics["reward_reconstruction"] == pytest.approx(sum(r["reconstruction"] for r in rows) / len(rows))
+
+
+def test_how_the_loop_judges_decides_a_reinforcement_that_rebuilds(tmp_path: Path, model: Path, classes: Path) -> None:
+    named = ("stages=[warm_up, grpo, evaluate]", "grpo.rewards={reconstruction: 1}")
+    one, other = (
+        {step.stage: step.fingerprint for step in prepare(small_recipe("rise", classes, model, *given), tmp_path).plan}
+        for given in [named, (*named, "closed_loop.leak_factor=0.5")]
+    )
+    assert one["warm_up"] == other["warm_up"] and one["grpo"] != other["grpo"]
 
 
 def test_shipped_rewards_are_finite_for_each_completion() -> None:

@@ -245,6 +245,10 @@ class Sft(Settings):
         return value
 
 
+RECONSTRUCTION = "reconstruction"
+"""The reward of GRPO that is the closed loop's: what its judge rebuilds from a rationale scores."""
+
+
 class Grpo(Settings):
     """GRPO on think-and-answer. ``preset`` fills in the choices of RISE's code, ``official``, or of ``visual_rft``'s.
 
@@ -355,6 +359,6 @@ class Recipe(Settings):
     def resolved(self) -> dict[str, Any]:
         """Plain values of everything that plays a part: sections of stages that do not run are left out."""
         unused = {stage for stage in STAGES if stage not in self.stages}
-        if "harvest" in self.stages:
-            unused.discard("closed_loop")  # the harvest scores with the loop's reward
+        if "harvest" in self.stages or ("grpo" in self.stages and RECONSTRUCTION in self.grpo.rewards):
+            unused.discard("closed_loop")  # they score as the loop does
         return self.model_dump(mode="json", exclude=unused)

@@ -1,12 +1,14 @@
 """Strengthen: GRPO on think-and-answer with the task's score and the format. From the base model it is Visual-RFT.
 
 Groups whose rewards are all equal teach nothing and cost no forward pass; with ``refill`` further records of the same
-epoch take their place. Left out: any reward on what the rationale says, unless the recipe names one (``rewards``).
+epoch take their place. Ours: the recipe's reward ``reconstruction`` is what the closed loop pays for a rationale, the
+score of the annotation that its judge rebuilds; else nothing is asked of what the rationale says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,9 +22,10 @@ from rise_vlm.engine.trainer import train
 from rise_vlm.engine.work import Prepared
 from rise_vlm.policy import Policy, Prompt
 from rise_vlm.ranks import once
+from rise_vlm.recipes.schema import RECONSTRUCTION
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog
-from rise_vlm.stages.loop_reward import count
+from rise_vlm.stages.loop_reward import LoopReward, count, pays
 from rise_vlm.stages.material import lasting, visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
 from rise_vlm.stages.prompter import Prompter
@@ -32,11 +35,17 @@ from rise_vlm.stages.spread import Watch, why_grpo
 
 def run(context: Context) -> Summary:
     """Leaves ``model/``, ``metrics.jsonl`` and ``rollouts.parquet``."""
-    settings, count = context.recipe.grpo, len(context.material.train)
-    how = lasting(context.train, settings.epochs, count, settings.records_per_step)
+    settings, records = context.recipe.grpo, len(context.material.train)
+    how = lasting(context.train, settings.epochs, records, settings.records_per_step)
     reference = settings.objective.beta > 0
-    with context.policy(context.models.final, trains=True, reference=reference) as policy:
-        work = GrpoWork(context, policy)
+    with ExitStack() as stack:
+        policy = stack.enter_context(context.policy(context.models.final, trains=True, reference=reference))
+        judge = None
+        if RECONSTRUCTION in settings.rewards:
+            reader = stack.enter_context(context.policy(context.models.warm))
+            prompter = Prompter(reader, context.material)
+            judge = LoopReward(reader, prompter, context.recipe.closed_loop, context.meter)
+        work = GrpoWork(context, policy, judge)
         steps = train(policy, work, how, context.folder, "grpo")
         work.log.finish()
     return {"model": "model", "steps": steps, "notes": work.watch.notes(steps, how.steps)}
@@ -54,16 +63,17 @@ class Answered:
     rollouts: list[Rollout]
     scores: list[float]
     well_formed: list[bool]
-    words: list[int]
+    rationales: list[str]
     rewards: Tensor
     named: dict[str, list[float]] = field(default_factory=dict)
 
 
 class GrpoWork:
-    """GRPO as the trainer sees it."""
+    """GRPO as the trainer sees it. ``judge`` rebuilds from rationales where that is rewarded."""
 
-    def __init__(self, context: Context, policy: Policy) -> None:
+    def __init__(self, context: Context, policy: Policy, judge: LoopReward | None = None) -> None:
         self.context, self.policy, self.settings = context, policy, context.recipe.grpo
+        self.judge = judge
         self.records = context.material.train
         self.task = context.material.task
         self.prompter = Prompter(policy, context.material)
@@ -121,18 +131,35 @@ class GrpoWork:
         )
         count(self.context.meter, sampled)
         judged = [self._judge(*one) for one in zip(records, prompts, sampled, strict=True)]
+        if self.judge is not None:
+            judged = self._rebuilt(self.judge, judged, generator)
         return self._rewarded(judged) if self.rewards else judged
 
     def _judge(self, record: Record, prompt: Prompt, rollouts: list[Rollout]) -> Answered:
         read = [self.task.parse_completion(one.text, record, self.policy.frame, "think") for one in rollouts]
         scores = [self.task.score(record.annotation, one.parsed.value) for one in read]
         formed = [one.well_formed for one in read]
-        words = [len((one.rationale or "").split()) for one in read]
+        rationales = [one.rationale or "" for one in read]
         settings = self.settings
         rewards = torch.tensor(
             [settings.score_weight * s + settings.format_weight * f for s, f in zip(scores, formed, strict=True)]
         )
-        return Answered(record, prompt, rollouts, scores, formed, words, rewards)
+        return Answered(record, prompt, rollouts, scores, formed, rationales, rewards)
+
+    def _rebuilt(self, judge: LoopReward, judged: Sequence[Answered], generator: torch.Generator) -> list[Answered]:
+        """With the score of what ``judge`` rebuilds from each rationale; a leak counts as in the loop."""
+        asked = [(one.record, text, one.prompt.text) for one in judged for text in one.rationales]
+        rebuilt = judge.rebuild([record for record, *_ in asked], [text for _, text, _ in asked], generator)
+        worths = [
+            found.score * pays(judge.settings, text, judge.leaks(record, text, prompt))[0]
+            for found, (record, text, prompt) in zip(rebuilt, asked, strict=True)
+        ]
+        weight, each = self.settings.rewards[RECONSTRUCTION], iter(worths)
+        own = [[next(each) for _ in one.rationales] for one in judged]
+        return [
+            replace(one, named={RECONSTRUCTION: values}, rewards=one.rewards + weight * torch.tensor(values))
+            for one, values in zip(judged, own, strict=True)
+        ]
 
     def _rewarded(self, judged: Sequence[Answered]) -> list[Answered]:
         """With the recipe's further rewards. Raises UserError naming the reward and the record that it fails on.
@@ -140,7 +167,10 @@ class GrpoWork:
         Of several processes the main one alone asks for them: they may cost money, or say something else each time.
         """
         named = once(lambda: [self._named(one) for one in judged])
-        return [replace(one, named=own, rewards=self._sum(one, own)) for one, own in zip(judged, named, strict=True)]
+        return [
+            replace(one, named=one.named | own, rewards=self._sum(one, own))
+            for one, own in zip(judged, named, strict=True)
+        ]
 
     def _named(self, one: Answered) -> dict[str, list[float]]:
         answer = self.task.render(one.record.annotation, one.record, self.policy.frame)
@@ -188,7 +218,7 @@ def _metrics(answered: Sequence[Answered]) -> dict[str, float]:
         "reward": mean([float(reward) for one in answered for reward in one.rewards]),
         "score": mean([score for one in answered for score in one.scores]),
         "well_formed": mean([float(formed) for one in answered for formed in one.well_formed]),
-        "length": mean([float(words) for one in answered for words in one.words]),
+        "length": mean([float(len(text.split())) for one in answered for text in one.rationales]),
         "zero_spread": 1.0 - mean([float(_teaches(one)) for one in answered]),
         "groups": float(len(answered)),
         "entropy": entropy([one.rollouts for one in answered]),

@@ -20,7 +20,7 @@ from typing import Any
 from rise_vlm.console import say
 from rise_vlm.policy.lora import adapter_base
 from rise_vlm.policy.names import resolve
-from rise_vlm.recipes.schema import Recipe, StageName
+from rise_vlm.recipes.schema import RECONSTRUCTION, Recipe, StageName
 from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.material import Material, digest_of
 from rise_vlm.stages.rewards import rewards_digest
@@ -49,6 +49,9 @@ SETTINGS: dict[StageName, tuple[str, ...]] = {
     "evaluate": ("evaluate", "name"),
 }
 """The recipe's keys that decide a stage's result, beside those that decide all."""
+
+JUDGING = ("closed_loop.reconstruct", "closed_loop.leak_factor")
+"""Those that decide what a rationale is worth to a reinforcement that rebuilds from it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
             "upstream": [prints[before] for before in upstream(stage, recipe)],
         }
         rewards = rewards_digest(recipe.grpo.rewards) if stage == "grpo" else {}
-        settings = [_setting(recipe, key) for key in SETTINGS[stage]]
+        settings = [_setting(recipe, key) for key in _keys(recipe, stage)]
         # The intervals of an evaluation depend on the resamples, its predictions do not; nor on what is measured more.
         ends = _ends(recipe, prints) if stage == "evaluate" else None
         named = {"rewards": rewards} if stage == "grpo" and recipe.grpo.rewards else {}
@@ -111,7 +114,7 @@ def _asked(recipe: Recipe, stage: StageName) -> int | None:
 def recipe_digest(recipe: Recipe) -> str:
     """A hash of the settings that decide a run's results; of the data only how much of it is used, not where it is."""
     own = [recipe.seed, recipe.data.limit, recipe.model, list(recipe.stages), _policy(recipe)]
-    stages = [_setting(recipe, key) for stage in recipe.stages for key in SETTINGS[stage]]
+    stages = [_setting(recipe, key) for stage in recipe.stages for key in _keys(recipe, stage)]
     return _hash([own, stages, recipe.evaluate.resamples, _quality(recipe)])
 
 
@@ -139,7 +142,7 @@ def upstream(stage: StageName, recipe: Recipe) -> Sequence[StageName]:
             *(("warm_up",) if recipe.sft.start == "warm_up" else ()),
             *(("harvest",) if recipe.sft.source == "harvest" else ()),
         ),
-        "grpo": ("sft",),
+        "grpo": (*(("warm_up",) if RECONSTRUCTION in recipe.grpo.rewards else ()), "sft"),
         "evaluate": ("sft", "grpo"),
     }
     return [before for before in wanted[stage] if before in recipe.stages]
@@ -264,6 +267,12 @@ def _hash(facts: Any) -> str:
 def _policy(recipe: Recipe) -> dict[str, Any]:
     """What decides of how the model is loaded."""
     return recipe.policy.model_dump(mode="json", exclude={"gradient_checkpointing"})
+
+
+def _keys(recipe: Recipe, stage: StageName) -> Sequence[str]:
+    """The recipe's keys that decide a stage's result: a reinforcement that rebuilds does so as the loop does."""
+    rebuilds = stage == "grpo" and RECONSTRUCTION in recipe.grpo.rewards
+    return (*SETTINGS[stage], *(JUDGING if rebuilds else ()))
 
 
 def _setting(recipe: Recipe, key: str) -> Any:

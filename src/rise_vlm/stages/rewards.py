@@ -23,6 +23,7 @@ from typing import Any
 from rise_vlm.data import Record
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.policy.frames import Thousand
+from rise_vlm.recipes.schema import RECONSTRUCTION
 from rise_vlm.rewards.detection import Labelled
 from rise_vlm.rewards.published_boxes import (
     Found,
@@ -142,8 +143,10 @@ class Reward:
 
 
 def load_rewards(named: Mapping[str, float]) -> list[Reward]:
-    """The rewards of a recipe. Raises UserError naming the one that does not exist or cannot be used."""
-    return [_load(name, weight) for name, weight in named.items()]
+    """The rewards of a recipe but ``RECONSTRUCTION``, which the stage asks for itself. Raises UserError naming the one
+    that does not exist or cannot be used.
+    """
+    return [_load(name, weight) for name, weight in named.items() if name != RECONSTRUCTION]
 
 
 def check_task(named: Iterable[str], task: str) -> None:
@@ -171,10 +174,10 @@ def _load(name: str, weight: float) -> Reward:
         return Reward(name, weight, SHIPPED[name])
     home, colon, attribute = name.rpartition(":")
     if not colon:
-        listed = ", ".join(SHIPPED)
+        listed = ", ".join([RECONSTRUCTION, *SHIPPED])
         raise UserError(
             f"grpo.rewards: there is no reward '{name}' (shipped: {listed}; your own: module:function)."
-            f"{nearest(name, SHIPPED)}"
+            f"{nearest(name, [RECONSTRUCTION, *SHIPPED])}"
         )
     module = _module(name, home)
     function = getattr(module, attribute, None)
