@@ -94,6 +94,14 @@ def test_a_rationale_needs_room_too_where_the_harvest_teaches_one(cars: Path, tm
     assert not any(n.startswith(key) for n in notes_of(cars, tmp_path / "v", "visual_rft", f"{key}=200"))
 
 
+def test_a_reinforcement_that_rebuilds_has_the_loop_s_limit(cars: Path, tmp_path: Path) -> None:
+    key, rebuilds = "closed_loop.reconstruct.max_new_tokens", "grpo.rewards={reconstruction: 1}"
+    assert any(n.startswith(f"{key} is") for n in notes_of(cars, tmp_path / "r", "visual_rft", rebuilds))
+    assert not any(n.startswith(key) for n in notes_of(cars, tmp_path / "v", "visual_rft"))
+    with pytest.raises(UserError, match=rf"^grpo: the reconstruct prompt of record .* \({key}\)"):
+        notes_of(cars, tmp_path / "l", "visual_rft", rebuilds, f"{key}=4090")
+
+
 @pytest.mark.parametrize("recipe", ["ans_sft", "visual_rft", "rise", "zero_shot"])
 def test_a_class_list_over_the_models_context_is_refused_before_any_work(
     tmp_path: Path, recipe: str, capsys: pytest.CaptureFixture[str]

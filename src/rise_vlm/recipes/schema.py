@@ -273,6 +273,11 @@ class Grpo(Settings):
     epochs: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     train: TrainSettings = TrainSettings(steps=40, learning_rate=5e-5, warmup_steps=5)
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether it rewards what the loop's judge rebuilds from a rationale."""
+        return RECONSTRUCTION in self.rewards
+
     @field_validator("rewards", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
@@ -356,9 +361,15 @@ class Recipe(Settings):
         """The name of the arm that answers in ``role``."""
         return self.name if role == self.evaluate.roles[0] else f"{self.name}_{role}"
 
+    @property
+    def rebuilding(self) -> list[StageName]:
+        """The stages that rebuild annotations from rationales, as ``closed_loop.reconstruct`` says."""
+        rebuild = {"closed_loop", "harvest", *(["grpo"] if self.grpo.rebuilds else [])}
+        return [stage for stage in self.stages if stage in rebuild]
+
     def resolved(self) -> dict[str, Any]:
         """Plain values of everything that plays a part: sections of stages that do not run are left out."""
         unused = {stage for stage in STAGES if stage not in self.stages}
-        if "harvest" in self.stages or ("grpo" in self.stages and RECONSTRUCTION in self.grpo.rewards):
+        if self.rebuilding:
             unused.discard("closed_loop")  # they score as the loop does
         return self.model_dump(mode="json", exclude=unused)

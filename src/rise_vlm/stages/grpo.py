@@ -41,7 +41,7 @@ def run(context: Context) -> Summary:
     with ExitStack() as stack:
         policy = stack.enter_context(context.policy(context.models.final, trains=True, reference=reference))
         judge = None
-        if RECONSTRUCTION in settings.rewards:
+        if settings.rebuilds:
             reader = stack.enter_context(context.policy(context.models.warm))
             prompter = Prompter(reader, context.material)
             judge = LoopReward(reader, prompter, context.recipe.closed_loop, context.meter)

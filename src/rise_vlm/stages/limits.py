@@ -136,7 +136,7 @@ def derived_note(recipe: Recipe, material: Material, by: Ruler) -> list[str]:
     """What the loop's limit is where the recipe leaves it to the data."""
     how = recipe.closed_loop.reconstruct
     records = [*material.train, *material.val]
-    if how.max_new_tokens is not None or not records or not {"closed_loop", "harvest"} & set(recipe.stages):
+    if how.max_new_tokens is not None or not records or not recipe.rebuilding:
         return []
     found = longest(answer_tokens(by.tokenizer, by.frame, material.task, records, "reconstruct"), records)
     limit = derived(found.tokens, by.context)
@@ -171,7 +171,7 @@ def short_answers(recipe: Recipe, material: Material, by: Ruler, rationale: int)
 def _limits(recipe: Recipe, material: Material) -> Iterator[tuple[str, int, Role, Sequence[Record]]]:
     """(key, limit, role, records) of the limits that answers have to fit, of the stages that run."""
     stages, fixed = recipe.stages, recipe.closed_loop.reconstruct.max_new_tokens
-    if fixed is not None and {"closed_loop", "harvest"} & set(stages):
+    if fixed is not None and recipe.rebuilding:
         yield REBUILD, fixed, "reconstruct", material.train
     if "grpo" in stages:
         yield "grpo.rollouts.max_new_tokens", recipe.grpo.rollouts.max_new_tokens, "think", material.train
@@ -258,6 +258,8 @@ def _places(recipe: Recipe, material: Material, by: Ruler) -> Iterator[Place]:
     if "grpo" in stages:
         limit = recipe.grpo.rollouts.max_new_tokens
         yield Place("grpo", "think", train, "grpo.rollouts.max_new_tokens", limit)
+        if recipe.grpo.rebuilds:
+            yield Place("grpo", "reconstruct", train, REBUILD, rebuild, limit)
     if "evaluate" in stages:
         tests = [record for records in material.tests.values() for record in records]
         for role in recipe.evaluate.roles:

@@ -20,7 +20,7 @@ from typing import Any
 from rise_vlm.console import say
 from rise_vlm.policy.lora import adapter_base
 from rise_vlm.policy.names import resolve
-from rise_vlm.recipes.schema import RECONSTRUCTION, Recipe, StageName
+from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.material import Material, digest_of
 from rise_vlm.stages.rewards import rewards_digest
@@ -50,7 +50,7 @@ SETTINGS: dict[StageName, tuple[str, ...]] = {
 }
 """The recipe's keys that decide a stage's result, beside those that decide all."""
 
-JUDGING = ("closed_loop.reconstruct", "closed_loop.leak_factor")
+JUDGING = ("closed_loop.reconstruct", "closed_loop.leak_factor", "closed_loop.preset")
 """Those that decide what a rationale is worth to a reinforcement that rebuilds from it."""
 
 
@@ -142,7 +142,7 @@ def upstream(stage: StageName, recipe: Recipe) -> Sequence[StageName]:
             *(("warm_up",) if recipe.sft.start == "warm_up" else ()),
             *(("harvest",) if recipe.sft.source == "harvest" else ()),
         ),
-        "grpo": (*(("warm_up",) if RECONSTRUCTION in recipe.grpo.rewards else ()), "sft"),
+        "grpo": (*(("warm_up",) if recipe.grpo.rebuilds else ()), "sft"),
         "evaluate": ("sft", "grpo"),
     }
     return [before for before in wanted[stage] if before in recipe.stages]
@@ -271,8 +271,7 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
 
 def _keys(recipe: Recipe, stage: StageName) -> Sequence[str]:
     """The recipe's keys that decide a stage's result: a reinforcement that rebuilds does so as the loop does."""
-    rebuilds = stage == "grpo" and RECONSTRUCTION in recipe.grpo.rewards
-    return (*SETTINGS[stage], *(JUDGING if rebuilds else ()))
+    return (*SETTINGS[stage], *(JUDGING if stage == "grpo" and recipe.grpo.rebuilds else ()))
 
 
 def _setting(recipe: Recipe, key: str) -> Any:
