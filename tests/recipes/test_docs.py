@@ -107,5 +107,5 @@ def test_the_ablations_shown_are_accepted(cell: str) -> None:
 
 def test_each_choice_of_the_method_names_the_arms_that_measure_it() -> None:
     table = (PAGE_FOLDER / "method.md").read_text(encoding="utf-8").split("## Each choice")[1].split("\n## ")[0]
-    of_rise = {arm for arm, how in load_sweep("ablations").arms.items() if how.recipe == "rise"}
-    assert set(re.findall(r"`(rise_\w+)`", table)) == of_rise
+    arms = [arm for sweep in ("ablations", "ablations_rft") for arm in load_sweep(sweep).arms.items()]
+    assert set(re.findall(r"`(rise_\w+)`", table)) == {name for name, how in arms if how.recipe == "rise"}

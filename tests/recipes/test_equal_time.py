@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rise_vlm.errors import UserError
+from rise_vlm.recipes.schema import Recipe
 from rise_vlm.recipes.sweep import cells, load_sweep, told_settings
 
 TEXT = """
@@ -75,12 +76,15 @@ def test_the_settings_of_each_arm_are_told(tmp_path: Path) -> None:
 
 
 def test_the_shipped_ablations_have_every_arm(tmp_path: Path) -> None:
-    made = {cell.arm: cell.recipe for cell in cells(load_sweep("ablations", ["seeds=0"]), tmp_path)}
+    def arms(sweep: str) -> dict[str, Recipe]:
+        return {cell.arm: cell.recipe for cell in cells(load_sweep(sweep, ["seeds=0"]), tmp_path)}
+
+    made, whole = arms("ablations"), arms("ablations_rft")
     loop = {name: recipe.closed_loop for name, recipe in made.items() if "closed_loop" in recipe.stages}
-    stages = {recipe.stages for recipe in made.values()}
-    for left_out in ("warm_up", "closed_loop", "grpo"):
-        assert tuple(s for s in made["rise"].stages if s != left_out) in stages
-    assert made["rise_no_sft"].stages == ("grpo", "evaluate") and made["rise_no_sft"].grpo == made["rise"].grpo
+    stages = {recipe.stages for recipe in (*made.values(), *whole.values())}
+    assert not any("grpo" in recipe.stages for recipe in made.values())
+    for left_out in (("warm_up", "grpo"), ("closed_loop", "grpo"), ("closed_loop",), ("grpo",)):
+        assert tuple(s for s in whole["rise"].stages if s not in left_out) in stages
     assert {one.credit for one in loop.values()} == {"rationale", "answer", "both"}
     assert {one.reconstruct.sees_image for one in loop.values()} == {"auto", True, False}
     assert {one.reconstruct.reconstructor for one in loop.values()} == {"warm_up", "policy", "frozen", "ema"}
@@ -90,5 +94,17 @@ def test_the_shipped_ablations_have_every_arm(tmp_path: Path) -> None:
     assert {one.grounding.weight for one in loop.values()} == {0.0, 0.25, 0.5, 1.0}
     assert {recipe.harvest.threshold for recipe in made.values()} >= {-9, 0.3, 0.5, 0.7}
     assert {one.preset for one in loop.values()} == {"ours", "official"}
-    assert {recipe.grpo.preset for recipe in made.values()} == {"ours", "official", "visual_rft"}
-    assert {"ans_sft_equal_time", "visual_rft_equal_time"} <= set(made)
+    assert {recipe.grpo.preset for recipe in whole.values()} == {"ours", "official", "visual_rft"}
+    assert {"ans_sft_equal_time", "visual_rft_equal_time"} <= set(whole)
+
+
+def test_the_ablations_of_the_reinforcement_change_just_what_they_name(tmp_path: Path) -> None:
+    made = {cell.arm: cell.recipe for cell in cells(load_sweep("ablations_rft", ["seeds=0"]), tmp_path)}
+    own = dict(made["rise"].grpo.rewards)
+    for left_out in ("reconstruction", "repetition"):
+        grpo = made[f"rise_no_{left_out}"].grpo
+        assert grpo.rewards == {name: weight for name, weight in own.items() if name != left_out}
+        assert grpo.model_copy(update={"rewards": own}) == made["rise"].grpo
+    assert made["rise_loop_in_rft"].grpo == made["rise"].grpo and made["rise_no_loop"].rebuilding == ["harvest"]
+    assert made["rise_no_sft"].stages == ("grpo", "evaluate") and not made["rise_no_sft"].rebuilding
+    assert not made["reason_rft"].grpo.rewards and not made["rise_official"].grpo.rewards

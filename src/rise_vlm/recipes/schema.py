@@ -285,6 +285,12 @@ class Grpo(Settings):
         names = [value] if isinstance(value, str) else value
         return dict.fromkeys(names, 1.0) if isinstance(names, list) else value
 
+    @field_validator("rewards")
+    @classmethod
+    def _weighed(cls, value: dict[str, float]) -> dict[str, float]:
+        """A weight of 0 takes one out that the recipe has."""
+        return {name: weight for name, weight in value.items() if weight}
+
 
 class Quality(Settings):
     """What is measured of the rationales that the model of each stage writes: on ``records`` records of the first split
