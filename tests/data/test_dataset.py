@@ -372,7 +372,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 @pytest.mark.parametrize(
     ("classes", "told"),
     [
-        (["car"], r"needs at least two classes, it names 1; add what else a picture may show"),
+        (["car"], r"needs at least two classes, and there are 1; add what else a picture may show"),
         (["car", "Car "], r"'car' and 'Car ' are the same name apart from case, .*; rename or remove one"),
     ],
 )

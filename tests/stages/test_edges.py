@@ -54,7 +54,7 @@ def test_where_every_picture_is_empty_the_answer_none_is_right(tmp_path: Path, m
 
 def test_one_class_is_nothing_to_classify(tmp_path: Path, model: Path) -> None:
     root = tmp_path / "one"
-    with pytest.raises(UserError, match=r"one/dataset.yaml: classes: .* needs at least two classes, it names 1;"):
+    with pytest.raises(UserError, match=r"one/dataset.yaml: classes: .* needs at least two classes, and there are 1;"):
         make(root, "classification", ["car"], ["car"])
         prepare(small_recipe("ans_sft", root, model), tmp_path / "run")
 

@@ -44,7 +44,7 @@ WRONG = {
     "task: detecton\nclasses: [a]": "unknown task 'detecton'.*Did you mean 'detection'",
     "task: detection\nclases: [a]": "unknown key 'clases'.*Did you mean 'classes'",
     "classes: [a]": "the key 'task' is missing",
-    "task: detection": "needs at least one class, job.yaml names none",
+    "task: detection": "job.yaml: classes: detection needs at least one class, and there is none",
     "task: classification\nclasses: [a]": "at least two classes",
     "task: classification\nclasses: cat": "'classes' should be a valid list, not 'cat'",
     "task: classification\nclasses: [yes, no]": "'classes.0' .* Put it in quotes",

@@ -62,8 +62,7 @@ class Dataset:
         try:
             return make_task(self.card)
         except UserError as error:
-            told = str(error).removeprefix(f"{CARD}: ").replace(f"{CARD} names", "it names")
-            raise DataError(f"{self.root / CARD}: {told}") from None
+            raise DataError(f"{self.root / CARD}: {error}") from None
 
     @property
     def splits(self) -> list[str]:

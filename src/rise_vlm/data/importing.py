@@ -144,7 +144,7 @@ def _judge(card: Card, source: Path) -> Judge:
     try:
         return make_task(card).check
     except UserError as error:
-        raise DataError(f"{source}: {str(error).replace('dataset.yaml names', 'the source has')}") from error
+        raise DataError(f"{source}: {error}") from error
 
 
 def _findings(

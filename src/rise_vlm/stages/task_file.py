@@ -32,7 +32,7 @@ def task_of(path: Path, question: str | None) -> tuple[Task, str | None]:
     try:
         task = make_task(card)
     except UserError as error:
-        raise UserError(f"--task {path}: {str(error).replace(f'{CARD}: ', '').replace(CARD, path.name)}") from None
+        raise UserError(f"--task {path}: {error}") from None
     asked = question or card.question
     where = "--question" if question else f"the question in {path}"
     if asked is None and task.default_question is None:

@@ -61,12 +61,10 @@ def same_as_score(task: str) -> tuple[str, ...]:
 
 def make_task(card: Card, **options: Any) -> Task:
     """The task of a data set's card. ``options`` go to the task's constructor, such as ``score="official"`` for
-    distribution.
+    distribution. Raises UserError; it names the card's key, its file is the caller's to name.
     """
     if card.task not in TASKS:
-        raise UserError(
-            f"dataset.yaml: unknown task '{card.task}'; known: {', '.join(TASKS)}.{nearest(card.task, TASKS)}"
-        )
+        raise UserError(f"unknown task '{card.task}'; known: {', '.join(TASKS)}.{nearest(card.task, TASKS)}")
     task = TASKS[card.task](card.classes, card.question, card.synonyms, **options)
     return task.called(card.named_by, card.language)
 

@@ -319,5 +319,5 @@ def class_index(classes: Sequence[str]) -> dict[str, str]:
 def need_classes(task: Task) -> None:
     """Raises UserError when a task that chooses among classes has fewer than two."""
     if len(task.classes) < 2:
-        told = f"needs at least two classes, dataset.yaml names {len(task.classes)}; add what else a picture may show"
+        told = f"needs at least two classes, and there are {len(task.classes)}; add what else a picture may show"
         raise UserError(f"classes: {task.name} {told}")

@@ -64,7 +64,7 @@ class Detection(Task):
         super().__init__(classes, question, synonyms)
         self.kind = known_score(score, SCORES, self.name)
         if not self.classes:
-            raise UserError("classes: detection needs at least one class, dataset.yaml names none")
+            raise UserError("classes: detection needs at least one class, and there is none")
         for name in self.classes:
             if re.search(r"[\[\];]", name):
                 raise UserError(f"classes: '{name}' contains one of [ ] ; which detection's answers use; rename it")
