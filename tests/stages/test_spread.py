@@ -43,6 +43,13 @@ def test_a_short_stretch_is_nothing_to_tell(tmp_path: Path, capsys) -> None:
     assert watch.notes(3 * STRETCH, 3 * STRETCH) == [] and "spread" not in capsys.readouterr().err
 
 
+def test_a_short_training_without_any_spread_is_told_at_its_end(tmp_path: Path) -> None:
+    (note,) = Watch("grpo", rows(tmp_path, "fff", score=1.0), None, why_grpo).notes(3, 3)
+    assert "steps 1 to 3" in note and "right already" in note
+    (note,) = Watch("grpo", rows(tmp_path, "f", score=1.0), None, why_grpo).notes(1, 1)
+    assert "in step 1," in note
+
+
 def test_it_ends_after_as_many_steps_in_a_row_as_asked(tmp_path: Path) -> None:
     watch = Watch("grpo", rows(tmp_path, "ffsfff"), 3, why_grpo)
     assert [watch.ends(step) for step in range(1, 7)] == [False] * 5 + [True]

@@ -37,7 +37,7 @@ class Watch:
         return self.stop is not None and len(rows) >= self.stop
 
     def notes(self, done: int, steps: int) -> list[str]:
-        """For the results: the longest stretch, if it is long enough, and that the training stopped for it.
+        """For the results: the longest stretch, if it is long enough or all there is, and that the training stopped for it.
 
         ``done`` steps of ``steps`` were taken.
         """
@@ -47,7 +47,7 @@ class Watch:
             stopped = f"; it stopped after step {done} of {steps} (stop_without_spread={self.stop})"
             say(f"{self.stage}: stopped after step {done} of {steps}: no spread in {len(rows)} steps.")
             return [self._told(rows) + stopped]
-        return [self._told(rows)] if len(rows) >= STRETCH else []
+        return [self._told(rows)] if rows and len(rows) >= min(STRETCH, steps) else []
 
     def _told(self, rows: Sequence[Row]) -> str:
         first, last = rows[0]["step"], rows[-1]["step"]
