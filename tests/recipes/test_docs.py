@@ -109,3 +109,16 @@ def test_each_choice_of_the_method_names_the_arms_that_measure_it() -> None:
     table = (PAGE_FOLDER / "method.md").read_text(encoding="utf-8").split("## Each choice")[1].split("\n## ")[0]
     arms = [arm for sweep in ("ablations", "ablations_rft") for arm in load_sweep(sweep).arms.items()]
     assert set(re.findall(r"`(rise_\w+)`", table)) == {name for name, how in arms if how.recipe == "rise"}
+
+
+def test_the_differences_that_the_method_shows_are_those_of_the_results() -> None:
+    table = (PAGE_FOLDER / "method.md").read_text(encoding="utf-8").split("## Each choice")[1].split("\n## ")[0]
+    shown = {arm: tuple(figures.split(", ")) for arm, figures in re.findall(r"`(rise_\w+)` \(([^)]*)\)", table)}
+    results = (PAGE_FOLDER / "results.md").read_text(encoding="utf-8")
+    measured = {}
+    for sweep in ("ablations", "ablations_rft"):
+        rows = results.split(f"<!-- rise sweep {sweep} -->")[1].split(f"<!-- end of rise sweep {sweep} -->")[0]
+        for arm, *leads in re.findall(r"^\| (rise[ \w]+) \| [^|]* \| ([^|]*) \| [^|]* \| ([^|]*) \|", rows, re.M):
+            if leads[0].strip():
+                measured[arm.replace(" ", "_")] = tuple(cell.strip("* ").split(" ")[0] for cell in leads)
+    assert measured and shown == measured

@@ -101,10 +101,12 @@ def test_the_shipped_ablations_have_every_arm(tmp_path: Path) -> None:
 def test_the_ablations_of_the_reinforcement_change_just_what_they_name(tmp_path: Path) -> None:
     made = {cell.arm: cell.recipe for cell in cells(load_sweep("ablations_rft", ["seeds=0"]), tmp_path)}
     own = dict(made["rise"].grpo.rewards)
-    for left_out in ("reconstruction", "repetition"):
+    assert own == {"repetition": 1.0, "reconstruction": 0.5}
+    for left_out in own:
         grpo = made[f"rise_no_{left_out}"].grpo
-        assert grpo.rewards == {name: weight for name, weight in own.items() if name != left_out}
+        assert grpo.rewards == own | {left_out: 0.0}
         assert grpo.model_copy(update={"rewards": own}) == made["rise"].grpo
     assert made["rise_loop_in_rft"].grpo == made["rise"].grpo and made["rise_no_loop"].rebuilding == ["harvest"]
     assert made["rise_no_sft"].stages == ("grpo", "evaluate") and not made["rise_no_sft"].rebuilding
-    assert not made["reason_rft"].grpo.rewards and not made["rise_official"].grpo.rewards
+    for bare in ("reason_rft", "rise_official", "visual_rft_official"):
+        assert not any(made[bare].grpo.rewards.values()), bare

@@ -71,6 +71,18 @@ def test_a_leak_costs_nine_tenths_even_where_it_is_in_capitals(policy, material,
     assert told.reward == pytest.approx(0.1 * told.score)
 
 
+def test_a_rationale_that_leaks_or_is_empty_is_worth_nothing_to_a_model_that_answers_by_itself(
+    policy, material, tmp_path, monkeypatch
+) -> None:
+    loop, record = make_loop(policy, material, tmp_path), material.train[0]
+    monkeypatch.setattr(loop, "leaks", lambda record, text, prompt: ["told"] if text != prompt else [])
+    texts = [RED, "  ", BLUE, RED, "", RED]
+    prompts = [RED, "  ", BLUE, "another", "", RED]
+    answered = [(record, text, prompt) for text, prompt in zip(texts, prompts, strict=True)]
+    assert loop.worths(answered, generator()) == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    assert loop.worths([(record, "", "")], generator()) == [0.0]
+
+
 def test_a_leak_never_pays_more_than_an_honest_miss(policy, material, tmp_path, monkeypatch) -> None:
     """Among honest misses the leak, rebuilt as it should be, must not be the one that is trained."""
     loop = make_loop(policy, material, tmp_path)

@@ -9,14 +9,18 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from stage_kit import small_recipe
+from stage_kit import generator, small_recipe
 from test_edges import car, make
 
 from rise_vlm.data import Record
 from rise_vlm.errors import UserError
+from rise_vlm.policy import Policy
 from rise_vlm.policy.frames import FRAMES
+from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import read_rows
-from rise_vlm.stages.material import visits
+from rise_vlm.stages.loop_reward import LoopReward
+from rise_vlm.stages.material import Material, visits
+from rise_vlm.stages.prompter import Prompter
 from rise_vlm.stages.rewards import NEEDS, SHIPPED, Sampled, load_rewards, rewards_digest
 from rise_vlm.stages.run import prepare, run_recipe
 from rise_vlm.tasks.base import Frame, think_answer
@@ -157,7 +161,7 @@ def test_a_run_is_rewarded_as_in_the_papers(tmp_path: Path, model: Path, places:
         assert all(-1 <= row[f"reward_{name}"] <= 1 for name in rewards)
 
 
-def test_reconstruction_pays_what_the_loop_s_judge_rebuilds_from_the_rationale(
+def test_reconstruction_pays_what_the_warm_up_s_model_rebuilds_from_each_rationale(
     tmp_path: Path, model: Path, classes: Path
 ) -> None:
     given = ("grpo.rewards={reconstruction: 0.5}", "grpo.format_weight=0", "grpo.score_weight=0")
@@ -166,20 +170,50 @@ def test_reconstruction_pays_what_the_loop_s_judge_rebuilds_from_the_rationale(
     folder = tmp_path / "run" / "stages" / "05-grpo"
     rows = pyarrow.parquet.read_table(folder / "rollouts.parquet").to_pylist()
     assert any(row["reconstruction"] > 0 for row in rows)
-    for row in rows:
-        assert row["reward"] == pytest.approx(0.5 * row["reconstruction"], abs=1e-5)
-        assert row["reconstruction"] in (0.0, 0.1, 1.0)  # a class is right or wrong, a leak counts a tenth
+    reader = Policy.load(str(tmp_path / "run" / "stages" / "01-warm_up" / "model"), dtype="float32")
+    material = Material.open(recipe)
+    by_id = {record.id: record for record in material.train}
+    prompter = Prompter(reader, material)
+    loop = LoopReward(reader, prompter, recipe.closed_loop, Meter(tmp_path))
+    answered = []
+    for record, text in [(by_id[row["id"]], row["completion"]) for row in rows]:
+        read = material.task.parse_completion(text, record, reader.frame, "think")
+        answered.append((record, read.rationale or "", prompter.prompt("think", record).text))
+    again = loop.worths(answered, generator())
+    assert [row["reconstruction"] for row in rows] == again
+    assert [row["reward"] for row in rows] == pytest.approx([0.5 * worth for worth in again], abs=1e-5)
     (metrics,) = read_rows(folder / "metrics.jsonl")
-    assert metrics["reward_reconstruction"] == pytest.approx(sum(r["reconstruction"] for r in rows) / len(rows))
+    assert metrics["reward_reconstruction"] == pytest.approx(sum(again) / len(again))
 
 
-def test_how_the_loop_judges_decides_a_reinforcement_that_rebuilds(tmp_path: Path, model: Path, classes: Path) -> None:
-    named = ("stages=[warm_up, grpo, evaluate]", "grpo.rewards={reconstruction: 1}")
-    one, other = (
-        {step.stage: step.fingerprint for step in prepare(small_recipe("rise", classes, model, *given), tmp_path).plan}
-        for given in [named, (*named, "closed_loop.leak_factor=0.5")]
-    )
-    assert one["warm_up"] == other["warm_up"] and one["grpo"] != other["grpo"]
+@pytest.mark.parametrize("other", ["closed_loop.reconstruct.temperature=0.7", "warm_up.train.weight_decay=0.5"])
+def test_who_judges_and_how_decides_a_reinforcement_that_rebuilds(
+    tmp_path: Path, model: Path, classes: Path, other: str
+) -> None:
+    def prints(*given: str) -> dict[str, str]:
+        recipe = small_recipe("rise", classes, model, "stages=[warm_up, grpo, evaluate]", *given)
+        return {step.stage: step.fingerprint for step in prepare(recipe, tmp_path).plan}
+
+    assert prints()["grpo"] != prints(other)["grpo"]
+
+
+def test_a_weight_of_0_takes_a_reward_out_and_is_checked_all_the_same(
+    tmp_path: Path, model: Path, classes: Path
+) -> None:
+    recipe = small_recipe("rise", classes, model, "grpo.rewards={repetition: 0, reconstruction: 0}")
+    assert load_rewards(recipe.grpo.rewards) == [] and not recipe.grpo.rebuilds
+    assert recipe.resolved()["grpo"]["rewards"] == {}
+    with pytest.raises(UserError, match=r"no reward 'reconstuction'.*Did you mean 'reconstruction'"):
+        prepare(small_recipe("rise", classes, model, "grpo.rewards={reconstuction: 0}"), tmp_path)
+
+
+@pytest.mark.parametrize(("stages", "told"), [("[grpo, evaluate]", True), ("[warm_up, grpo, evaluate]", False)])
+def test_that_an_untaught_base_rebuilds_is_told(
+    tmp_path: Path, model: Path, classes: Path, stages: str, told: bool
+) -> None:
+    recipe = small_recipe("rise", classes, model, f"stages={stages}")
+    notes = prepare(recipe, tmp_path).material.notes
+    assert any("without a warm-up the base rebuilds" in note for note in notes) == told
 
 
 def test_shipped_rewards_are_finite_for_each_completion() -> None:

@@ -35,6 +35,7 @@ def _grpo(score: str, beta: float) -> dict[str, Any]:
         "grpo": {
             "score_weight": 1.0,
             "format_weight": 1.0,
+            "rewards": {"repetition": 0.0, "reconstruction": 0.0},
             "objective": {"loss": "grpo", "advantage": "group_std", "beta": beta},
         },
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from rise_vlm.engine.settings import AdvantageKind, PolicyKind, SftKind, TrainSettings
 from rise_vlm.policy.lora import LoraSettings
@@ -275,8 +275,8 @@ class Grpo(Settings):
 
     @property
     def rebuilds(self) -> bool:
-        """Whether it rewards what the loop's judge rebuilds from a rationale."""
-        return RECONSTRUCTION in self.rewards
+        """Whether it rewards what the warm-up's model rebuilds from a rationale."""
+        return bool(self.rewards.get(RECONSTRUCTION))
 
     @field_validator("rewards", mode="before")
     @classmethod
@@ -285,10 +285,9 @@ class Grpo(Settings):
         names = [value] if isinstance(value, str) else value
         return dict.fromkeys(names, 1.0) if isinstance(names, list) else value
 
-    @field_validator("rewards")
-    @classmethod
-    def _weighed(cls, value: dict[str, float]) -> dict[str, float]:
-        """A weight of 0 takes one out that the recipe has."""
+    @field_serializer("rewards")
+    def _paid(self, value: dict[str, float]) -> dict[str, float]:
+        """Those that are paid: a weight of 0 takes out what the recipe below has, and is no reason to run again."""
         return {name: weight for name, weight in value.items() if weight}
 
 

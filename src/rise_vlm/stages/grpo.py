@@ -1,8 +1,8 @@
 """Strengthen: GRPO on think-and-answer with the task's score and the format. From the base model it is Visual-RFT.
 
 Groups whose rewards are all equal teach nothing and cost no forward pass; with ``refill`` further records of the same
-epoch take their place. Ours: the recipe's reward ``reconstruction`` is what the closed loop pays for a rationale, the
-score of the annotation that its judge rebuilds; else nothing is asked of what the rationale says.
+epoch take their place. Ours: the recipe's reward ``reconstruction`` is the score of the annotation that the warm-up's
+model rebuilds from the rationale; else nothing is asked of what the rationale says.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rise_vlm.ranks import once
 from rise_vlm.recipes.schema import RECONSTRUCTION
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import RolloutLog
-from rise_vlm.stages.loop_reward import LoopReward, count, pays
+from rise_vlm.stages.loop_reward import LoopReward, count
 from rise_vlm.stages.material import lasting, visits
 from rise_vlm.stages.policy_gradient import Micro, Scored, entropy, micro_batches, micro_loss
 from rise_vlm.stages.prompter import Prompter
@@ -40,12 +40,8 @@ def run(context: Context) -> Summary:
     reference = settings.objective.beta > 0
     with ExitStack() as stack:
         policy = stack.enter_context(context.policy(context.models.final, trains=True, reference=reference))
-        judge = None
-        if settings.rebuilds:
-            reader = stack.enter_context(context.policy(context.models.warm))
-            prompter = Prompter(reader, context.material)
-            judge = LoopReward(reader, prompter, context.recipe.closed_loop, context.meter)
-        work = GrpoWork(context, policy, judge)
+        reader = stack.enter_context(context.policy(context.models.warm)) if settings.rebuilds else None
+        work = GrpoWork(context, policy, reader)
         steps = train(policy, work, how, context.folder, "grpo")
         work.log.finish()
     return {"model": "model", "steps": steps, "notes": work.watch.notes(steps, how.steps)}
@@ -69,14 +65,17 @@ class Answered:
 
 
 class GrpoWork:
-    """GRPO as the trainer sees it. ``judge`` rebuilds from rationales where that is rewarded."""
+    """GRPO as the trainer sees it. ``reader`` rebuilds from rationales where that is rewarded."""
 
-    def __init__(self, context: Context, policy: Policy, judge: LoopReward | None = None) -> None:
+    def __init__(self, context: Context, policy: Policy, reader: Policy | None = None) -> None:
         self.context, self.policy, self.settings = context, policy, context.recipe.grpo
-        self.judge = judge
         self.records = context.material.train
         self.task = context.material.task
         self.prompter = Prompter(policy, context.material)
+        self.judge = None
+        if reader is not None:
+            self.judge = LoopReward(policy, self.prompter, context.recipe.closed_loop, context.meter)
+            self.judge.rebuilder = reader
         self.log = RolloutLog(context.folder)
         self.watch = Watch("grpo", context.folder, self.settings.stop_without_spread, why_grpo)
         self.rewards = load_rewards(self.settings.rewards)
@@ -147,14 +146,9 @@ class GrpoWork:
         return Answered(record, prompt, rollouts, scores, formed, rationales, rewards)
 
     def _rebuilt(self, judge: LoopReward, judged: Sequence[Answered], generator: torch.Generator) -> list[Answered]:
-        """With the score of what ``judge`` rebuilds from each rationale; a leak counts as in the loop."""
+        """With what each rationale is worth by ``judge``."""
         asked = [(one.record, text, one.prompt.text) for one in judged for text in one.rationales]
-        rebuilt = judge.rebuild([record for record, *_ in asked], [text for _, text, _ in asked], generator)
-        worths = [
-            found.score * pays(judge.settings, text, judge.leaks(record, text, prompt))[0]
-            for found, (record, text, prompt) in zip(rebuilt, asked, strict=True)
-        ]
-        weight, each = self.settings.rewards[RECONSTRUCTION], iter(worths)
+        weight, each = self.settings.rewards[RECONSTRUCTION], iter(judge.worths(asked, generator))
         own = [[next(each) for _ in one.rationales] for one in judged]
         return [
             replace(one, named={RECONSTRUCTION: values}, rewards=one.rewards + weight * torch.tensor(values))

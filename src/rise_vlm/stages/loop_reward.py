@@ -207,6 +207,18 @@ class LoopReward:
         count(self.meter, sampled)
         return [self._read(r, p, s) for r, p, s in zip(records, prompts, sampled, strict=True)]
 
+    def worths(self, answered: Sequence[tuple[Record, str, str]], generator: torch.Generator) -> list[float]:
+        """What each rationale is worth to a model that answers by itself: the score of what is rebuilt from it. One
+        that leaks is worth nothing, no more than an honest miss, and so is one of no words.
+
+        ``answered``: record, rationale and the text of the prompt that it answers.
+        """
+        tells = [text.strip() != "" and not self.leaks(record, text, prompt) for record, text, prompt in answered]
+        kept = [(record, text) for (record, text, _), told in zip(answered, tells, strict=True) if told]
+        rebuilt = self.rebuild([record for record, _ in kept], [text for _, text in kept], generator) if kept else []
+        scores = iter(one.score for one in rebuilt)
+        return [next(scores) if told else 0.0 for told in tells]
+
     def leaks(self, record: Record, rationale: str, prompt: str) -> list[str]:
         """The task's leak rules on the raw text."""
         return self.task.leaks(rationale, record, self.policy.frame, prompt)

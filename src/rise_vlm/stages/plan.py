@@ -50,8 +50,8 @@ SETTINGS: dict[StageName, tuple[str, ...]] = {
 }
 """The recipe's keys that decide a stage's result, beside those that decide all."""
 
-JUDGING = ("closed_loop.reconstruct", "closed_loop.leak_factor", "closed_loop.preset")
-"""Those that decide what a rationale is worth to a reinforcement that rebuilds from it."""
+JUDGING = "closed_loop.reconstruct"
+"""What decides of a rationale's worth to a reinforcement that rebuilds from it."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def _policy(recipe: Recipe) -> dict[str, Any]:
 
 def _keys(recipe: Recipe, stage: StageName) -> Sequence[str]:
     """The recipe's keys that decide a stage's result: a reinforcement that rebuilds does so as the loop does."""
-    return (*SETTINGS[stage], *(JUDGING if stage == "grpo" and recipe.grpo.rebuilds else ()))
+    return (*SETTINGS[stage], *([JUDGING] if stage == "grpo" and recipe.grpo.rebuilds else []))
 
 
 def _setting(recipe: Recipe, key: str) -> Any:

@@ -65,11 +65,12 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     short = short_limits(recipe) if measured is None else [*short_rationales(recipe), *measured]
     material.notes.extend([*shared_pictures(material), *short, *check_shares(material, recipe)])
     material.notes.extend([*crowded(material), *(all_alike(material) if set(recipe.stages) - {"evaluate"} else [])])
-    if {"warm_up", "closed_loop", "harvest"} & set(recipe.stages):
+    if "warm_up" in recipe.stages or recipe.rebuilding:
         material.notes.extend(everyday_names(material))
     if "grpo" in recipe.stages:
         load_rewards(recipe.grpo.rewards)  # one that is not there is told now
         check_task(recipe.grpo.rewards, material.task.name)
+        material.notes.extend(base_judges(recipe))
     if recipe.model == "tiny" and material.world is None:
         material.notes.append(UNSEEN)
     check_own(out, "recipe.yaml", "stages")
@@ -187,6 +188,16 @@ def all_alike(material: Material) -> list[str]:
     return [
         f"all {len(annotations)} training records have the same annotation{shown}: a model that always answers that is "
         "always right, and nothing else can be learned from them"
+    ]
+
+
+def base_judges(recipe: Recipe) -> list[str]:
+    """A note where the reinforcement is paid for what a model rebuilds that nothing has taught to."""
+    if not recipe.grpo.rebuilds or "warm_up" in recipe.stages:
+        return []
+    return [
+        "grpo: without a warm-up the base rebuilds from the rationales; if it hardly can, that says nothing of them: "
+        "'grpo.rewards={reconstruction: 0}' leaves it out"
     ]
 
 

@@ -143,10 +143,11 @@ class Reward:
 
 
 def load_rewards(named: Mapping[str, float]) -> list[Reward]:
-    """The rewards of a recipe but ``RECONSTRUCTION``, which the stage asks for itself. Raises UserError naming the one
-    that does not exist or cannot be used.
+    """The rewards of a recipe that have a weight, but ``RECONSTRUCTION``, which the stage asks for itself. Raises
+    UserError naming the one that does not exist or cannot be used.
     """
-    return [_load(name, weight) for name, weight in named.items() if name != RECONSTRUCTION]
+    found = [_load(name, weight) for name, weight in named.items() if name != RECONSTRUCTION]
+    return [reward for reward in found if reward.weight]
 
 
 def check_task(named: Iterable[str], task: str) -> None:

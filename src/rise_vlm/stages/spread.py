@@ -37,7 +37,7 @@ class Watch:
         return self.stop is not None and len(rows) >= self.stop
 
     def notes(self, done: int, steps: int) -> list[str]:
-        """For the results: the longest stretch, if it is long enough or all there is, and that the training stopped for it.
+        """For the results: the longest stretch, if it is long or all there is, and that the training stopped for it.
 
         ``done`` steps of ``steps`` were taken.
         """
