@@ -100,13 +100,14 @@ def test_the_shipped_ablations_have_every_arm(tmp_path: Path) -> None:
 
 def test_the_ablations_of_the_reinforcement_change_just_what_they_name(tmp_path: Path) -> None:
     made = {cell.arm: cell.recipe for cell in cells(load_sweep("ablations_rft", ["seeds=0"]), tmp_path)}
-    own = dict(made["rise"].grpo.rewards)
-    assert own == {"repetition": 1.0, "reconstruction": 0.5}
-    for left_out in own:
-        grpo = made[f"rise_no_{left_out}"].grpo
-        assert grpo.rewards == own | {left_out: 0.0}
-        assert grpo.model_copy(update={"rewards": own}) == made["rise"].grpo
-    assert made["rise_loop_in_rft"].grpo == made["rise"].grpo and made["rise_no_loop"].rebuilding == ["harvest"]
-    assert made["rise_no_sft"].stages == ("grpo", "evaluate") and not made["rise_no_sft"].rebuilding
+    whole = made["rise"].grpo
+    assert whole.rewards == {"repetition": 1.0} and whole.objective.beta > 0
+    assert made["rise_no_repetition"].grpo == whole.model_copy(update={"rewards": {"repetition": 0.0}})
+    assert made["rise_no_beta"].grpo == whole.model_copy(
+        update={"objective": whole.objective.model_copy(update={"beta": 0.0})}
+    )
+    rebuilds = {"repetition": 1.0, "reconstruction": 0.5}
+    assert made["rise_reconstruction"].grpo == whole.model_copy(update={"rewards": rebuilds})
+    assert made["rise_no_sft"].stages == ("grpo", "evaluate") and made["rise_no_sft"].grpo == whole
     for bare in ("reason_rft", "rise_official", "visual_rft_official"):
         assert not any(made[bare].grpo.rewards.values()), bare

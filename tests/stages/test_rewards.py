@@ -161,10 +161,13 @@ def test_a_run_is_rewarded_as_in_the_papers(tmp_path: Path, model: Path, places:
         assert all(-1 <= row[f"reward_{name}"] <= 1 for name in rewards)
 
 
+REBUILDS = "grpo.rewards={reconstruction: 0.5}"
+
+
 def test_reconstruction_pays_what_the_warm_up_s_model_rebuilds_from_each_rationale(
     tmp_path: Path, model: Path, classes: Path
 ) -> None:
-    given = ("grpo.rewards={reconstruction: 0.5}", "grpo.format_weight=0", "grpo.score_weight=0")
+    given = ("grpo.rewards={repetition: 0, reconstruction: 0.5}", "grpo.format_weight=0", "grpo.score_weight=0")
     recipe = small_recipe("rise", classes, model, *given)
     run_recipe(recipe, tmp_path / "run", report=False)
     folder = tmp_path / "run" / "stages" / "05-grpo"
@@ -191,7 +194,7 @@ def test_who_judges_and_how_decides_a_reinforcement_that_rebuilds(
     tmp_path: Path, model: Path, classes: Path, other: str
 ) -> None:
     def prints(*given: str) -> dict[str, str]:
-        recipe = small_recipe("rise", classes, model, "stages=[warm_up, grpo, evaluate]", *given)
+        recipe = small_recipe("rise", classes, model, "stages=[warm_up, grpo, evaluate]", REBUILDS, *given)
         return {step.stage: step.fingerprint for step in prepare(recipe, tmp_path).plan}
 
     assert prints()["grpo"] != prints(other)["grpo"]
@@ -200,7 +203,7 @@ def test_who_judges_and_how_decides_a_reinforcement_that_rebuilds(
 def test_a_weight_of_0_takes_a_reward_out_and_is_checked_all_the_same(
     tmp_path: Path, model: Path, classes: Path
 ) -> None:
-    recipe = small_recipe("rise", classes, model, "grpo.rewards={repetition: 0, reconstruction: 0}")
+    recipe = small_recipe("rise", classes, model, "grpo.rewards={repetition: 0}")
     assert load_rewards(recipe.grpo.rewards) == [] and not recipe.grpo.rebuilds
     assert recipe.resolved()["grpo"]["rewards"] == {}
     with pytest.raises(UserError, match=r"no reward 'reconstuction'.*Did you mean 'reconstruction'"):
@@ -211,7 +214,7 @@ def test_a_weight_of_0_takes_a_reward_out_and_is_checked_all_the_same(
 def test_that_an_untaught_base_rebuilds_is_told(
     tmp_path: Path, model: Path, classes: Path, stages: str, told: bool
 ) -> None:
-    recipe = small_recipe("rise", classes, model, f"stages={stages}")
+    recipe = small_recipe("rise", classes, model, f"stages={stages}", REBUILDS)
     notes = prepare(recipe, tmp_path).material.notes
     assert any("without a warm-up the base rebuilds" in note for note in notes) == told
 
