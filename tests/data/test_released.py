@@ -170,6 +170,36 @@ def test_rows_of_one_image_a_missing_second_or_bad_functions_are_put_aside(tmp_p
     assert all(any(part in reason for reason in aside) for part in told), aside
 
 
+TWO = "<answer>3</answer><answer>4</answer>"
+NONE_OR_SEVERAL = {
+    "": "is empty", "many": "'many' is not one number", "3 cubes": "not one number", "10^400": "not one number",
+    "1e400": "larger than any answer", "2.5": "no whole number", "-3": "from 0 to 2^53", TWO: "2 answers",
+    "<answer><answer>3</answer></answer>": "2 answers",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["reasonrft", "sharegpt"])
+def test_an_answer_that_is_none_or_several_is_put_aside_by_its_id(format: str, tmp_path: Path) -> None:
+    put(tmp_path / "in", "1.png")
+    read = {"3": 3, "3.0": 3, "three": 3, "1,024": 1024, "<think>So.</think><answer>3</answer>": 3}
+    rows: list[dict[str, Any]] = []
+    for answer in (*read, *NONE_OR_SEVERAL):
+        told = [{"role": "user", "content": f"<image>{answer}?"}, {"role": "assistant", "content": answer}]
+        row = {"image": "1.png", "problem": f"{answer}?", "answer": answer}
+        rows.append(
+            {"id": f"of {answer}"} | (row if format == "reasonrft" else {"images": ["1.png"], "messages": told})
+        )
+    put_text(tmp_path / "in" / "train.json", rows)
+    words = ["--task", "counting", "--out", str(tmp_path / "out")]
+    assert run(["data", "import", format, str(tmp_path / "in"), *words]) == 0
+    dataset = Dataset.open(tmp_path / "out")
+    kept = {record.id: record.annotation for split in dataset.splits for record in dataset.records(split)}
+    assert kept == {f"of {answer}": number for answer, number in read.items()}
+    aside = {problem.id: problem.reason for problem in read_quarantine(tmp_path / "out")}
+    assert aside.keys() == {f"of {answer}" for answer in NONE_OR_SEVERAL}
+    assert all(why in aside[f"of {answer}"] for answer, why in NONE_OR_SEVERAL.items()), aside
+
+
 def test_boxes_are_of_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(tmp_path / "in", "1.png", "2.png")
     row = {"image": ["1.png", "2.png"], "problem": "Where?", "answer": "[1, 2, 3, 4]"}

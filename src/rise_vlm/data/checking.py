@@ -83,9 +83,9 @@ class BadRow(DataError):
         super().__init__(printable(reason.removesuffix(".")), exit_code=1)
         self.kind, self.id = kind, None if id is None else printable(id)
 
-    def at(self, file: str, row: int | None) -> Problem:
-        """The problem at a place."""
-        return Problem(printable(file), row, self.kind, str(self), self.id)
+    def at(self, file: str, row: int | None, id: str | None = None) -> Problem:
+        """The problem at a place. ``id`` is the row's, for what was not told it."""
+        return Problem(printable(file), row, self.kind, str(self), self.id or (None if id is None else printable(id)))
 
 
 def printable(text: str) -> str:

@@ -20,10 +20,13 @@ from rise_vlm.data.formats.places import DESCRIPTION, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, number, parse_json, read_rows, text_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.errors import DataError
+from rise_vlm.tasks.quantity import read_quantity
 from rise_vlm.tasks.transformation import calls_of, read_calls, write
 
 BOX_KEYS = ("box", "bbox", "bbox_2d", "Position")
 SUFFIXES = (".json", ".jsonl")
+
+_THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 
 Row = tuple[str, int, dict[str, Any], str | None]
 
@@ -60,12 +63,17 @@ def images_of(row: dict[str, Any], images: Images, id_: str | None, near: Sequen
     return [images.find(name.removeprefix("file://"), near, id_) for name in names]
 
 
+def id_of(row: dict[str, Any]) -> str | None:
+    """The id that a row states, None where it states none."""
+    given = row.get("id")
+    return str(given) if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else None
+
+
 def item_of(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, task: str = "") -> Item:
     """The row as an item with images and id, without annotation. Raises BadRow where it has several images, unless it
     is of a ``task`` whose answers are no boxes, which are of one picture.
     """
-    given = row.get("id")
-    id_ = str(given) if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else None
+    id_ = id_of(row)
     path, *more = images_of(row, images, id_, (PurePosixPath(place[0]).stem, split or ""))
     if more and task in ("", "grounding", "detection"):
         raise BadRow("row", f"the row has {1 + len(more)} images; boxes are of one", id_)
@@ -111,11 +119,21 @@ def asked_and_told(row: dict[str, Any]) -> tuple[str, str, int]:
 
 
 def reasoned(text: str) -> tuple[str | None, str]:
-    """The rationale in ``<think>``, if any, and the answer: what is in ``<answer>``, else what follows."""
-    thought = re.search(r"<think>(.*?)</think>", text, re.DOTALL)
+    """The rationale in ``<think>``, if any, and the answer: what is in ``<answer>``, else what follows. Raises BadRow
+    where there are several answers, one behind or inside another: nothing tells which is true.
+    """
+    if (several := text.count("<answer>")) > 1:
+        raise BadRow("annotation", f"there are {several} answers in <answer>; one is needed")
+    thought = _THOUGHT.search(text)
     answer = re.search(r"<answer>(.*?)</answer>", text, re.DOTALL)
     rest = text[thought.end() :] if thought else text
-    return (thought[1].strip() or None if thought else None), (answer[1] if answer else rest).strip()
+    return thought_in(text), (answer[1] if answer else rest).strip()
+
+
+def thought_in(text: str) -> str | None:
+    """The rationale in ``<think>``, if any."""
+    thought = _THOUGHT.search(text)
+    return (thought[1].strip() or None) if thought else None
 
 
 def from_text(text: str, task: str) -> Any:
@@ -154,10 +172,10 @@ def _functions(text: str) -> str:
 
 
 def _whole(text: str) -> int:
-    try:
-        value = number(text)
-    except ValueError as error:
-        raise BadRow("annotation", f"the answer is no number: {error}") from error
+    """The number as an answer of a model is read."""
+    value, problem = read_quantity(text)
+    if value is None:
+        raise BadRow("annotation", f"the answer is no number: {problem}")
     if not isinstance(value, int):
         raise BadRow("annotation", f"the answer is no whole number: {text[:40]}")
     return value

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.answers import SUFFIXES, annotation_of, item_of, reasoned, rows_in, states_of, to_text
+from rise_vlm.data.formats.answers import (
+    SUFFIXES,
+    annotation_of,
+    id_of,
+    item_of,
+    reasoned,
+    rows_in,
+    states_of,
+    thought_in,
+    to_text,
+)
 from rise_vlm.data.formats.base import Entry, Found, Item, Options, Target
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images, annotation_files
@@ -54,7 +64,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
         try:
             yield _item((file, number), row, split, images, options)
         except BadRow as bad:
-            yield bad.at(file, number)
+            yield bad.at(file, number, id_of(row))
 
 
 def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options) -> Item:
@@ -65,7 +75,7 @@ def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images
         raise BadRow("row", f"the row has no {'solution' if question else 'problem'}", item.id)
     thought, answer = reasoned(str(solution))
     cot = text_of(row.get("cot"))
-    rationale = (reasoned(cot)[0] or cot) if cot else thought
+    rationale = (thought_in(cot) or cot) if cot else thought
     return replace(
         item,
         annotation=annotation_of(row, answer, options.task),

@@ -17,6 +17,7 @@ from rise_vlm.data.checking import BadRow, Problem
 from rise_vlm.data.formats.answers import (
     annotation_of,
     asked_and_told,
+    id_of,
     item_of,
     reasoned,
     reply,
@@ -71,7 +72,7 @@ def read(source: Path, options: Options) -> Iterator[Found]:
             for _ in range(later):
                 yield Skip("a later turn of a conversation")
         except BadRow as bad:
-            yield bad.at(file, number)
+            yield bad.at(file, number, id_of(row))
 
 
 def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:

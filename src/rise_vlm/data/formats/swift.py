@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.answers import asked_and_told, item_of, reasoned, reply, rows_of
+from rise_vlm.data.formats.answers import asked_and_told, item_of, reply, rows_of, thought_in
 from rise_vlm.data.formats.base import Box, Entry, Found, Options, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images
@@ -71,7 +71,7 @@ def _row(
             found.append(
                 Box(name.strip(), corners, "" if corners else f"the bbox is not of four numbers: {box!r}"[:120])
             )
-    rationale = reasoned(told)[0]
+    rationale = thought_in(told)
     item = replace(item, unit=UNITS[type_], question=question.strip() or None, rationale=rationale)
     yield from by_class(item, found, options)
 
