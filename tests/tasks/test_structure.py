@@ -36,7 +36,8 @@ def reward(task, truth, text):
      (r"\frac34", 0.75), (r"\dfrac{3}4", 0.75), (r"\boxed{7}", 7), (r"$\boxed{\frac{3}{4}}$", 0.75), ("1 1/2", 1.5),
      (r"1\frac{1}{2}", 1.5), ("-1½", -1.5), (r"2\times10^3", 2000), ("2.5 × 10^{-1}", 0.25), ("2×10³", 2000),
      ("50%", 50), (r"50\%", 50), ("12.5 percent", 12.5), ("minus two", -2), ("Answer: 7", 7), ("Answer: B", "B"),
-     (r"\boxed{B}", "B"), ("5 cm²", 5), ("5 cm", 5), ("24 square units", 24), ("-5", -5), ("1,024", 1024)],
+     (r"\boxed{B}", "B"), ("140º", 140), ("140˚", 140), ("–5", -5), ("−5", -5),
+     ("5 cm²", 5), ("5 cm", 5), ("24 square units", 24), ("-5", -5), ("1,024", 1024)],
 )  # fmt: skip
 def test_a_letter_or_a_number_is_read(text, value):
     assert TASK.parse(text, None, FRAME).value == pytest.approx(value)
@@ -45,7 +46,7 @@ def test_a_letter_or_a_number_is_read(text, value):
 @pytest.mark.parametrize(
     "text",
     ["", "F", "yes or no", "yes, 12", "nope",
-     "AB", "A, B", "A or B", "ABCD", "not A", "B. 13", "the answer is B", "2+2", "3*4", "10^400", "1e400",
+     "5–6", "AB", "A, B", "A or B", "ABCD", "not A", "B. 13", "the answer is B", "2+2", "3*4", "10^400", "1e400",
      "12 or 13", r"\boxed{7}+\boxed{8}", r"\boxed{}", "10³", "5²", "1 3/2", "1 1/0", "minus", "minus 2+2",
      "x = Answer: 7", "answer", r"2\times10^400", r"\frac345", "5 apples", "√", "1/0", "((((((((((((",
      r"\frac{3}{", "x", "x = y", "nan", "x" * 5000],

@@ -33,6 +33,7 @@ _MIXED = re.compile(
     r"([+-]?)([0-9]{1,9})(?: +([0-9]{1,9}) ?/ ?([0-9]{1,9})| ?\\frac ?\{([0-9]{1,9})\} ?\{([0-9]{1,9})\})"
 )
 _POWER = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?) ?(?:\\times|\\cdot|[×·*x]) ?10 ?\^ ?\{?([+-]?[0-9]{1,2})\}?")
+_PLAIN_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2044": "/"})
 _RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
 _TOKEN = re.compile(r"\s*([0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|\.[0-9]+|\\[a-z]+|√|π|pi|sqrt|[-+*/(){}·×])")
 _TIMES = ("*", "·", "×", "\\cdot", "\\times")
@@ -82,9 +83,10 @@ def _balanced(text: str) -> bool:
 
 def _folded(text: str) -> str:
     """In lower case and plain signs; raised digits and fractions of one sign stay apart from what is before them."""
+    text = re.sub("[\u00ba\u02da]", "\u00b0", text)  # the signs that are taken for the degree sign
     text = _RAISED.sub(lambda match: "^" + match.group(), text)
     text = re.sub(r"(?<=[0-9])(?=[\u00bc-\u00be\u2150-\u215e])", " ", text)
-    return unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").replace("\u2044", "/").strip()
+    return unicodedata.normalize("NFKC", text).casefold().translate(_PLAIN_SIGNS).strip()
 
 
 def decimals(number: str) -> int:
