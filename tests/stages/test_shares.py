@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,13 @@ def test_a_score_of_another_task_is_refused_and_official_never_is(tmp_path: Path
             opened("ans_sft", tmp_path / world, "task.score=exakt")
     with pytest.raises(UserError, match=r"classification has no score 'exact' .it has: default, official\)"):
         opened("ans_sft", classes, "task.score=exact")
+
+
+def test_a_score_that_needs_states_is_refused_before_any_work_where_a_record_has_none(tmp_path: Path) -> None:
+    load_world("moves").make(tmp_path, train=2, val=1, test=1, seed=0)
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows[1]["annotation"] = rows[1]["annotation"]["functions"]  # as Reason-RFT's files have it
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert opened("ans_sft", tmp_path, "task.score=exact")[1].rewards.kind == "exact"  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"task\.score: the score 'simulated' needs .*; record 'train-00001' of"):
+        opened("ans_sft", tmp_path, "task.score=simulated")

@@ -81,6 +81,9 @@ class Material:
                     f"{counts.quarantined} bad rows of split '{split}' are left out, the first: {counts.first}"
                 )
         task, rewards = make_task(dataset.card), make_task(dataset.card, **options)
+        for record in train if options else ():
+            if reason := rewards.check(record.annotation, record):
+                raise UserError(f"task.score: {reason}; record '{record.id}' of {dataset.root} has none.")
         return cls(dataset, task, rewards, world, train, val, tests, notes)
 
     def rewarding(self) -> Material:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from rise_vlm.data.record import Record
 
+NEEDS_STATES = "the score 'simulated' needs annotations with 'objects' and 'final', the two states"
+
 MOST_CALLS = 32
 """A longer answer is not read; true ones have at most four calls."""
 
@@ -94,7 +96,7 @@ class Transformation(Task):
         if self.kind == "simulated":
             state = self._states(annotation)
             if state is None:
-                raise UserError("the score 'simulated' needs annotations with 'objects' and 'final', the two states")
+                raise UserError(NEEDS_STATES)
             return float(self._reached(state, value, ordered=True))
         return max(0.0, self._credit(self.kind, annotation, value))
 
@@ -169,6 +171,8 @@ class Transformation(Task):
             return f"images: a transformation has two, before and after; this record has {len(record.images)}"
         if (before is None) != (after is None) or len(before or ()) != len(after or ()):
             return "annotation: 'objects' and 'final' must both be there and hold the same objects, or neither"
+        if before is None and self.kind == "simulated":
+            return NEEDS_STATES
         if before is not None and after is not None:
             if any(call.object >= len(before) for call in calls):
                 return f"annotation: a function names an object beyond the {len(before)} that there are"
