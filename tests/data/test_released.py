@@ -99,6 +99,34 @@ def test_the_whole_release_wants_a_task_and_passes_over_the_others(
     assert [names for why, names in told["skipped_first"].items() if "beside" in why] == [["AI2D.json"]]
 
 
+def test_tests_of_the_same_scenes_by_three_cameras_may_share_their_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [name for name, (task, _) in RELEASED.items() if task == "transformation"]
+    for name in names:
+        folder = f"images/{name.removesuffix('.json')}"
+        put(tmp_path / "in", f"{folder}/before.png", f"{folder}/after.png")  # the same names for each camera
+        row = {"id": "7", "image": ["before.png", "after.png"], "problem": "How?", "answer": ANSWERS["transformation"]}
+        again = row | {"id": "twice"}
+        put_text(tmp_path / "in" / name, [row, again, again] if "train" in name else [row])
+    code, told, _ = rise(capsys, "data", "import", "reasonrft", tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 0
+    assert told["splits"] == {"train": 2, "test": 1, "ood_left": 1, "ood_right": 1}
+    assert told["quarantined"] == 1  # what a file says twice
+    assert "have rows of the same id" in " ".join(told["notes"])
+    (left,) = Dataset.open(tmp_path / "out").records("ood_left")
+    assert left.id == "Spatial-Transformation-ood-left-test-1k.json#7"
+
+
+def test_a_row_that_comes_in_two_files_is_a_duplicate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "in", "1.png")
+    row = {"id": "7", "image": "1.png", "problem": "How many?", "answer": "3"}
+    for name in ("train.json", "test.json"):
+        put_text(tmp_path / "in" / name, [row])
+    code, told, _ = rise(capsys, "data", "import", tmp_path / "in", "--out", tmp_path / "out", "--task", "counting")
+    assert (code, sum(told["splits"].values()), told["quarantined"]) == (0, 1, 1)
+
+
 def test_one_file_alone_is_the_split_that_its_name_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = release(tmp_path / "in", "Visual-Counting-ood-test-1k.json")
     code, told, _ = rise(

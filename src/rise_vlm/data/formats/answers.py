@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.base import Entry, Item, Target
+from rise_vlm.data.formats.base import Entry, Found, Item, Note, Target
 from rise_vlm.data.formats.places import DESCRIPTION, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, number, parse_json, read_rows, text_of
 from rise_vlm.data.formats.writing import tidy
@@ -47,6 +48,24 @@ def rows_in(files: Iterable[tuple[Path, str, str | None]]) -> Iterator[Row | Pro
             else:
                 bad = values if isinstance(values, BadRow) else BadRow("row", "a row must be an object with keys")
                 yield bad.at(name, row)
+
+
+def told_apart(found: Iterable[Found]) -> Iterator[Found]:
+    """What was found, ids unique over files: each file may number its rows for itself, as the tests of one scene by
+    three cameras do. A row that says the same as that of its id in another file stays a duplicate.
+    """
+    first: dict[str, tuple[str, int]] = {}
+    noted = False
+    for each in found:
+        if isinstance(each, Item):
+            says = hash((str(each.image), *map(str, each.more), each.question, repr(each.annotation)))
+            file, other = first.setdefault(each.id, (each.file, says))
+            if file != each.file and other != says:
+                if not noted:
+                    yield Note(f"{each.file} and {file} have rows of the same id; the later have their file before it")
+                noted = True
+                each = replace(each, id=f"{each.file}#{each.id}")
+        yield each
 
 
 def images_of(row: dict[str, Any], images: Images, id_: str | None, near: Sequence[str] = ()) -> list[Path]:

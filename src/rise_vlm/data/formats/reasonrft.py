@@ -22,6 +22,7 @@ from rise_vlm.data.formats.answers import (
     states_of,
     thought_in,
     to_text,
+    told_apart,
 )
 from rise_vlm.data.formats.base import Entry, Found, Item, Options, Target
 from rise_vlm.data.formats.guessing import Glimpse
@@ -53,6 +54,10 @@ def task_for(source: Path) -> str | None:
 
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every row; where files are called like the released ones, of those of the task."""
+    yield from told_apart(_read(source, options))
+
+
+def _read(source: Path, options: Options) -> Iterator[Found]:
     images = Images.of(source, options.images)
     files, left = of_task(annotation_files(source, "reasonrft", SUFFIXES), options.task)
     yield from left

@@ -24,6 +24,7 @@ from rise_vlm.data.formats.answers import (
     rows_of,
     states_of,
     to_text,
+    told_apart,
 )
 from rise_vlm.data.formats.base import Entry, Found, Options, Skip, Target
 from rise_vlm.data.formats.guessing import Glimpse
@@ -56,6 +57,10 @@ def sees(glimpse: Glimpse) -> str | None:
 
 def read(source: Path, options: Options) -> Iterator[Found]:
     """Yield an item for every row."""
+    yield from told_apart(_read(source, options))
+
+
+def _read(source: Path, options: Options) -> Iterator[Found]:
     images = Images.of(source, options.images)
     for found in rows_of(source, "sharegpt"):
         if isinstance(found, Problem):
