@@ -13,6 +13,7 @@ import pytest
 from format_kit import SIZE, found, put, put_text, skips, things
 from PIL import Image
 
+from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import Item, Options
 from rise_vlm.data.formats.guessing import guess
@@ -39,6 +40,34 @@ def test_conversations(tmp_path: Path) -> None:
         ("7", "What?", None, "dog"),
     ]
     assert skips(read) == ["a later turn of a conversation"]
+
+
+def test_marks_in_the_text_tell_which_images_the_first_question_has(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+
+    def said(*questions: str) -> list[dict[str, str]]:
+        return [
+            {"role": role, "content": text} for ask in questions for role, text in (("user", ask), ("assistant", "3"))
+        ]
+
+    both = ["1.jpg", "2.jpg"]
+    rows = [
+        {"id": "each", "messages": said("<image>How many?", "<image>And here?"), "images": both},
+        {"id": "both", "messages": said("<image><image>How many?"), "images": both},
+        {"id": "no marks", "messages": said("How many?"), "images": both},
+        {"id": "second missing", "messages": said("<image><image>How many?"), "images": both[:1]},
+        {"id": "only later", "messages": said("How many?", "<image>And here?"), "images": both[:1]},
+    ]
+    read = found("sharegpt", put_text(tmp_path / "train.json", rows), "counting")
+    shown = {item.id: 1 + len(item.more) for item in read if isinstance(item, Item)}
+    assert shown == {"each": 1, "both": 2, "no marks": 2}
+    assert [(each.id, each.reason) for each in read if isinstance(each, Problem)] == [
+        ("second missing", "the text has 2 marks <image>, and the row 1 of images"),
+        ("only later", "the first question has no mark <image>, though a later one has"),
+    ]
+    row = {"id": "a", "image": both[:1], "problem": "<image><image>How many?", "answer": "3"}
+    (bad,) = found("reasonrft", put_text(tmp_path / "a.json", [row]), "counting")
+    assert isinstance(bad, Problem) and "2 marks" in bad.reason
 
 
 @pytest.mark.parametrize(

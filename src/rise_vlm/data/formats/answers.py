@@ -27,6 +27,7 @@ from rise_vlm.tasks.transformation import calls_of, read_calls, write
 BOX_KEYS = ("box", "bbox", "bbox_2d", "Position")
 SUFFIXES = (".json", ".jsonl")
 
+_MARK = re.compile("<(?:image|img)>")
 _THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 
 Row = tuple[str, int, dict[str, Any], str | None]
@@ -121,7 +122,7 @@ def turns(row: dict[str, Any]) -> list[tuple[str, str]]:
         role = text_of(message.get("role", message.get("from"))) if isinstance(message, dict) else ""
         content = message.get("content", message.get("value")) if role else None
         if isinstance(content, list):
-            parts = [text_of(part.get("text")) for part in content if isinstance(part, dict)]
+            parts = [_part(part) for part in content if isinstance(part, dict)]
             content = "\n".join(part for part in parts if part)
         if not isinstance(content, str):
             raise BadRow("row", "a message has no role or no text")
@@ -134,7 +135,25 @@ def asked_and_told(row: dict[str, Any]) -> tuple[str, str, int]:
     said = [turn for turn in turns(row) if turn[0] != "system"]
     if [role for role, _ in said[:2]] != ["user", "assistant"]:
         raise BadRow("row", "the messages do not begin with a user's and an assistant's")
-    return re.sub(r"<(image|img)>", "", said[0][1]).strip(), said[1][1], (len(said) - 2) // 2
+    return _MARK.sub("", said[0][1]).strip(), said[1][1], (len(said) - 2) // 2
+
+
+def shown_first(item: Item, texts: Sequence[str]) -> Item:
+    """The item with the images of the first of ``texts`` alone, by the marks in them, which stand for the images in
+    order. Without any mark it has all. Raises BadRow where there are more marks than images, or fewer.
+    """
+    marks = [len(_MARK.findall(text)) for text in texts]
+    images = 1 + len(item.more)
+    if sum(marks) not in (0, images):
+        raise BadRow("row", f"the text has {sum(marks)} marks <image>, and the row {images} of images", item.id)
+    if sum(marks) and not marks[0]:
+        raise BadRow("row", "the first question has no mark <image>, though a later one has", item.id)
+    return replace(item, more=item.more[: marks[0] - 1]) if sum(marks) else item
+
+
+def _part(part: dict[str, Any]) -> str:
+    """A part of a message as text."""
+    return "<image>" if part.get("type") == "image" else text_of(part.get("text"))
 
 
 def reasoned(text: str) -> tuple[str | None, str]:

@@ -19,6 +19,7 @@ from rise_vlm.data.formats.answers import (
     item_of,
     reasoned,
     rows_in,
+    shown_first,
     states_of,
     thought_in,
     to_text,
@@ -73,7 +74,7 @@ def _read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options) -> Item:
-    item = item_of(place, row, split, images, options.task)
+    item = shown_first(item_of(place, row, split, images, options.task), [text_of(row.get("problem"))])
     solution = row.get("solution", row.get("answer"))
     question = text_of(row.get("problem")).replace("<image>", "").strip()
     if not question or solution is None:

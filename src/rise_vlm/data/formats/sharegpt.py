@@ -22,9 +22,11 @@ from rise_vlm.data.formats.answers import (
     reasoned,
     reply,
     rows_of,
+    shown_first,
     states_of,
     to_text,
     told_apart,
+    turns,
 )
 from rise_vlm.data.formats.base import Entry, Found, Options, Skip, Target
 from rise_vlm.data.formats.guessing import Glimpse
@@ -68,8 +70,9 @@ def _read(source: Path, options: Options) -> Iterator[Found]:
             continue
         file, number, row, split = found
         try:
-            item = item_of((file, number), row, split, images, options.task)
             question, told, later = asked_and_told(row)
+            asked = [text for role, text in turns(row) if role == "user"]
+            item = shown_first(item_of((file, number), row, split, images, options.task), asked)
             rationale, answer = reasoned(told)
             boxed = options.task in ("grounding", "detection")
             annotation = annotation_of(row, answer, options.task)
