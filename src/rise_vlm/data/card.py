@@ -88,6 +88,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         return f"unknown key '{key}'.{nearest(key, model.model_fields)}"
     if first["type"] == "missing":
         return f"the key '{key}' is missing."
+    if first["type"] == "too_short" and not first["input"]:
+        return f"'{key}' is an empty list."
     if first["type"] == "value_error":
         return f"'{key}': {first['msg'].removeprefix('Value error, ')}."
     message = first["msg"].replace("Input should", "should").replace("String should", "should").replace("tuple", "list")
