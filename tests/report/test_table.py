@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from rise_vlm.report.read import Results
-from rise_vlm.report.table import Table, build_table, headline
+from rise_vlm.report.table import Table, arm_name, build_table, headline
 
 
 def entry(arm: str, score: float, spread: float = 0.01, **more: Any) -> dict[str, Any]:
@@ -99,3 +99,9 @@ def test_the_axis_covers_every_interval() -> None:
     table = table_of(entry("a", 0.31, 0.05), entry("b", 0.93, 0.02))
     low, high, marks = table.scale()
     assert low <= 0.26 and high >= 0.95 and marks[0] == low and marks[-1] == high
+
+
+def test_the_arms_of_the_papers_go_by_their_names_there() -> None:
+    arms = ("ans_sft", "reason_rft_zero", "activation", "reason_rft", "rise", "rise_no_loop")
+    named = ["ANS-SFT", "Reason-RFT-Zero", "Activation", "Reason-RFT", "RISE", "rise no loop"]
+    assert [arm_name(arm) for arm in arms] == named

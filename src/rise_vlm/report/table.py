@@ -20,6 +20,9 @@ ARM_NAMES = {
     "ans_sft": "ANS-SFT",
     "cot_sft": "CoT-SFT",
     "visual_rft": "Visual-RFT",
+    "reason_rft": "Reason-RFT",
+    "reason_rft_zero": "Reason-RFT-Zero",
+    "activation": "Activation",  # Reason-RFT after its first stage, as its paper calls it
 }
 SPLIT_NAMES = {"test": "In domain", "ood": "Out of domain"}
 MAIN = "score"
