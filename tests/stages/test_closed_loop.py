@@ -191,21 +191,20 @@ def test_a_moving_average_is_remembered(model, classes, tmp_path) -> None:
 
 def test_grpo_draws_further_records_for_groups_without_spread(policy, classes, model, tmp_path) -> None:
     def groups(refill: int, temperature: float) -> float:
-        options = (f"grpo.refill={refill}", f"grpo.temperature={temperature}")
+        options = (f"grpo.refill={refill}", f"grpo.temperature={temperature}", "grpo.objective.beta=0")
         work = GrpoWork(context_of("grpo", classes, model, tmp_path, *options), policy)
         return work.prepare(1, generator()).metrics["groups"]
 
     assert groups(0, 0.01) == 2
     assert groups(1, 0.01) == 4  # all of a group alike: each of the two is replaced once
-    made = GrpoWork(context_of("grpo", classes, model, tmp_path, "grpo.temperature=0.01"), policy).prepare(
-        1, generator()
-    )
-    assert made.micro == [] and made.metrics["zero_spread"] == 1.0 and 0 <= made.metrics["entropy"] < 0.5  # cold
+    cold = context_of("grpo", classes, model, tmp_path, "grpo.temperature=0.01", "grpo.objective.beta=0")
+    made = GrpoWork(cold, policy).prepare(1, generator())
+    assert made.micro == [] and made.metrics["zero_spread"] == 1.0 and 0 <= made.metrics["entropy"] < 0.5
 
 
 def test_grpo_pays_score_and_form(policy, classes, model, tmp_path) -> None:
-    work = GrpoWork(context_of("grpo", classes, model, tmp_path, "grpo.format_weight=0.3"), policy)
-    work.prepare(1, generator())
+    options = ("grpo.format_weight=0.3", "grpo.objective.beta=0")
+    GrpoWork(context_of("grpo", classes, model, tmp_path, *options), policy).prepare(1, generator())
     import json
 
     rows = [json.loads(line) for line in (tmp_path / "rollouts.jsonl").read_text(encoding="utf-8").splitlines()]
