@@ -1,8 +1,9 @@
 """Frozen weights that several models have in common are there once.
 
-The closed loop holds three models: the policy, the base that grounds, the judge that rebuilds; GRPO the first and the
-last. With LoRA they differ in their adapters only; without, at least the frozen tower is the same. Equal weights of one
-name on one device share their memory. Whoever writes to a weight that was declared frozen writes to all of them.
+The closed loop holds three models: the policy, the base that grounds, the judge that rebuilds; a GRPO that rebuilds the
+first and the last. With LoRA they differ in their adapters only; without, at least the frozen tower is the same. Equal
+weights of one name on one device share their memory. Whoever writes to a weight that was declared frozen writes to all
+of them.
 Left out: weights that train, those in parts (``policy.parts``), and the frozen copy behind ``Policy.reference``.
 """
 

@@ -246,7 +246,7 @@ class Sft(Settings):
 
 
 RECONSTRUCTION = "reconstruction"
-"""The reward of GRPO that is the closed loop's: what its judge rebuilds from a rationale scores."""
+"""The reward of GRPO for a rationale: the score of what the warm-up's model rebuilds from it."""
 
 
 class Grpo(Settings):
