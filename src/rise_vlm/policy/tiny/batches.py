@@ -19,7 +19,11 @@ from rise_vlm.policy.tiny.rows import SIDE, Row
 
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""
+FINE_GRIDS = [(24, 24)] * 6 + [(20, 28), (28, 20)]
+"""The same at full size."""
 CHUNKS = 3
+ALIKE = 8
+"""So many batches in a row are of one size: processes side by side then take as long as each other."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -51,8 +55,10 @@ class Batches:
         self.tokenizer, self.phase, self.seed = tokenizer, phase, seed
 
     def __getitem__(self, step: int) -> Batch:
-        high, wide = random.Random(f"grid {self.seed}/{step}").choice(GRIDS)
-        stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=self.phase.shares)
+        fine = random.Random(f"fine {self.seed}/{step // ALIKE}").random() < self.phase.fine
+        high, wide = random.Random(f"grid {self.seed}/{step}").choice(FINE_GRIDS if fine else GRIDS)
+        shares = corpus.FINE if fine else self.phase.shares
+        stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=shares)
         images: list[np.ndarray] = []
         rows: list[tuple[range, Row]] = []
         for _ in range(self.phase.scenes):
