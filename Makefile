@@ -15,6 +15,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 .PHONY: demo install test lint clean
 
 install: $(VENV)/installed
+	@echo "rise is in $(VENV). To have it on your path: source $(BIN)/activate"
 
 demo: $(VENV)/installed
 	$(BIN)/rise demo $(RISE_ARGS)

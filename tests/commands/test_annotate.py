@@ -289,6 +289,14 @@ def test_boxes_of_several_samples_become_coco_with_scores(model: Path, folder: P
     assert (found["score"], found["bbox"]) == (0.75, [64, 48, 256, 192])
 
 
+def test_an_answer_of_only_half_the_samples_is_for_review(model: Path, folder: Path, monkeypatch) -> None:
+    scripted(monkeypatch, [f"<think>Look.</think><answer>{answer}</answer>" for answer in ("red", "blue")])
+    arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--samples", "2", "--out", "a.jsonl")
+    assert annotate(model, *arguments) == 0
+    (row,) = read_rows(Path("a.jsonl"))
+    assert (row["annotation"], row["confidence"], row["review"]) == ("red", 0.5, True)
+
+
 def test_a_rationale_that_leads_elsewhere_is_for_review(model: Path, folder: Path, monkeypatch, capsys) -> None:
     scripted(monkeypatch, ["<think>Like blood.</think><answer>red</answer>", "<answer>blue</answer>"])
     arguments = (str(folder / "p 0.png"), "--task", "task.yaml", "--check", "--out", "a.jsonl", "--json")
@@ -309,6 +317,7 @@ def test_a_rationale_that_leads_elsewhere_is_for_review(model: Path, folder: Pat
 def test_a_check_that_tells_nothing_apart_is_told(
     model: Path, folder: Path, monkeypatch, capsys, back: list[str], says: str
 ) -> None:
+    monkeypatch.setattr("rise_vlm.stages.pictures.FIRST_BATCH", 6)
     for i in range(3, 5):
         picture(i).save(folder / f"p {i}.png")
     (folder / "inner" / "big.jpg").rename(folder / "p 5.png")
@@ -352,7 +361,7 @@ def test_files_follow_an_interruption_by_the_same_command(model: Path, folder: P
 
 
 def test_a_second_command_on_the_same_answers_is_refused_and_changes_nothing(model: Path, folder: Path, capsys) -> None:
-    from rise_vlm.stages.preflight import alone
+    from rise_vlm.lock import alone
 
     arguments = (str(folder), "--task", "task.yaml", "--out", "a.jsonl", "--to", "csv:a.csv")
     with alone(Path("a.jsonl")):  # as another process: a lock is of the file as it was opened

@@ -12,7 +12,7 @@ from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import Found, Item, Options, Skip
 from rise_vlm.data.images import read_size
-from rise_vlm.data.importing import upright
+from rise_vlm.data.upright import upright
 
 SIZE = (200, 100)
 

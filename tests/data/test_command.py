@@ -138,7 +138,7 @@ def test_import_ends_with_counts(capsys: pytest.CaptureFixture[str], tmp_path: P
     numbers = dict(re.findall(r"^(train|val|test): (\d+) records$", out, re.MULTILINE))
     assert sum(map(int, numbers.values())) == 20 and int(numbers["test"]) in (3, 4)  # the bad image counts as dealt
     assert "Splits: val 0.1, test 0.2 of 21 images" in out
-    assert "Quarantined: 1 bad (1 image); the first: cat/text.jpg: " in out
+    assert "Quarantined: 1 bad (1 image); the first: cat/text.jpg: this is no image" in out
     code, result = as_json(
         capsys, "data", "import", "folders", source, "--out", tmp_path / "b", "--test", "0", "--val", "0"
     )

@@ -57,6 +57,7 @@ BAD_ROWS = {
     "unknown class": (changed(annotation="dgo"), "annotation: unknown class 'dgo'. Did you mean 'dog'?"),
     "annotation of another type": (changed(annotation=3), "annotation: .*class name"),
     "no annotation": (changed(annotation=...), "row: the key 'annotation' is missing"),
+    "endless annotation": (changed(annotation=json.loads("[" * 700 + "]" * 700)), "annotation: .* nested too deeply"),
     "null annotation": (changed(annotation=None), "annotation: the annotation is null"),
     "no id": (changed(id=...), "row: the key 'id' is missing"),
     "id a number": (changed(id=7), "row: 'id' should be a valid string, not 7"),

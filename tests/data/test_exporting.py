@@ -167,7 +167,7 @@ def test_import_without_a_format_says_what_it_saw(
     code, out, _ = rise(capsys, *arguments)
     assert code == 0 and "Taken for 'yolo': data.yaml and text files. Task: detection." in out
     code, _, err = rise(capsys, "data", "import", "a", "b", "c", "--out", tmp_path / "no")
-    assert code == 2 and "not 3 words" in err
+    assert code == 2 and "not 3 words. A path with spaces needs quotes." in err
     code, _, err = rise(capsys, "data", "import", "coco", "--out", tmp_path / "no")
     assert code == 2 and "needs a source too" in err
 

@@ -212,3 +212,30 @@ def check_told(name: str, rows: list[Row], exported: Exported) -> None:
     }
     told = {FEATURES[key]: n for key, n in has.items() if n and key not in FORMATS[name].keeps}
     assert {what: n for what, n in exported.lost.items() if what != FEATURES["classes"]} == told
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if "detection" in form.writes])
+def test_two_questions_about_one_image_stay_two_records(name: str, tmp_path: Path) -> None:
+    shown, told = picture(1, 40, 30), {"Where is the cup?": [1, 2, 9, 9], "Where is the pot?": [20, 2, 30, 9]}
+    with DatasetWriter(tmp_path / "made", Card(name="made", task="detection", classes=["target"])) as writer:
+        for id_, (question, box) in enumerate(told.items()):
+            annotation = [{"label": "target", "box": box}]
+            writer.add("train", id=str(id_), image=shown, annotation=annotation, question=question)
+    exported, outcome, again = there_and_back(name, Dataset.open(tmp_path / "made"), tmp_path)
+    found = list(again.records("train", strict=True))
+    assert sorted(record.annotation[0]["box"][0] for record in found) == pytest.approx([1, 20], abs=1e-3)
+    assert not outcome.skipped and all(len(record.annotation) == 1 for record in found)
+    assert {record.question for record in found} == ({None} if exported.lost["questions"] else set(told))
+
+
+def test_a_table_without_ids_tells_questions_of_one_image_apart(tmp_path: Path) -> None:
+    picture(1, 40, 30).save(tmp_path / "a.png")
+    rows = ["a.png,cup,1,2,9,9,Where is it?", "a.png,pot,20,2,30,9,And the pot?", "a.png,cup,11,2,19,9,Where is it?"]
+    (tmp_path / "a.csv").write_text("\n".join(["image,label,x1,y1,x2,y2,question", *rows]))
+    options = Options(task="detection")
+    import_dataset(FORMATS["csv"], tmp_path / "a.csv", tmp_path / "out", options, shares={"val": 0, "test": 0})
+    found = {record.id: record for record in Dataset.open(tmp_path / "out").records("train", strict=True)}
+    assert {id_: (record.question, len(record.annotation)) for id_, record in found.items()} == {
+        "a.png#2": ("Where is it?", 2),
+        "a.png#3": ("And the pot?", 1),
+    }

@@ -14,7 +14,8 @@ from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import Item, Options
 from rise_vlm.data.formats.guessing import guess
 from rise_vlm.data.images import read_size
-from rise_vlm.data.importing import import_dataset, upright
+from rise_vlm.data.importing import import_dataset
+from rise_vlm.data.upright import upright
 from rise_vlm.errors import UserError
 
 Find = Callable[[str], Path]

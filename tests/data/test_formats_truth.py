@@ -17,7 +17,7 @@ from rise_vlm.data.checking import Problem
 from rise_vlm.data.formats import FORMATS
 from rise_vlm.data.formats.base import ONLY_OTHERS, Item, Note, Options
 from rise_vlm.data.images import read_size
-from rise_vlm.data.importing import upright
+from rise_vlm.data.upright import upright
 from rise_vlm.errors import DataError
 
 HUB = {"parquet", "imagefolder", "hub"}

@@ -29,9 +29,9 @@ UNASKED = FORM | {"diagram_logic_forms": []}
 UNPLACED = FORM | {"point_positions": {"A": [0, 0], "B": [40, 0], "C": [-1, -1]}}
 
 
-def archive(path: Path, **members: str) -> Path:
+def archive(path: Path, packed: int = zipfile.ZIP_STORED, **members: str) -> Path:
     """A zip archive with those texts in its folder logic_forms."""
-    with zipfile.ZipFile(path, "w") as file:
+    with zipfile.ZipFile(path, "w", packed) as file:
         for name, text in members.items():
             file.writestr(f"logic_forms/{name}.json", text)
     return path
@@ -65,6 +65,14 @@ def test_an_archive_becomes_records_of_what_is_written(tmp_path: Path, capsys: p
     assert first.meta["logic_form"]["text_logic_form"] == ["Find(x)"]
     assert dataset.image(first).size == (448, 448)
     assert not (tmp_path / "10").exists() and not list(tmp_path.glob("*.png"))
+
+
+def test_a_problem_may_be_called_by_anything_that_json_can_say(tmp_path: Path) -> None:
+    source = forms(tmp_path / "forms.zip", {"\ud800": FORM, "?": FORM | {"line_instances": ["AB"]}})
+    assert run(["data", "import", str(source), "--out", str(tmp_path / "out")]) == 0
+    dataset = Dataset.open(tmp_path / "out")
+    first, second = dataset.records("train")
+    assert dataset.image(first).tobytes() != dataset.image(second).tobytes()
 
 
 def test_real_problems_are_redrawn_and_ask_what_they_asked(tmp_path: Path, shared_data: Find) -> None:
@@ -104,6 +112,11 @@ def deep(path: Path) -> Path:
     return forms(path, '{"1": ' + "[" * 10_000 + "]" * 10_000 + "}")
 
 
+def unfolding(path: Path) -> Path:
+    """Nothing but blanks, which fill a thousand times the room that a reader could set aside."""
+    return archive(path, zipfile.ZIP_BZIP2, **{Path(DIAGRAMS).stem: " " * (1 << 24)})
+
+
 def leading_out(path: Path) -> Path:
     with zipfile.ZipFile(forms(path, {"1": FORM}), "a") as file:
         file.writestr("../../evil.json", "{}")
@@ -129,6 +142,7 @@ def cut(path: Path) -> Path:
         (lambda path: forms(path, '{"1": '), f"{DIAGRAMS} is no JSON"),
         (lambda path: forms(path, [1]), f"{DIAGRAMS} holds no object"),
         (deep, "nested too deeply"),
+        (unfolding, "is packed in a way that is not read"),
         (leading_out, "'../../evil.json', which leads out of it"),
         (lambda path: forms(path, {}), "gave no record"),
         (lambda path: forms(path, {"1": UNPLACED}), "a line with a point that has no place"),

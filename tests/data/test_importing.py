@@ -13,20 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import pyarrow
-import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from rise_vlm.data import Dataset, images
-from rise_vlm.data.checking import BadRow, read_quarantine
+from rise_vlm.data.checking import read_quarantine
 from rise_vlm.data.formats import FORMATS, find_format, places
 from rise_vlm.data.formats.base import Item, Options, Skip
-from rise_vlm.data.images import TURNS, ImageSize
-from rise_vlm.data.importing import TOGETHER, _by_image, import_dataset, upright_box
+from rise_vlm.data.importing import TOGETHER, _by_image, import_dataset
 from rise_vlm.data.outcome import Outcome
 from rise_vlm.errors import DataError, UserError
 
@@ -289,37 +284,6 @@ def test_an_unknown_format_is_told_with_the_nearest(tmp_path: Path) -> None:
         find_format("vok")
 
 
-@given(st.integers(1, 8), st.tuples(st.integers(2, 20), st.integers(2, 20)).filter(lambda s: s[0] != s[1]), st.data())
-def test_boxes_of_a_stored_or_an_upright_size_end_in_the_upright_frame(
-    orientation: int, stored: tuple[int, int], data: st.DataObject
-) -> None:
-    """The oracle paints the box, turns the picture and looks where the paint is."""
-    size = ImageSize(*stored, orientation)
-    upright = size.upright
-    for frame, rule in ((stored, "stored"), (upright, "upright")):
-        x1, y1 = data.draw(st.integers(0, frame[0] - 1)), data.draw(st.integers(0, frame[1] - 1))
-        box = [x1, y1, data.draw(st.integers(x1 + 1, frame[0])), data.draw(st.integers(y1 + 1, frame[1]))]
-        image = Image.new("L", frame)
-        image.paste(255, tuple(box))
-        if rule == "stored" and orientation in TURNS:
-            image = image.transpose(TURNS[orientation])
-        assert tuple(upright_box(box, frame, size, rule)) == image.getbbox()
-        if orientation == 1 or orientation >= 5:  # else the two sizes are the same and tell nothing
-            assert tuple(upright_box(box, frame, size, "auto")) == image.getbbox()
-
-
-def test_boxes_that_cannot_be_placed_are_refused() -> None:
-    turned, flipped = ImageSize(20, 10, 6), ImageSize(20, 10, 3)
-    with pytest.raises(BadRow, match="for an image of 30 x 40, but the image has 10 x 20"):
-        upright_box([1, 1, 5, 5], (30, 40), turned, "auto")
-    for size, stated in ((turned, None), (flipped, (20, 10)), (ImageSize(9, 9, 6), (9, 9))):
-        with pytest.raises(BadRow, match="--boxes upright or --boxes stored"):
-            upright_box([1, 1, 5, 5], stated, size, "auto")
-    assert upright_box([1, 1, 5, 5], None, ImageSize(20, 10, 1), "auto") == [1, 1, 5, 5]
-    assert upright_box([1, 1, 5, 4], (20, 10), flipped, "stored") == [15, 6, 19, 9]
-    assert upright_box([1, 1, 5, 4], (20, 10), flipped, "upright") == [1, 1, 5, 4]
-
-
 def test_a_turned_photo_is_imported_with_its_box_on_the_thing(tmp_path: Path) -> None:
     pixels = numpy.zeros((10, 20, 3), dtype=numpy.uint8)
     pixels[2:5, 12:18] = 255
@@ -392,24 +356,3 @@ def test_a_million_skipped_things_or_questions_of_one_image_are_never_one_list()
     item = Item("a", 1, "1", "1", Path("1.png"), "cat")
     parts = _by_image(item for _ in range(10**9))
     assert [len(next(parts)) for _ in range(3)] == [TOGETHER] * 3
-
-
-def test_rows_that_contradict_each_other_about_an_image_are_left_out_in_every_format(tmp_path: Path) -> None:
-    """Of two rows nobody knows the true one; what only says it twice, or answers another question, stays."""
-    folders(tmp_path / "source", 3)
-    images = [(path, path.relative_to(tmp_path / "source").as_posix()) for path in (tmp_path / "source").rglob("*.png")]
-    (a, one), (b, two), (c, three), *_ = sorted(images)
-    rows = [(one, a, "cat", None), (one, a, "dog", None), (two, b, "cat", None), (two, b, "cat", None)]
-    rows += [(three, c, "cat", "What is it?"), (three, c, "dog", "What is it not?")]
-    keys = ("image", "label", "question")
-    for form, inside in (("parquet", False), ("parquet", True), ("imagefolder", False)):
-        out = tmp_path / f"{form}-{inside}"
-        table = [
-            dict(zip(keys, ({"bytes": path.read_bytes(), "path": name} if inside else name, *said), strict=True))
-            for name, path, *said in rows
-        ]
-        source = tmp_path / "source" / ("a.parquet" if form == "parquet" else "metadata.parquet")
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table), source)
-        outcome = do_import(form, source, out, shares={"val": 0, "test": 0})
-        assert outcome.skipped["a row that another of the same image and question contradicts"] == 2
-        assert [record.annotation for record in Dataset.open(out).records("train")] == ["cat", "cat", "cat", "dog"]

@@ -172,13 +172,13 @@ def test_classes_without_examples_are_found(boxed: Path) -> None:
 
 
 def test_the_same_image_with_another_class_is_a_contradiction(tmp_path: Path) -> None:
-    with DatasetWriter(tmp_path / "set", Card(name="x", task="classification", classes=["a", "b"])) as writer:
+    with DatasetWriter(tmp_path / "set", Card(name="x", task="classification", classes=["a", "Hüte"])) as writer:
         for at in range(12):
             writer.add("train", id=f"a{at}", image=picture(at), annotation="a")
-            writer.add("train", id=f"b{at}", image=picture(at + 12 if at else 0), annotation="b")
+            writer.add("train", id=f"b{at}", image=picture(at + 12 if at else 0), annotation="Hüte")
     report = inspect(Dataset.open(tmp_path / "set"))
     assert counted(report.findings) == {"same-image": 1, "contradiction": 1}
-    assert report.findings[-1].detail == '"b" here, "a" in row 1 (\'a0\')'
+    assert report.findings[-1].detail == '"Hüte" here, "a" in row 1 (\'a0\')'
 
 
 def test_a_leak_names_the_rows_of_train_and_val_never_those_of_test(boxed: Path) -> None:

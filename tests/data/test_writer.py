@@ -37,6 +37,18 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     assert contents(write(tmp_path / "a")) == contents(write(tmp_path / "b"))
 
 
+def test_an_image_in_memory_is_saved_once_in_a_row_but_anew_when_it_was_drawn_on(tmp_path: Path) -> None:
+    canvas = PICTURE.copy()
+    with DatasetWriter(tmp_path / "a", CARD) as writer:
+        for name in ("one", "again", "other"):
+            canvas.paste((0, 0, 0) if name == "other" else (9, 8, 7), (0, 0, 4, 3))
+            writer.add("train", id=name, image=canvas, annotation="cat")
+    dataset = Dataset.open(tmp_path / "a")
+    one, again, other = dataset.records("train")
+    assert one.images == again.images != other.images
+    assert dataset.image(other).getpixel((0, 0)) == (0, 0, 0) != dataset.image(one).getpixel((0, 0))
+
+
 def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
     for error in (RuntimeError, KeyboardInterrupt):
         with pytest.raises(error), DatasetWriter(tmp_path / "new" / "set", CARD) as writer:

@@ -18,8 +18,8 @@ def test_the_arms_have_the_settings_of_the_recipe_that_they_are_compared_with() 
         arm = load_recipe(name)
         assert arm.sft.model_copy(update={"source": "harvest", "start": "warm_up", "records": None}) == rise.sft
         assert (arm.sft.source, arm.sft.start) == ("rationales", "base") and arm.evaluate == rise.evaluate
-    others = rise.grpo.model_copy(update={"records": "rest", "rewards": {"repetition": 0.0}})
-    assert load_recipe("reason_rft").grpo == others
+    theirs = {"records": "rest", "rewards": {"repetition": 0.0}}
+    assert load_recipe("reason_rft").grpo == rise.grpo.model_copy(update=theirs)
     assert load_recipe("reason_rft_zero").grpo == zero.grpo
 
 

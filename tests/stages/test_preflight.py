@@ -12,9 +12,10 @@ from stage_kit import environment, make_classification, small_recipe
 from tiny_families import save_llava
 
 from rise_vlm.errors import UserError
+from rise_vlm.lock import alone
 from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.recipes import SHIPPED, load_recipe
-from rise_vlm.stages.preflight import alone, short_limits
+from rise_vlm.stages.preflight import short_limits
 from rise_vlm.stages.run import prepare, run_recipe
 
 
@@ -104,7 +105,7 @@ def test_limits_are_compared_in_tokens_and_with_what_comes_after(overrides: tupl
 def test_a_second_process_in_the_same_folder_is_refused(classes: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    code = "import sys; from pathlib import Path; from rise_vlm.stages.preflight import alone\n"
+    code = "import sys; from pathlib import Path; from rise_vlm.lock import alone\n"
     code += f"with alone(Path({str(out)!r})): print('in', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()

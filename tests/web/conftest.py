@@ -1,4 +1,4 @@
-"""A running review page."""
+"""A running review, and its page in a browser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from page_kit import PATIENCE, Open
 from web_kit import Running, serve_in_thread
 
 from rise_vlm.web.guard import Door
@@ -36,3 +37,25 @@ def reviewing(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for stop in stops:
         stop()
+
+
+@pytest.fixture
+def opened(browser: Any, reviewing: Callable[..., Running]) -> Iterator[Open]:
+    """Opens the page of a source; a test fails where the page reported an error of its own."""
+    pages, faults = [], []
+
+    def open_page(source: Path, width: int = 1280, height: int = 800, **options: Any) -> tuple[Any, Running]:
+        running = reviewing(source, **options)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+        page.goto(running.address)
+        page.wait_for_selector("body[data-ready]")
+        pages.append(page)
+        return page, running
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert faults == []

@@ -1,92 +1,16 @@
-"""The review page in headless Chromium, with real clicks, drags and keys."""
+"""The review page in headless Chromium: decisions, moves, and what is kept, with real clicks and keys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from web_kit import Running, journal, make_answers, make_dataset, post
+from page_kit import Open, at, finish, press_until, saved, until
+from web_kit import journal, make_answers, make_dataset, post
 
 from rise_vlm.data import Dataset
-
-Open = Callable[..., tuple[Any, Running]]
-PATIENCE = 60_000
-"""Milliseconds; machines that are busy are slow."""
-
-
-@pytest.fixture
-def opened(browser: Any, reviewing: Callable[..., Running]) -> Iterator[Open]:
-    """Opens the page of a source; a test fails where the page reported an error of its own."""
-    pages, faults = [], []
-
-    def open_page(source: Path, width: int = 1280, height: int = 800, **options: Any) -> tuple[Any, Running]:
-        running = reviewing(source, **options)
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
-        page.goto(running.address)
-        page.wait_for_selector("body[data-ready]")
-        pages.append(page)
-        return page, running
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert faults == []
-
-
-def at(page: Any, index: int) -> None:
-    """Wait until the page shows an item and takes keys."""
-    page.wait_for_selector(f"body[data-index='{index}']")
-    page.wait_for_timeout(50)
-
-
-def press_until(page: Any, key: str, index: int) -> None:
-    page.keyboard.press(key)
-    at(page, index)
-
-
-def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag between two points given in pixels of the record (200 x 150)."""
-    frame = page.locator("#frame").bounding_box()
-    (x, y), (u, v) = (
-        (frame["x"] + a * frame["width"] / 200, frame["y"] + b * frame["height"] / 150) for a, b in (start, end)
-    )
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move((x + u) / 2, (y + v) / 2)
-    page.mouse.move(u, v)
-    page.mouse.up()
-
-
-def saved(page: Any, running: Running, count: int) -> list[dict[str, Any]]:
-    """The journal once it has ``count`` rows."""
-    for _ in range(600):
-        rows = journal(running.session)
-        if len(rows) >= count:
-            return rows
-        page.wait_for_timeout(50)
-    raise AssertionError(f"{len(rows)} decisions in the journal, not {count}: {rows}")
-
-
-def until(page: Any, holds: Callable[[], bool]) -> None:
-    """Wait in steps of 50 ms; the page's own security policy forbids Playwright to wait inside it."""
-    for _ in range(PATIENCE // 50):
-        if holds():
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("it did not come to be")
-
-
-def finish(page: Any) -> str:
-    page.keyboard.press("f")
-    page.click("#write")
-    page.wait_for_selector("#finish-result:text-matches('Written:|Nothing')")
-    return page.inner_text("#finish-result")
 
 
 def test_keys_accept_correct_and_reject_and_finish_writes_the_dataset(opened: Open, tmp_path: Path) -> None:
@@ -106,46 +30,6 @@ def test_keys_accept_correct_and_reject_and_finish_writes_the_dataset(opened: Op
     assert records["r1"].meta == {"reviewed": "corrected", "before": "green"}
 
 
-def test_boxes_are_drawn_named_pulled_by_a_corner_and_removed(opened: Open, tmp_path: Path) -> None:
-    page, running = opened(make_dataset(tmp_path / "d", "detection"))
-    assert page.locator("#overlay g").count() == 1
-    page.keyboard.press("2")  # the next box is a plate
-    drag(page, (120, 100), (180, 140))
-    drag(page, (180, 140), (190, 145))  # the lower right corner of the new box, which is chosen
-    assert page.locator("#overlay g").count() == 2
-    page.keyboard.press("]")  # the first one
-    page.keyboard.press("Delete")
-    press_until(page, "a", 1)
-    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
-    (box,) = one["annotation"]
-    assert box["label"] == "plate" and box["box"] == pytest.approx([120, 100, 190, 145], abs=1)
-    assert one["state"] == "corrected"
-
-
-def test_a_region_is_replaced_by_a_new_one_and_moved_by_keys(opened: Open, tmp_path: Path) -> None:
-    page, running = opened(make_dataset(tmp_path / "d", "grounding"))
-    page.keyboard.press("Escape")
-    drag(page, (110, 20), (150, 60))
-    page.keyboard.press("Shift+ArrowRight")
-    page.keyboard.press("Shift+Alt+ArrowDown")
-    press_until(page, "a", 1)
-    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
-    assert one["annotation"] == pytest.approx([111, 20, 151, 61], abs=1)
-
-
-def test_a_distribution_is_refused_until_it_sums_to_one(opened: Open, tmp_path: Path) -> None:
-    page, running = opened(make_dataset(tmp_path / "d", "distribution"))
-    page.locator("input[type=number]").nth(0).fill("0.9")
-    page.locator("input[type=number]").nth(0).press("Escape")
-    page.keyboard.press("a")
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "sum to 1.2, not 1" in page.inner_text("#problem")
-    page.keyboard.press("=")
-    press_until(page, "a", 1)
-    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
-    assert one["annotation"] == {"joy": 0.75, "fear": 0.25}
-
-
 def test_what_is_typed_is_on_the_disk_before_anything_is_decided(opened: Open, tmp_path: Path) -> None:
     page, running = opened(make_dataset(tmp_path / "d", "classification"))
     page.keyboard.press("e")
@@ -159,19 +43,6 @@ def test_what_is_typed_is_on_the_disk_before_anything_is_decided(opened: Open, t
     assert page.input_value("#rationale") == "What can be seen, number 0. More."
     page.keyboard.press("u")
     until(page, lambda: page.input_value("#rationale") == "What can be seen, number 0.")
-
-
-def test_an_annotation_without_a_picture_form_is_edited_as_json(opened: Open, tmp_path: Path) -> None:
-    page, running = opened(make_dataset(tmp_path / "d", "counting"))
-    page.fill(".json", "[4")
-    page.press(".json", "Control+Enter")
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "not valid JSON" in page.inner_text("#problem")
-    page.fill(".json", "4")
-    page.press(".json", "Control+Enter")
-    at(page, 1)
-    (one,) = [row for row in journal(running.session) if row["decision"] == "accept"]
-    assert one["annotation"] == 4 and one["state"] == "corrected"
 
 
 def test_answers_come_least_certain_first_and_undecided_ones_are_left_out(opened: Open, tmp_path: Path) -> None:
@@ -280,7 +151,7 @@ def test_a_server_that_is_gone_is_told_and_the_page_stays(opened: Open, tmp_path
 
 
 def test_the_last_decision_says_what_is_left_and_n_and_the_filter_go_there(opened: Open, tmp_path: Path) -> None:
-    page, _ = opened(make_dataset(tmp_path / "d", "classification"))
+    page, running = opened(make_dataset(tmp_path / "d", "classification"))
     press_until(page, "j", 1)
     press_until(page, "x", 2)
     page.keyboard.press("a")
@@ -294,6 +165,7 @@ def test_the_last_decision_says_what_is_left_and_n_and_the_filter_go_there(opene
     at(page, 0)
     page.keyboard.press("a")
     until(page, lambda: page.inner_text("#problem") == "Everything is decided: Finish (f) writes the dataset.")
+    assert running.session.counts["undecided"] == 0
 
 
 def test_keys_after_a_move_edit_nothing_of_the_next_item(opened: Open, tmp_path: Path) -> None:
@@ -303,58 +175,6 @@ def test_keys_after_a_move_edit_nothing_of_the_next_item(opened: Open, tmp_path:
     press_until(page, "j", 1)
     press_until(page, "ArrowRight", 2)
     assert {row["key"] for row in journal(running.session)} == {"train/r0"}
-
-
-def test_a_number_that_was_typed_is_accepted_by_enter_and_none_below_zero_is(opened: Open, tmp_path: Path) -> None:
-    page, running = opened(make_dataset(tmp_path / "d", "distribution"))
-    joy, fear, calm = (page.locator("input[type=number]").nth(index) for index in range(3))
-    calm.fill("-0.2")
-    calm.press("Enter")
-    page.wait_for_selector("#problem:not([hidden])")
-    assert running.session.state(0) == "undecided"
-    for field, share in [(joy, "0.6"), (fear, "0.4"), (calm, "0")]:
-        field.fill(share)
-    calm.press("Enter")
-    at(page, 1)
-    assert running.session.now(0).annotation == {"joy": 0.6, "fear": 0.4}
-
-
-def test_edits_are_taken_back_one_by_one_and_so_is_the_undo(opened: Open, tmp_path: Path) -> None:
-    page, _ = opened(make_dataset(tmp_path / "d", "detection"))
-    sizes = page.locator(".boxes small")
-    drag(page, (120, 100), (180, 140))
-    page.wait_for_timeout(400)  # what follows faster is one edit
-    page.keyboard.press("Delete")
-    assert sizes.all_inner_texts() == ["60 × 60"] and page.inner_text("#accept-word") == "Accept"
-    page.keyboard.press("Control+z")
-    assert sizes.all_inner_texts() == ["60 × 60", "60 × 40"] and page.inner_text("#accept-word") == "Accept edits"
-    page.keyboard.press("u")
-    until(page, lambda: sizes.count() == 1)
-    page.wait_for_selector("main > section:not([inert])")
-    page.keyboard.press("Control+z")
-    assert sizes.all_inner_texts() == ["60 × 60", "60 × 40"]
-    page.keyboard.press("Control+z")
-    assert sizes.all_inner_texts() == ["60 × 60"]
-    page.keyboard.press("Control+z")
-    assert page.inner_text("#problem") == "There is no edit to take back."
-
-
-def test_the_class_that_is_marked_is_that_of_the_next_box(opened: Open, tmp_path: Path) -> None:
-    page, running = opened(make_dataset(tmp_path / "d", "detection"))
-    page.keyboard.press("2")
-    page.locator(".boxes button").first.click()  # a cup
-    assert page.locator(".classes button[aria-pressed=true]").inner_text().startswith("cup")
-    drag(page, (120, 100), (180, 140))
-    press_until(page, "a", 1)
-    assert [box["label"] for box in running.session.now(0).annotation] == ["cup", "cup"]
-
-
-def test_choosing_a_class_moves_no_button(opened: Open, tmp_path: Path) -> None:
-    page, _ = opened(make_dataset(tmp_path / "d", "classification"))
-    places = "all => all.map((one) => [one.offsetLeft, one.offsetTop, one.offsetWidth])"
-    before = page.locator(".classes button").evaluate_all(places)
-    page.get_by_role("button", name="blue").click()
-    assert page.locator(".classes button").evaluate_all(places) == before
 
 
 def test_on_a_phone_every_item_starts_with_its_picture(opened: Open, tmp_path: Path) -> None:
@@ -393,18 +213,3 @@ def test_a_page_of_another_review_decides_nothing(opened: Open, tmp_path: Path) 
     page.keyboard.press("a")
     page.wait_for_selector("#problem:not([hidden])")
     assert "another review" in page.inner_text("#problem") and journal(other.session) == []
-
-
-def test_the_chosen_box_can_be_seen_in_a_long_list(opened: Open, tmp_path: Path) -> None:
-    page, _ = opened(make_dataset(tmp_path / "d", "detection"))
-    for number in range(9):
-        drag(page, (5 + 20 * number, 100), (20 + 20 * number, 140))
-    edges = "(one) => [one.getBoundingClientRect().top, one.getBoundingClientRect().bottom]"
-
-    def inside() -> bool:
-        (top, bottom), (first, last) = (page.locator(one).evaluate(edges) for one in (".boxes", ".boxes .chosen"))
-        return top - 1 <= first and last <= bottom + 1
-
-    assert page.locator(".boxes li").count() == 10 and inside()
-    page.keyboard.press("]")  # the first one
-    assert inside()

@@ -275,7 +275,7 @@ def test_bad_rows_are_told_and_do_not_hide_the_others(tmp_path: Path, capsys: py
 def test_without_file_locks_as_on_windows_a_journal_is_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rise_vlm.web.journal.fcntl", None)
+    monkeypatch.setattr("rise_vlm.lock.fcntl", None)
     session = Session(load(make_dataset(tmp_path / "d", "classification")), tmp_path / "out")
     session.decide(0, "accept", "red", "Seen.")
     assert len(reopened(session).journal.rows) == 1

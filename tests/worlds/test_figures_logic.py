@@ -150,6 +150,7 @@ def test_a_circle_goes_through_its_points() -> None:
         (told(TRIANGLE, "Equals(" * 20 + "A" + ")" * 20), "cannot be read"),
         (told(TRIANGLE, "Equals(" * 10_000 + "A" + ")" * 10_000), "more lines, predicates or letters"),
         (told(TRIANGLE, *["Parallel(Line(A, B), Line(A, C))"] * 10_000), "more lines, predicates or letters"),
+        (told(TRIANGLE, *(f"Equals(MeasureOf(Angle(A, B, C)), {i})" for i in range(60))), "more than 60 marks"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_says_why(form: dict[str, Any], why: str | None) -> None:

@@ -79,9 +79,10 @@ def main(
     answers of another source, is refused. An image that is broken or that the model does not take is told and skipped;
     the exit code is then 1. The files of --to and --report are made of the rows at the end.
     """
+    from rise_vlm.lock import alone
     from rise_vlm.stages.outputs import Made, check_free, outputs_of
     from rise_vlm.stages.pictures import find_images
-    from rise_vlm.stages.preflight import alone, check_writable
+    from rise_vlm.stages.preflight import check_writable
     from rise_vlm.stages.task_file import task_of
     from rise_vlm.stages.trained import doubts, find_model, require_model
 

@@ -158,7 +158,8 @@ def _format_and_source(words: list[str]) -> tuple[str, Path, str]:
     if len(words) == 2:
         return words[0], Path(words[1]), ""
     if len(words) != 1:
-        raise UserError(f"import takes a format and a source, or a source alone, not {len(words)} words.")
+        quotes = "A path with spaces needs quotes."
+        raise UserError(f"import takes a format and a source, or a source alone, not {len(words)} words. {quotes}")
     from rise_vlm.data.formats import FORMATS
     from rise_vlm.data.formats.guessing import guess
 

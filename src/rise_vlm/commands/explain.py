@@ -59,10 +59,10 @@ def main(
     Replies are kept beside it: the same command goes on where it was stopped, another threshold asks for nothing anew.
     """
     from rise_vlm.data.writer import refuse_existing
+    from rise_vlm.lock import alone
     from rise_vlm.stages.explain import Asking
     from rise_vlm.stages.explaining import Explaining, journal_folder, open_material
     from rise_vlm.stages.plan import model_digest
-    from rise_vlm.stages.preflight import alone
     from rise_vlm.stages.trained import find_model, require_model
     from rise_vlm.web.chat import Chat
 

@@ -127,7 +127,11 @@ def check_annotation(record: Record, judge: Judge | None) -> None:
     """BadRow where the annotation is null or holds a number that is not finite, or where the task refuses it."""
     if record.annotation is None:
         raise BadRow("annotation", "the annotation is null", record.id)
-    if not _measurable(record.annotation):
+    try:
+        sound = _measurable(record.annotation)
+    except RecursionError:
+        raise BadRow("annotation", "the annotation is nested too deeply", record.id) from None
+    if not sound:
         raise BadRow("annotation", "the annotation holds NaN, infinity or a number beyond all measure", record.id)
     reason = None if judge is None else judge(record.annotation, record)
     if reason is not None:

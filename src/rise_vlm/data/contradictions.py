@@ -43,8 +43,21 @@ def _about(item: Item) -> tuple[str, ...]:
 
 
 def _said(annotation: Any) -> str:
-    """An annotation as text, whatever the order of its classes or boxes."""
-    if isinstance(annotation, dict):
-        return repr(sorted(annotation.items(), key=str))
-    labelled = isinstance(annotation, list) and annotation and isinstance(annotation[0], dict)
-    return repr(sorted(map(repr, annotation)) if labelled else annotation)
+    """An annotation as text, whatever the order of its classes, keys or boxes; 2.0 is 2, and a class of no share none.
+
+    What is nested beyond all measure is one text: no task takes it.
+    """
+    shares = isinstance(annotation, dict)
+    try:
+        return _text({name: share for name, share in annotation.items() if share != 0} if shares else annotation)
+    except RecursionError:
+        return "too deep"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return repr(sorted((str(key), _text(part)) for key, part in value.items()))
+    if isinstance(value, list):
+        parts = [_text(part) for part in value]
+        return repr(sorted(parts) if value and isinstance(value[0], dict) else parts)
+    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)

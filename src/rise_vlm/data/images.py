@@ -158,7 +158,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such image file.") from error
     except UnidentifiedImageError as error:
-        known = ", ".join(FORMATS)
+        known = f"{', '.join(FORMATS)}; save photos as JPEG"
         raise DataError(f"{path}: this is no image in a format that can be read ({known}).") from error
     except Image.DecompressionBombError as error:
         raise DataError(

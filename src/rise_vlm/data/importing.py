@@ -27,10 +27,11 @@ from rise_vlm.data.class_list import Classes, distinct
 from rise_vlm.data.contradictions import Contradictions
 from rise_vlm.data.formats import Format
 from rise_vlm.data.formats.base import Found, Item, Note, Options, Reader, Skip
-from rise_vlm.data.images import ImageSize, read_whole_size, turn_box
+from rise_vlm.data.images import ImageSize, read_whole_size
 from rise_vlm.data.outcome import Outcome
 from rise_vlm.data.scanning import ahead
 from rise_vlm.data.typos import typos
+from rise_vlm.data.upright import upright
 from rise_vlm.data.writer import DatasetWriter, ordered, refuse_existing
 from rise_vlm.errors import DataError, UserError
 from rise_vlm.tasks import make_task
@@ -40,7 +41,6 @@ DEFAULT_SHARES = {"val": 0.1, "test": 0.2}
 
 CLASSED = ("classification", "detection", "distribution", "grounding")
 """Tasks whose records name classes; those of others have letters and numbers."""
-
 
 AT_ONCE = 16
 """Images that a thread opens before it hands them over, which costs as much as opening one."""
@@ -182,7 +182,7 @@ def _first_pass(
 def _other_tasks(form: Format, reader: Reader, source: Path, options: Options) -> str:
     """For which other tasks the source would give records, and how many."""
     found: list[str] = []
-    for task in form.tasks:
+    for task in (task for task in form.tasks if task != options.task):
         with suppress(UserError):  # such as columns that it lacks
             number = _survey(iter(reader.read(source, replace(options, task=task)))).items
             found += [f"--task {task} would give {number}"] if number else []
@@ -344,50 +344,10 @@ def _copy(
     except BadRow as bad:
         return replace(bad.at(item.file, item.row), id=item.id)
     except DataError as error:
-        return BadRow("image", str(error), item.id).at(item.file, item.row)
+        named = Path(item.file).name == item.image.name  # of a folder of images: the problem's file is the image
+        reason = str(error).removeprefix(f"{item.image}: ") if named else str(error)
+        return BadRow("image", reason, item.id).at(item.file, item.row)
     return None
-
-
-def upright(item: Item, size: ImageSize, options: Options) -> Any:
-    """The annotation of an item, whose image has that size, with every box in pixels of the upright picture."""
-    annotation = item.annotation
-    if not annotation:
-        return annotation
-
-    def place(box: list[float]) -> list[float]:
-        if item.unit is not None:
-            stored = size.stored_width, size.stored_height
-            width, height = item.stated_size or (stored if options.boxes == "stored" else size.upright)
-            scale = width / item.unit, height / item.unit
-            box = [box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1]]
-        return upright_box(box, item.stated_size, size, options.boxes)
-
-    if options.task == "detection":
-        return [thing | {"box": place(thing["box"])} for thing in annotation]
-    return place(annotation)
-
-
-def upright_box(box: list[float], stated: tuple[int, int] | None, size: ImageSize, rule: str) -> list[float]:
-    """``box`` in the frame of the upright picture.
-
-    ``rule`` says in which frame it is: ``upright``, ``stored``, or ``auto``: the one whose size the annotation states.
-    Raises BadRow where the stated size is neither, or where a turned photo has nothing that tells the two apart.
-    """
-    stored, upright = (size.stored_width, size.stored_height), size.upright
-    if stated is not None and stated not in (stored, upright):
-        told = f"{stated[0]} x {stated[1]}, but the image has {upright[0]} x {upright[1]}"
-        raise BadRow("annotation", f"the annotation is for an image of {told}")
-    if size.orientation == 1:
-        return box
-    if rule == "auto":
-        if stated is None or stored == upright:
-            raise BadRow(
-                "annotation",
-                f"EXIF turns the photo (orientation {size.orientation}) and the stated size does not tell whether the "
-                "box is for the upright or the stored picture; say so with --boxes upright or --boxes stored",
-            )
-        rule = "upright" if stated == upright else "stored"
-    return turn_box(box, size) if rule == "stored" else box
 
 
 def _nothing(source: Path, outcome: Outcome, form: Format, options: Options, fits: str = "") -> str:

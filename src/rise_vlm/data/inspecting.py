@@ -16,7 +16,16 @@ from typing import Any
 from rise_vlm.console import progress
 from rise_vlm.data.balance import Balance
 from rise_vlm.data.boxes import Layout, as_box, boxes_of, doubts, faults
-from rise_vlm.data.checking import ASIDE, BadRow, Counts, Problem, check_row, read_quarantine, update_quarantine
+from rise_vlm.data.checking import (
+    ASIDE,
+    BadRow,
+    Counts,
+    Problem,
+    check_row,
+    printable,
+    read_quarantine,
+    update_quarantine,
+)
 from rise_vlm.data.dataset import Dataset
 from rise_vlm.data.doubles import Row, doubled, shared
 from rise_vlm.data.findings import Finding, kind_of_bad_row, kind_of_image
@@ -223,8 +232,8 @@ class _Check:
 
 
 def _compact(split: str, file: str, number: int, record: Record) -> Row:
-    text = json.dumps(record.annotation, sort_keys=True, default=str)
-    digest = hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).digest()
+    text = printable(json.dumps(record.annotation, sort_keys=True, default=str, ensure_ascii=False))
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     shown = text if len(text) <= 60 else f"{text[:57]}..."
     size = record.width, record.height
     return Row(split, file, number, record.id, record.images, size, record.question, digest, shown)

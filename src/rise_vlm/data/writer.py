@@ -60,7 +60,7 @@ class DatasetWriter:
         self._names: set[str] = set()
         self._sizes: dict[Path, tuple[int, int]] = {}
         self._copied: dict[tuple[str, Path], str] = {}
-        self._drawn: tuple[str, Image.Image | None, str] = ("", None, "")
+        self._drawn: tuple[str, Image.Image | None, bytes, str] = ("", None, b"", "")
         self._kept: dict[tuple[Path, str], str] = {}
 
     def __enter__(self) -> DatasetWriter:
@@ -147,7 +147,7 @@ class DatasetWriter:
             if isinstance(picture, Path):
                 self._copied[split, picture] = place
         if not isinstance(image, Path):
-            self._drawn = split, image, places[0]
+            self._drawn = split, image, image.tobytes(), places[0]
         self._row(split, record)
         counts.records += 1
         return record
@@ -199,14 +199,21 @@ class DatasetWriter:
         found: list[str] = []
         for number, picture in enumerate(pictures, start=1):
             taken = [place.casefold() for place in found]
-            if number == 1 and self._drawn[0] == split and self._drawn[1] is picture:
-                found.append(self._drawn[2])
+            if number == 1 and self._drawn_again(split, picture):
+                found.append(self._drawn[-1])
             elif not isinstance(picture, Path):
                 name = f"{id}.png" if number == 1 else f"{id}-{number}.png"
                 found.append(self._relative(split, name, taken))
             else:
                 found.append(self._copied.get((split, picture)) or self._relative(split, picture.name, taken))
         return found
+
+    def _drawn_again(self, split: str, picture: Image.Image | Path) -> bool:
+        """Whether it is the image in memory that was saved last, and nobody has drawn on it since."""
+        last_split, last, pixels, _ = self._drawn
+        if last is None:
+            return False
+        return picture is last and split == last_split and last.tobytes() == pixels
 
     def _store(self, image: Image.Image | Path, relative: str) -> None:
         self._names.add(relative.casefold())

@@ -29,8 +29,10 @@ SAME = 0.5
 """Boxes of at least this IoU are taken for the same thing."""
 
 REVIEW_BELOW = {"distribution": 0.8}
-REVIEW_BELOW_ELSE = 0.5
-"""Below which confidence or reconstruction a person should look; 1 - JSD of a mere guess is already 0.6 to 0.8."""
+REVIEW_BELOW_ELSE = 0.51
+"""Below which confidence or reconstruction a person should look: half of the samples is no majority, and 1 - JSD of a
+mere guess is already 0.6 to 0.8.
+"""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 from rise_vlm.data import Record
 from rise_vlm.errors import UserError
+from rise_vlm.lock import alone
 from rise_vlm.policy.frames import FRAMES
 from rise_vlm.recipes import Recipe, as_overrides, load_recipe
 from rise_vlm.stages import harvest
@@ -25,7 +26,7 @@ from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import Row, mend_rows, read_json, read_rows, replace_rows, write_json
 from rise_vlm.stages.material import Material, digest_of
 from rise_vlm.stages.plan import model_digest
-from rise_vlm.stages.preflight import alone, check_model, check_writable, measure
+from rise_vlm.stages.preflight import check_model, check_writable, measure
 from rise_vlm.stages.selection import advice, histogram, select
 from rise_vlm.stages.trained import CARRIED, Writer
 from rise_vlm.tasks.base import Task

@@ -64,7 +64,8 @@ class Material:
             UserError: no ``data`` given, no such dataset, or no usable training record; the message names the file.
         """
         if not recipe.data.folder:
-            raise UserError(f"recipe {recipe.name} needs a dataset: add data=FOLDER (one made by 'rise data make').")
+            made = "'rise data import' or 'rise data make'"
+            raise UserError(f"recipe {recipe.name} needs a dataset: add data=FOLDER (made by {made}).")
         dataset = Dataset.open(recipe.data.folder)
         options = _score_option(recipe.task.score, dataset)
         world = load_world(dataset.card.world) if dataset.card.world in WORLDS else None

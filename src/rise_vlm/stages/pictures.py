@@ -17,15 +17,17 @@ from typing import TypeVar
 from PIL import Image
 
 from rise_vlm.console import say
+from rise_vlm.data.formats.places import IMAGE_SUFFIXES
 from rise_vlm.data.images import FORMATS
 from rise_vlm.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jp2", ".avif")
+SUFFIXES = (*sorted(IMAGE_SUFFIXES), ".heic", ".heif", ".jxl")
+"""What is taken for a picture in a folder. The last three are not read: so that they are told, not passed over."""
 
 WINDOW = 256
 """Pictures whose sizes are looked up together, to put like beside like."""
 
-BATCH, BATCH_PIXELS = 16, 1 << 23
+FIRST_BATCH, BATCH, BATCH_PIXELS = 2, 16, 1 << 23
 """A batch holds at most so many pictures, and about so many pixels as the model gets them (0.1 GB as float32)."""
 
 T = TypeVar("T")
@@ -73,16 +75,17 @@ def _below(folder: str) -> Iterator[str]:
 
 def by_size(names: Iterable[str], most: int | None) -> Iterator[list[str]]:
     """Batches of names; ``most`` bounds a picture's pixels as the model gets it. Their order is kept among equals, and
-    within a window of ``WINDOW`` only is it changed.
+    within a window of ``WINDOW`` only is it changed. The first batches are small, each twice the one before: where a
+    picture takes a minute, the rate is known and answers are kept soon.
     """
-    waiting = iter(names)
+    waiting, room = iter(names), FIRST_BATCH
     while window := list(islice(waiting, WINDOW)):
         sized = sorted(((min(_pixels(name), most or 1 << 40), name) for name in window), key=lambda pair: pair[0])
         batch: list[str] = []
         for pixels, name in sized:
-            if batch and (len(batch) == BATCH or (len(batch) + 1) * pixels > BATCH_PIXELS):
+            if batch and (len(batch) == room or (len(batch) + 1) * pixels > BATCH_PIXELS):
                 yield batch
-                batch = []
+                batch, room = [], min(2 * room, BATCH)
             batch.append(name)
         yield batch
 

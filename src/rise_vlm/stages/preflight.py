@@ -10,8 +10,6 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
 from rise_vlm.policy.names import config_file, resolve
 from rise_vlm.policy.traits import FAMILIES
-from rise_vlm.ranks import is_main
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.limits import check_prompts, derived_note, ruler, short_answers
@@ -32,11 +29,6 @@ from rise_vlm.stages.shares import check_shares
 from rise_vlm.stages.trained import UNSEEN, require_model, settled, value_of
 from rise_vlm.tasks.detection_coco import MOST
 from rise_vlm.tasks.everyday import everyday
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps a second process out
-    fcntl = None
 
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
@@ -245,44 +237,6 @@ def short_limits(recipe: Recipe) -> list[str]:
         for stage, limit in thinking.items()
         if stage in recipe.stages and limit < kept + ANSWER_TOKENS
     ]
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keep a second program out of the folder ``out``, or off the file; the lock ends with the process, however that
-    ends. A file that is not there is made, and goes again if nothing was written to it.
-
-    Raises:
-        UserError: another one is at work there.
-    """
-    if not is_main() or fcntl is None:
-        yield
-        return
-    new = not out.exists()
-    held = os.open(out, os.O_RDONLY | (os.O_CREAT if new else 0), 0o666)
-    try:
-        _lock(held, out)
-        try:
-            yield
-        finally:
-            if new and not os.fstat(held).st_size:
-                out.unlink(missing_ok=True)
-    finally:
-        os.close(held)
-
-
-def _lock(held: int, out: Path) -> None:
-    assert fcntl is not None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        kind = "folder" if out.is_dir() else "file"
-        raise UserError(
-            f"--out {out}: another process is at work in this {kind}. Let it finish, or give another {kind}.",
-            exit_code=1,
-        ) from None
-    except OSError:
-        pass  # a file system without locks
 
 
 def check_own(out: Path, *marks: str) -> None:

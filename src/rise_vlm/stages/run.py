@@ -23,12 +23,13 @@ from rise_vlm import ranks
 from rise_vlm.atomic import clear_drafts, write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import UserError
+from rise_vlm.lock import alone
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import read_json, write_json
 from rise_vlm.stages.plan import Step, begin, clear_strangers, fail, finish, make_plan, tidy
-from rise_vlm.stages.preflight import Prepared, alone, prepare, replaced
+from rise_vlm.stages.preflight import Prepared, prepare, replaced
 from rise_vlm.stages.results import build_results
 from rise_vlm.stages.rewards import RewardError
 from rise_vlm.stages.shares import for_stage

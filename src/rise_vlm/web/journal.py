@@ -14,12 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.errors import UserError
+from rise_vlm.lock import take
 from rise_vlm.stages.files import mend_rows
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps a second process out
-    fcntl = None
 
 Row = dict[str, Any]
 
@@ -40,12 +36,9 @@ class Journal:
             raise UserError(
                 f"The journal {path} cannot be written ({error.strerror}); give another --out.", 1
             ) from None
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not take(self._file.fileno()):
             self._file.close()
-            raise UserError(f"Another 'rise review' is running on {path}; stop it or give another --out.", 1) from None
+            raise UserError(f"Another 'rise review' is running on {path}; stop it or give another --out.", 1)
         try:
             self.rows = list(self._begun(head))
         except BaseException:

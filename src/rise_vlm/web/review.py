@@ -33,6 +33,7 @@ PAGE = {
     "review.js": ("review.js", "text/javascript"),
     "boxes.js": ("boxes.js", "text/javascript"),
     "editors.js": ("editors.js", "text/javascript"),
+    "picture.js": ("picture.js", "text/javascript"),
 }
 """Path -> file of the page and its media type; there are no others."""
 

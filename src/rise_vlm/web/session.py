@@ -187,7 +187,7 @@ class Session:
             self._refuse_others()
             kept = [(item, decision) for item, decision in self._each() if self._keeps(decision, undecided)]
             splits = self._dealt([item for item, _ in kept])
-            told: dict[str, Any] = {"left_out": [], "edited": sum(map(self._half_edited, range(len(self.batch.items))))}
+            told: dict[str, Any] = {"left_out": [], "edited": sum(map(self._half_edited, self._decided))}
             with DatasetWriter(self.out, self._card(), judge=self.batch.task.check, force=True) as writer:
                 for item, decision in kept:
                     try:

@@ -24,7 +24,7 @@ from rise_vlm.worlds.blocks_questions import FAMILIES, Program
 from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import COLOURS, LENGTH, RADIUS, SOLIDS, VEHICLES, solid, vehicle
 from rise_vlm.worlds.blocks_words import Seen, caption, stated_in, true_of
-from rise_vlm.worlds.writing import write_world
+from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Item", "Scene", "answer", "describe", "draw", "make", "question",
@@ -260,5 +260,4 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     """
     sizes = {"train": train, "val": val, "test": test, "ood": test, "ood_long": test}
     drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
-    tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in ("test", "ood", "ood_long")}
-    return {"records": sizes, **tests.pop("test"), **tests}
+    return measured(drawn, floors)

@@ -23,7 +23,7 @@ from rise_vlm.worlds.errand_words import describe, describe_thing, stated_facts,
 from rise_vlm.worlds.things import COLOURS, HANGING, THINGS, extent, reach
 from rise_vlm.worlds.things_kit import CHARCOAL
 from rise_vlm.worlds.things_rooms import ROOMS, SHELF
-from rise_vlm.worlds.writing import write_world
+from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUERIES", "QUESTION", "TASK", "Placed", "Scene", "boxes", "describe", "describe_thing",
@@ -256,9 +256,4 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     """
     sizes = {"train": train, "val": val, "test": test, "ood": test}
     drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
-    return {
-        "records": sizes,
-        "floors": _floors(drawn["train"], drawn["test"]),
-        "best": 1.0,
-        "ood": {"floors": _floors(drawn["train"], drawn["ood"]), "best": 1.0},
-    }
+    return measured(drawn, _floors)

@@ -21,7 +21,7 @@ from rise_vlm.worlds.figures_families import KNOWN
 from rise_vlm.worlds.figures_new import NEW
 from rise_vlm.worlds.figures_plan import Plan, number
 from rise_vlm.worlds.figures_words import caption, choices, reworded, stated_in, true_of
-from rise_vlm.worlds.writing import write_world
+from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "FAMILIES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors",
@@ -206,5 +206,4 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     """
     sizes = {"train": train, "val": val, "test": test, "ood": test}
     drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force)
-    tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in ("test", "ood")}
-    return {"records": sizes, **tests.pop("test"), **tests}
+    return measured(drawn, floors)

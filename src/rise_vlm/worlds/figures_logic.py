@@ -20,6 +20,9 @@ from rise_vlm.worlds.figures_text import settable
 MOST_POINTS, MOST_LINES, MOST_FORMS = 60, 600, 2000
 """More than any of the 3,002 forms has; what has more means ill."""
 
+MOST_MARKS = 60
+"""The richest figure has 24. To find room for texts takes a time that grows with the square of their number."""
+
 DEEPEST, LONGEST = 8, 200
 """Nesting and letters of a predicate."""
 
@@ -36,6 +39,7 @@ UNEVEN = 0.25
 _CALL = re.compile(r"([A-Za-z]+)\((.*)\)")
 _NUMBERED = re.compile(r"angle(\d{1,2})|Angle\((\d{1,2})\)")
 _RING = re.compile(r"PointLiesOnCircle\(([A-Z]),(?:Circle\(([A-Z])(?:,(\w+))?\)|([A-Z]))\)")
+_ON_LINE = re.compile(r"PointLiesOnLine\(([A-Z]),Line\(([A-Z]),([A-Z])\)\)")
 _SIGNS = re.compile(r"(?<=[\w}])([+=-])(?=[\w\\-])")
 Pair = tuple[str, str]
 Term = tuple[str, ...]
@@ -60,16 +64,14 @@ def read(form: Mapping[str, Any]) -> Plan:
     plan = Plan("figure", points=_points(form.get("point_positions")))
     rings = _rings(plan, circles, forms)
     _need_apart(plan)
-    on_line = {
-        (text[16], text[23], text[25])
-        for text in forms
-        if re.fullmatch(r"PointLiesOnLine\([A-Z],Line\([A-Z],[A-Z]\)\)", text)
-    }
+    on_line = {(found[1], found[2], found[3]) for text in forms if (found := _ON_LINE.fullmatch(text))}
     plan.lines = _pieces(plan, [_letters(line, plan, 2, "a line") for line in lines], on_line)
     reader = _Reader(plan, rings, on_line)
     for text in forms:
         reader.take(text)
     reader.group()
+    if len(plan.marks) > MOST_MARKS:
+        raise Unreadable(f"more than {MOST_MARKS} marks")
     return plan
 
 

@@ -25,7 +25,7 @@ from rise_vlm.worlds.icons_made import MADE
 from rise_vlm.worlds.icons_words import CLUTTER, PARTS, describe, stated_facts, true_facts
 from rise_vlm.worlds.things import COLOURS, THINGS
 from rise_vlm.worlds.things_kit import Tracer
-from rise_vlm.worlds.writing import write_world
+from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUESTION", "SYNONYMS", "TASK", "Scene", "Small", "describe", "draw", "floors",
@@ -230,9 +230,4 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
         question=QUESTION,
         synonyms=SYNONYMS,
     )
-    return {
-        "records": sizes,
-        "floors": floors(drawn["train"], drawn["test"]),
-        "best": 1.0,
-        "ood": {"floors": floors(drawn["train"], drawn["ood"]), "best": 1.0},
-    }
+    return measured(drawn, floors)

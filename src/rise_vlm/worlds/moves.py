@@ -20,7 +20,7 @@ from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import solid
 from rise_vlm.worlds.blocks_words import Seen, article, caption, phrase, stated_in, true_of
 from rise_vlm.worlds.moves_scene import SPLITS, Scene, State, camera, options, sample_scene
-from rise_vlm.worlds.writing import write_world
+from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors", "functions",
@@ -198,6 +198,4 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
     """
     sizes = {"train": train, "val": val, "test": test, "ood_left": test, "ood_right": test}
     drawn = write_world(out, NAME, TASK, sizes, sample_scene, _entry, seed=seed, force=force, pairs=PAIRS)
-    names = ("test", *PAIRS)
-    tests = {name: {"floors": floors(drawn["train"], drawn[name]), "best": 1.0} for name in names}
-    return {"records": sizes, **tests.pop("test"), **tests}
+    return measured(drawn, floors)

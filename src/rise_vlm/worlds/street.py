@@ -23,7 +23,7 @@ from rise_vlm.worlds.canvas import Canvas, mix
 from rise_vlm.worlds.street_places import BACKDROPS, EDGE, KERB, SKIES, WALK, street
 from rise_vlm.worlds.street_things import THINGS, TINTS, Stencil, reach
 from rise_vlm.worlds.street_words import describe, stated_facts, true_facts
-from rise_vlm.worlds.writing import write_world
+from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUESTION", "SYNONYMS", "TASK", "Placed", "Scene", "annotate", "describe", "draw",
@@ -247,6 +247,11 @@ def _boxes(annotation: list[dict[str, Any]]) -> list[Labelled]:
     return [Labelled(one["label"], one["box"]) for one in annotation]
 
 
+def mean_box(label: str, boxes: list[list[int]]) -> Labelled:
+    """The box whose edges are the means of those of `boxes`, of which there is one at least."""
+    return Labelled(label, [sum(edges) / len(boxes) for edges in zip(*boxes, strict=True)])
+
+
 def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     """Mean scores on `asked` of answers that do not look: `nothing`, the `mean_box` of the class most frequent in
     `train`, and `every_class`, the mean box of each class.
@@ -258,7 +263,7 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     for kind in CLASSES:
         boxes = [one["box"] for one in known if one["label"] == kind]
         if boxes:
-            means[kind] = Labelled(kind, [sum(edges) / len(boxes) for edges in zip(*boxes, strict=True)])
+            means[kind] = mean_box(kind, boxes)
     usual = [means[kind] for kind, _ in Counter(one["label"] for one in known).most_common(1)]
     truth = [_boxes(annotate(scene)) for scene in asked]
     answers = {"nothing": [], "mean_box": usual, "every_class": list(means.values())}
@@ -290,9 +295,4 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
         question=QUESTION,
         synonyms=SYNONYMS,
     )
-    return {
-        "records": sizes,
-        "floors": floors(drawn["train"], drawn["test"]),
-        "best": 1.0,
-        "ood": {"floors": floors(drawn["train"], drawn["ood"]), "best": 1.0},
-    }
+    return measured(drawn, floors)

@@ -20,7 +20,7 @@ from PIL import Image
 from rise_vlm.rewards.detection import Labelled, detection_score
 from rise_vlm.worlds import street, street_words
 from rise_vlm.worlds.street import FACTS, Placed, stated_facts
-from rise_vlm.worlds.writing import write_world
+from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "FACTS", "NAME", "QUESTION", "TASK", "Scene", "annotate", "describe", "draw", "make", "question",
@@ -114,11 +114,7 @@ def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     known: dict[str, list[list[int]]] = {}
     for scene in train:
         known.setdefault(scene.asked, []).extend(one["box"] for one in annotate(scene))
-    means = {
-        kind: [Labelled("target", [sum(edges) / len(boxes) for edges in zip(*boxes, strict=True)])]
-        for kind, boxes in known.items()
-        if boxes
-    }
+    means = {kind: [street.mean_box("target", boxes)] for kind, boxes in known.items() if boxes}
     truth = [[Labelled(one["label"], one["box"]) for one in annotate(scene)] for scene in asked]
     answers = {"nothing": [[] for _ in asked], "mean_box": [means.get(scene.asked, []) for scene in asked]}
     return {name: sum(map(detection_score, truth, found)) / len(truth) for name, found in answers.items()}
@@ -147,9 +143,4 @@ def make(out: Path, *, train: int, val: int, test: int, seed: int, force: bool =
         classes=list(CLASSES),
         question=QUESTION,
     )
-    return {
-        "records": sizes,
-        "floors": floors(drawn["train"], drawn["test"]),
-        "best": 1.0,
-        "ood": {"floors": floors(drawn["train"], drawn["ood"]), "best": 1.0},
-    }
+    return measured(drawn, floors)

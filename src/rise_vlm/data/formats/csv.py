@@ -4,8 +4,9 @@ Comma, semicolon and tab are told apart by the header. Boxes stand in ``xmin,ymi
 ``x,y,w,h`` or ``x1,y1,w,h``; a distribution has a column per class. The columns ``id``, ``split``, ``question``,
 ``rationale``, ``score`` and the image's ``width`` and ``height`` are used where there are any. Image paths are relative
 to the table, or to ``--images``, and may not leave that folder. Rows are numbered as a spreadsheet does: the header is
-row 1. A ``bbox`` in one column is refused, for it does not tell whether corners or a size. An image with a broken row,
-or with rows that differ in its class, is put aside whole.
+row 1. Without ``id`` a record is called by its image, and by its row too where it has a question. A ``bbox`` in one
+column is refused, for it does not tell whether corners or a size. An image with a broken row, or with rows that differ
+in its class, is put aside whole.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def task_for(source: Path) -> str | None:
 
 
 def read(source: Path, options: Options) -> Iterator[Found]:
-    """Yield an item for every row of the table; for detection, and for boxes without questions, for every image."""
+    """Yield an item for every row of the table; for detection for every image, or every question about it; for
+    grounding, where there are no questions, for every image.
+    """
     table = _table(source)
     images = Images.of(table, options.images, table.parent / "images")
     rows = _rows(table, options)
@@ -242,7 +245,7 @@ def _item(table: Path, number: int, row: Row, images: Images) -> Item:
     return Item(
         table.name,
         number,
-        row.get("id") or name,
+        row.get("id") or (f"{name}#{number}" if row.get("question") else name),
         name,
         path,
         None,
@@ -259,7 +262,7 @@ def _boxes(table: Path, header: Row, rows: Iterator[Any], images: Images, option
     if columns is None:
         forms = " or ".join(",".join(names) for names in (*CORNERS, *SIZES))
         raise DataError(f"{table} has no columns for boxes; they are called {forms}.")
-    found: dict[str, tuple[Item, list[Box]]] = {}
+    found: dict[tuple[str, str | None], tuple[Item, list[Box]]] = {}
     spoilt: set[str] = set()
     for told in _told(table, rows, images, spoilt):
         if not isinstance(told, tuple):
@@ -270,7 +273,7 @@ def _boxes(table: Path, header: Row, rows: Iterator[Any], images: Images, option
         if item.question is not None and options.task == "grounding":
             yield from by_class(item, [box] if box else [], options)
             continue
-        known = found.setdefault(item.image.as_posix(), (item, []))
+        known = found.setdefault((item.image.as_posix(), item.question), (item, []))
         if box is not None:
             known[1].append(box)
     for item, boxes in found.values():

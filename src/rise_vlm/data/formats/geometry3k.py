@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rise_vlm.data.checking import BadRow
+from rise_vlm.data.checking import BadRow, printable
 from rise_vlm.data.formats.base import Found, Item, Options, Skip, scratch_folder
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import annotation_files
@@ -39,6 +39,9 @@ DIAGRAMS, TEXTS = "diagram_logic_forms_annot.json", "text_logic_forms_annot.json
 
 LARGEST = 64 << 20
 """Bytes of either; the true ones have 3 MB."""
+
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How they may be packed; what is packed otherwise is unpacked whole by `zipfile`, however little of it is read."""
 
 SPLITS = {"train": range(2101), "val": range(2101, 2401), "test": range(2401, 3002)}
 """Numbers of the problems in Geometry3K's splits."""
@@ -92,7 +95,7 @@ def _redrawn(path: Path, name: str, split: str | None, scratch: Path) -> Found:
 
 def _draw(plan: Plan, id_: str, scratch: Path) -> Path:
     """The picture of a figure, drawn once though the source is gone through twice."""
-    path = scratch / f"{hashlib.blake2b(id_.encode('utf-8', 'replace'), digest_size=16).hexdigest()}.png"
+    path = scratch / f"{hashlib.blake2b(id_.encode(errors='surrogatepass'), digest_size=16).hexdigest()}.png"
     if not path.exists():
         redraw(plan).save(path)
     return path
@@ -101,8 +104,8 @@ def _draw(plan: Plan, id_: str, scratch: Path) -> Path:
 def _archive(source: Path, scratch: Path) -> Iterator[Found]:
     """An item for every logic form that can be drawn and has something written that can be asked for."""
     forms, texts = archived(source, (DIAGRAMS, TEXTS))
-    for id_, told in forms.items():
-        form = object_of(told)
+    for key, told in forms.items():
+        id_, form = printable(key), object_of(told)
         try:
             plan = figures_logic.read(form)
         except figures_logic.Unreadable as why:
@@ -112,7 +115,7 @@ def _archive(source: Path, scratch: Path) -> Iterator[Found]:
         if question is None:
             yield Skip("a figure in which nothing is written that can be asked for", id_)
             continue
-        stated = list_of(object_of(texts.get(id_)).get("text_logic_forms"))
+        stated = list_of(object_of(texts.get(key)).get("text_logic_forms"))
         known = {
             "text_logic_form": [text for text in stated if isinstance(text, str)],
             "diagram_logic_form": form.get("diagram_logic_forms"),
@@ -151,6 +154,8 @@ def archived(source: Path, names: Iterable[str]) -> list[dict[str, Any]]:
 def _member(source: Path, archive: zipfile.ZipFile, wanted: str, name: str | None) -> dict[str, Any]:
     if name is None:
         raise DataError(f"{source} holds no {wanted}; is it the logic_forms.zip of Inter-GPS?")
+    if archive.getinfo(name).compress_type not in PACKED:
+        raise DataError(f"{source}: {name} is packed in a way that is not read; pack it anew as a plain zip archive.")
     with archive.open(name) as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:

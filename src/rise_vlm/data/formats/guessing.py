@@ -221,6 +221,8 @@ def _hint(glimpse: Glimpse) -> str:
     source = glimpse.source
     if source.is_file() and source.suffix.casefold() in ARCHIVES:
         return "is an archive; unpack it and import the folder."
+    if not glimpse.images and not glimpse.files:
+        return "holds nothing that could be imported: neither images nor annotations."
     if glimpse.images and not glimpse.files and not glimpse.folders:
         return (
             f"holds images and nothing that annotates them. 'rise annotate MODEL {source} --task ...' has a model do "

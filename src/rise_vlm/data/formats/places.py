@@ -36,7 +36,7 @@ SPLIT_NAMES = {
 """Names that a split goes by in the wild -> ours. Of two that fit a file's name the longer one counts."""
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
 )
 
 DESCRIPTION = "dataset_info.json"

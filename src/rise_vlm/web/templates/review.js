@@ -1,6 +1,7 @@
 // The page: shows one item, takes keys and clicks, and sends every decision and every edit to the server at once.
 
 import { element, makeEditor } from "./editors.js";
+import { showPicture, watchPicture } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const QUIET = 200; // ms without an edit until a draft is sent
@@ -180,9 +181,10 @@ function show(next) {
   const stood = latest;
   item = next;
   touched = unsaved = false;
+  editedAt = 0; // an edit of the last item and one of this are two, however fast
   clearTimeout(draftTimer);
   draftTimer = 0;
-  if (!same) showPicture();
+  if (!same) showPicture(item);
   $("place").textContent = [`${item.index + 1} of ${session.total}`, item.split, item.id].filter(Boolean).join(" · ");
   $("question").textContent = item.question ?? "";
   $("hints").replaceChildren(...hints(item.hints).map(([text, doubt]) => element("li", { className: doubt ? "doubt" : "" }, text)));
@@ -206,43 +208,6 @@ function hints(said) {
   if (typeof said.reconstruction === "number") shown.push([`rationale leads back ${percent(said.reconstruction)}`]);
   if (Array.isArray(said.leaks) && said.leaks.length) shown.push([`leaks: ${said.leaks.join("; ")}`, true]);
   return shown;
-}
-
-function showPicture() {
-  const picture = $("picture");
-  $("picture-problem").hidden = true;
-  $("frame").hidden = false;
-  picture.alt = item.id;
-  picture.src = `pictures/${item.index}/0`;
-  fit();
-  const others = [];
-  for (let number = 1; number < item.pictures; number++) {
-    others.push(element("img", { src: `pictures/${item.index}/${number}`, alt: `Picture ${number + 1}` }));
-  }
-  $("others").replaceChildren(...others);
-  $("others").hidden = !others.length;
-}
-
-function fit() { // as large as the stage allows, in the shape that the record tells
-  if (!item) return;
-  const stage = $("frame").parentElement;
-  const style = getComputedStyle(stage);
-  const wide = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-  const narrow = matchMedia("(max-width: 760px)").matches;
-  const inside = stage.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
-  const high = narrow ? innerHeight * 0.55 : inside - (item.pictures > 1 ? 100 : 0);
-  const scale = Math.min(wide / item.width, high / item.height, 6);
-  $("frame").style.width = `${Math.max(Math.floor(item.width * scale), 1)}px`;
-  $("frame").style.height = `${Math.max(Math.floor(item.height * scale), 1)}px`;
-}
-
-async function pictureFailed() {
-  const { index } = item;
-  const said = await ask(`pictures/${index}/0`).catch((error) => error.message);
-  if (item.index !== index) return;
-  $("frame").hidden = true;
-  $("picture-problem").hidden = false;
-  $("picture-problem").textContent = typeof said === "string" ? said : "The picture cannot be shown.";
 }
 
 function showState(now) {
@@ -366,9 +331,7 @@ async function start() {
     classes: session.classes, changed: annotated, frame: $("frame"), overlay: $("overlay"),
   });
   showCounts();
-  addEventListener("resize", fit);
-  new ResizeObserver(fit).observe($("frame").parentElement);
-  $("picture").addEventListener("error", pictureFailed);
+  watchPicture(ask);
   $("rationale").addEventListener("input", edited);
   for (const [id, action] of [["accept", "accept"], ["reject", "reject"], ["undo", "undo"]]) {
     $(id).addEventListener("click", () => decide(action));
