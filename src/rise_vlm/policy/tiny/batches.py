@@ -24,7 +24,7 @@ GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""
 FINE_GRIDS = [(24, 24)] * 6 + [(20, 28), (28, 20)]
 """The same at full size."""
-CHUNKS = 3
+CHUNKS = 5
 ALIKE = 8
 """So many batches in a row are of one size: processes side by side then take as long as each other."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
