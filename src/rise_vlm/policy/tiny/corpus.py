@@ -7,7 +7,7 @@ downstream annotations, their hidden rules, their queries. Left out: how a row i
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -157,7 +157,7 @@ CURRICULUM = (
 
 
 def scenes(
-    seed: int, start: int = 0, shares: dict[str, float] | None = None
+    seed: int, start: int = 0, shares: Mapping[str, float] | None = None
 ) -> Iterator[tuple[str, Any, random.Random]]:
     """An endless stream of (world, scene of split "any", generator); item i depends on ``seed``, ``shares`` (by default
     those of the last phase) and i alone.
