@@ -133,9 +133,9 @@ def test_each_distinct_prompt_is_prefilled_once(
 
 
 def rebuilding(policy: Policy) -> list[Prompt]:
-    """Two pictures asked about in several ways, and one of them in two of the same."""
+    """Two sets of pictures asked about in several ways, one of them twice."""
     texts = ("What is it?", "What can it be?", "Tell me, what is it?", "What is it?")
-    return [policy.encode(text, [picture(number)]) for number in (0, 1) for text in texts]
+    return [policy.encode(text, [picture(number)] * 3) for number in (0, 1) for text in texts]
 
 
 @pytest.mark.parametrize("bounds", [{}, {"max_rows": 3}, {"batch_tokens": 60}])
@@ -145,7 +145,7 @@ def test_prompts_that_begin_alike_share_what_they_begin_with(
 ) -> None:
     policy = load(folders["qwen2_vl"])
     stop_often(policy)
-    prompts = rebuilding(policy)
+    prompts = [*rebuilding(policy), policy.encode("No.")]  # the shortest, of which nothing is shared, is computed last
     rollouts = sample(policy, prompts, n, max_new_tokens=9, generator=seeded(), **bounds)
     groups = [Group(p, [r.ids for r in rs]) for p, rs in zip(prompts, rollouts, strict=True)]
     for rows, own in zip(completion_logprobs(policy, groups, grad=False, plain=True), rollouts, strict=True):

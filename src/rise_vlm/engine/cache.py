@@ -74,9 +74,9 @@ class Places:
         return Places(self.starts[chosen], self.lengths[chosen])
 
     def tokens(self) -> Tensor:
-        """(S, longest) int64; behind its end a piece repeats its last token."""
+        """(S, longest) int64; behind its end a piece repeats its last token, one of no tokens that before it."""
         place = torch.arange(int(self.lengths.max()), device=self.starts.device)
-        return self.starts[:, None] + torch.minimum(place, (self.lengths - 1).clamp_min(0)[:, None])
+        return self.starts[:, None] + torch.minimum(place, self.lengths[:, None] - 1)
 
 
 class _Slots:
