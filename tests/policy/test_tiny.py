@@ -13,12 +13,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from rise_vlm.data.record import Record
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy
 from rise_vlm.policy.tiny import corpus
-from rise_vlm.policy.tiny.batches import Batches, encode_row, patches
+from rise_vlm.policy.tiny.batches import Batches, Packed, collate, encode_row, pack, patches
 from rise_vlm.policy.tiny.build import CONTEXT, IMAGE_SIDE, VOCABULARY, image_processor
 from rise_vlm.policy.tiny.rows import Row
 from rise_vlm.policy.tiny.train import share_of
@@ -72,10 +73,36 @@ def test_training_rows_are_encoded_as_the_policy_encodes_prompts(policy: Policy)
     for world, scene, row in some_rows(20):
         images = corpus.pictures(world, scene)[: row.pictures]
         prompt = policy.encode(row.prompt, images)
-        ids, start, positions = encode_row(policy.tokenizer, row, (6, 6))
-        assert ids[:start] == prompt.input_ids.tolist()
-        assert torch.equal(positions[:, :start], prompt.positions.expand(3, -1))
-        assert int(positions[0, start]) == prompt.next_position
+        one = encode_row(policy.tokenizer, row, (6, 6))
+        assert one.ids[: one.start] == prompt.input_ids.tolist()
+        assert torch.equal(one.positions[:, : one.start], prompt.positions.expand(3, -1))
+        assert int(one.positions[0, one.start]) == prompt.next_position
+
+
+def test_rows_that_share_their_pictures_are_what_they_are_by_themselves(policy: Policy) -> None:
+    scenes = itertools.islice(corpus.scenes(2, shares={"moves": 0.8, "affect": 0.2}), 4)
+    made = [corpus.rows(world, scene, 4, rng) for world, scene, rng in scenes]
+    assert {row.pictures for rows in made for row in rows} >= {1, 2}
+    encoded = [[encode_row(policy.tokenizer, row, (6, 6)) for row in rows] for rows in made]
+    encoded[0].append(encode_row(policy.tokenizer, Row("Say nothing.", 0, "Nothing."), (6, 6)))
+
+    def outcome(packed: list[Packed]) -> Tensor:
+        chunk = collate(policy.tokenizer, [(range(0), one) for one in packed])
+        hidden = policy.model.model.language_model(
+            inputs_embeds=policy.model.get_input_embeddings()(chunk.ids),
+            position_ids=chunk.positions,
+            attention_mask=chunk.mask(torch.float32),
+        ).last_hidden_state
+        return hidden[chunk.weights > 0]
+
+    with torch.no_grad():
+        together = outcome([pack(rows) for rows in encoded])
+        apart = torch.cat([outcome([pack([row])]) for rows in encoded for row in rows])
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-4)
+    alone = pack(encoded[0][:1])
+    assert alone.ids.tolist() == encoded[0][0].ids
+    mask = collate(policy.tokenizer, [(range(0), alone)]).mask(torch.float32)
+    assert torch.equal(mask[0, 0], torch.full_like(mask[0, 0], float("-inf")).triu(1))
 
 
 def test_training_pictures_are_cut_as_the_processor_cuts_them() -> None:

@@ -1,16 +1,19 @@
 """Pre-training batches: scenes drawn, rows tokenised, all reproducible from a seed and a step number.
 
-Each picture is drawn once and shared by its rows. Rows are right-padded, so a causal mask needs no padding mask.
+The rows of a scene are one sequence: its pictures once, then row after row, each of which sees the pictures it shows
+and itself. Sequences are right-padded; what the padding sees does not matter.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from rise_vlm.policy.tiny import corpus
@@ -19,21 +22,35 @@ from rise_vlm.policy.tiny.rows import SIDE, Row
 
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""
-CHUNKS = 3
+FINE_GRIDS = [(24, 24)] * 6 + [(20, 28), (28, 20)]
+"""The same at full size."""
+CHUNKS = 5
+ALIKE = 8
+"""So many batches in a row are of one size: processes side by side then take as long as each other."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass
 class Chunk:
-    """Rows of like length: ``ids``, ``weights`` (R, L), ``positions`` (3, R, L); ``shown`` (P,): the pictures in their
-    prompts, row after row.
+    """Scenes of like length: `ids`, `weights` (S, L), `positions` (3, S, L); `row` (S, L): which row a token belongs
+    to, 0 the pictures; `seen` (S, L): so many leading tokens, of pictures, it sees beside its row; `shown` (P,): the
+    pictures of the scenes, one after the other.
     """
 
     ids: Tensor
     weights: Tensor
     positions: Tensor
+    row: Tensor
+    seen: Tensor
     shown: Tensor
+
+    def mask(self, dtype: torch.dtype) -> Tensor:
+        """(S, 1, L, L): 0 where a token sees another, -inf elsewhere."""
+        place = torch.arange(self.ids.shape[1])
+        alike = self.row[:, :, None] == self.row[:, None, :]
+        sees = (alike | (place < self.seen[:, :, None])) & (place <= place[:, None])
+        return torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, float("-inf"))[:, None]
 
 
 @dataclass
@@ -51,47 +68,93 @@ class Batches:
         self.tokenizer, self.phase, self.seed = tokenizer, phase, seed
 
     def __getitem__(self, step: int) -> Batch:
-        high, wide = random.Random(f"grid {self.seed}/{step}").choice(GRIDS)
-        stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=self.phase.shares)
+        fine = random.Random(f"fine {self.seed}/{step // ALIKE}").random() < self.phase.fine
+        high, wide = random.Random(f"grid {self.seed}/{step}").choice(FINE_GRIDS if fine else GRIDS)
+        shares = corpus.FINE if fine else self.phase.shares
+        stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=shares)
         images: list[np.ndarray] = []
-        rows: list[tuple[range, Row]] = []
+        packed: list[tuple[range, Packed]] = []
+        grid = (high // MERGE, wide // MERGE)
         for _ in range(self.phase.scenes):
             world, scene, rng = next(stream)
             first = len(images)
             drawn = corpus.pictures(world, scene, SIDE, supersample=1)
             images += [np.asarray(picture.resize((wide * PATCH, high * PATCH), resample=3)) for picture in drawn]
             turns = corpus.rows(world, scene, self.phase.rows, rng, self.phase.mixture)
-            rows += [(range(first, first + row.pictures), row) for row in turns]
-        grid = (high // MERGE, wide // MERGE)
-        encoded = [(shown, *encode_row(self.tokenizer, row, grid)) for shown, row in rows]
-        encoded.sort(key=lambda row: len(row[1]))
-        share = -(-len(encoded) // CHUNKS)
-        chunks = [_collate(self.tokenizer, encoded[i : i + share]) for i in range(0, len(encoded), share)]
+            shown = range(first, first + max(row.pictures for row in turns))
+            packed.append((shown, pack([encode_row(self.tokenizer, row, grid) for row in turns])))
+        packed.sort(key=lambda one: len(one[1].ids))
+        share = -(-len(packed) // CHUNKS)
+        chunks = [collate(self.tokenizer, packed[i : i + share]) for i in range(0, len(packed), share)]
         total = sum(chunk.weights.sum() for chunk in chunks)
         for chunk in chunks:
             chunk.weights /= total
         return Batch(torch.from_numpy(np.stack(images)), chunks)
 
 
-def _collate(tokenizer: PreTrainedTokenizerFast, rows: list[tuple[range, list[int], int, Tensor]]) -> Chunk:
-    length = max(len(ids) for _, ids, _, _ in rows)
-    ids = torch.full((len(rows), length), token_id(tokenizer, END))
-    weights = torch.zeros(len(rows), length)
-    positions = torch.zeros(3, len(rows), length, dtype=torch.long)
-    for r, (_, row_ids, start, row_positions) in enumerate(rows):
-        ids[r, : len(row_ids)] = torch.tensor(row_ids)
+@dataclass
+class Encoded:
+    """One row: `ids` (L), of which the first `pictures` end with its last picture and those from `start` on are the
+    completion; M-RoPE `positions` (3, L).
+    """
+
+    ids: list[int]
+    pictures: int
+    start: int
+    positions: Tensor
+
+
+@dataclass
+class Packed:
+    """The rows of a scene as one sequence: `ids`, `weights`, `row`, `seen` (L), `positions` (3, L), as in `Chunk`."""
+
+    ids: Tensor
+    weights: Tensor
+    positions: Tensor
+    row: Tensor
+    seen: Tensor
+
+
+def pack(rows: Sequence[Encoded]) -> Packed:
+    """The pictures of `rows`, then what each says of them. A row that shows fewer pictures shows the first of them."""
+    most = max(rows, key=lambda row: row.pictures)
+    parts = [(most, 0, most.pictures, 0), *((row, row.pictures, len(row.ids), row.pictures) for row in rows)]
+    lengths = torch.tensor([end - begin for _, begin, end, _ in parts])
+    weights = [torch.zeros(most.pictures)]
+    for row in rows:
+        weighed = torch.zeros(len(row.ids))
         # A short answer would drown among captions, so a row weighs as the root of its length.
-        weights[r, start : len(row_ids)] = (len(row_ids) - start) ** -0.5
-        positions[:, r, : len(row_ids)] = row_positions
-    return Chunk(
-        ids, weights, positions, torch.tensor([picture for shown, *_ in rows for picture in shown], dtype=torch.long)
+        weighed[row.start :] = (len(row.ids) - row.start) ** -0.5
+        weights.append(weighed[row.pictures :])
+    return Packed(
+        ids=torch.tensor([token for row, begin, end, _ in parts for token in row.ids[begin:end]]),
+        weights=torch.cat(weights),
+        positions=torch.cat([row.positions[:, begin:end] for row, begin, end, _ in parts], dim=1),
+        row=torch.arange(len(parts)).repeat_interleave(lengths),
+        seen=torch.tensor([seen for *_, seen in parts]).repeat_interleave(lengths),
     )
 
 
-def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row, grid: tuple[int, int]) -> tuple[list[int], int, Tensor]:
-    """Token ids, the index of the first completion token, and M-RoPE positions (3, L) of one row.
+def collate(tokenizer: PreTrainedTokenizerFast, scenes: list[tuple[range, Packed]]) -> Chunk:
+    """Packed scenes with the pictures that each shows, as one chunk."""
 
-    ``grid`` counts image tokens down and across. Equal to the chat template with the processor's expansion (tested).
+    def padded(name: str, value: float = 0) -> Tensor:
+        return pad_sequence([getattr(one, name) for _, one in scenes], batch_first=True, padding_value=value)
+
+    positions = pad_sequence([one.positions.T for _, one in scenes], batch_first=True).permute(2, 0, 1)
+    return Chunk(
+        ids=padded("ids", token_id(tokenizer, END)),
+        weights=padded("weights"),
+        positions=positions,
+        row=padded("row", -1),
+        seen=padded("seen"),
+        shown=torch.tensor([picture for shown, _ in scenes for picture in shown], dtype=torch.long),
+    )
+
+
+def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row, grid: tuple[int, int]) -> Encoded:
+    """One row by itself. ``grid`` counts image tokens down and across. Equal to the chat template with the processor's
+    expansion (tested).
     """
     count = grid[0] * grid[1]
     image = "<|vision_start|>" + "<|image_pad|>" * count + "<|vision_end|>"
@@ -108,7 +171,8 @@ def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row, grid: tuple[int, in
         parts += [torch.arange(first - done).expand(3, -1) + at, picture + at + first - done]
         at, done = at + first - done + max(grid), first + count
     parts.append(torch.arange(len(ids) - done).expand(3, -1) + at)
-    return ids, start, torch.cat(parts, dim=1)
+    # The last picture's end token stands behind its last place; without a picture nothing is shared.
+    return Encoded(ids, done + 1 if row.pictures else 0, start, torch.cat(parts, dim=1))
 
 
 def patches(images: Tensor) -> Tensor:

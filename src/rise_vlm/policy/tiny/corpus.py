@@ -7,7 +7,7 @@ downstream annotations, their hidden rules, their queries. Left out: how a row i
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -49,12 +49,14 @@ TWO = {"affect": 0.45, "errand": 0.55}
 ALL = {"affect": 0.11, "errand": 0.13, "icons": 0.26, "street": 0.30, "blocks": 0.12, "figures": 0.05, "moves": 0.03}
 LAST = {"affect": 0.22, "errand": 0.15, "icons": 0.18, "street": 0.30, "blocks": 0.12, "figures": 0.02, "moves": 0.01}
 """How often a scene is of each world: where only the first two are taught, where all are, and at the end."""
+FINE = {"blocks": 0.48, "figures": 0.32, "moves": 0.20}
+"""The same of batches at full size: what these worlds ask for is small (`Phase.fine`)."""
 
 
 @dataclass(frozen=True)
 class Phase:
     """``steps`` steps in which each process draws ``scenes`` scenes of the worlds by their ``shares``, with ``rows``
-    rows each from a mixture.
+    rows each from a mixture. A share ``fine`` of the batches shows the worlds of ``FINE`` at full size instead.
     """
 
     steps: int
@@ -62,6 +64,7 @@ class Phase:
     rows: int
     mixture: Mixture
     shares: dict[str, float]
+    fine: float = 0.0
 
 
 def _two(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: float = 0.0) -> Mixture:
@@ -141,11 +144,20 @@ CURRICULUM = (
     Phase(steps=1900, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.2, lots=0.6, link=0.1) | _OTHERS, shares=ALL),
     # Answers in form to lists it does not know had become rarer.
     Phase(steps=300, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.1) | _OTHERS, shares=LAST),
+    # Digits at an angle and small solids are not read at half size, nor from one batch in eight.
+    Phase(
+        steps=3000,
+        scenes=10,
+        rows=4,
+        mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.1) | _OTHERS,
+        shares=LAST,
+        fine=0.8,
+    ),
 )
 
 
 def scenes(
-    seed: int, start: int = 0, shares: dict[str, float] | None = None
+    seed: int, start: int = 0, shares: Mapping[str, float] | None = None
 ) -> Iterator[tuple[str, Any, random.Random]]:
     """An endless stream of (world, scene of split "any", generator); item i depends on ``seed``, ``shares`` (by default
     those of the last phase) and i alone.

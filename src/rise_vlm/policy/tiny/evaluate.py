@@ -21,7 +21,7 @@ import torch
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy
 from rise_vlm.policy.tiny import corpus
-from rise_vlm.policy.tiny.rows import FRAME, Row
+from rise_vlm.policy.tiny.rows import FRAME, SIDE, Row
 from rise_vlm.tasks.base import DESCRIBE
 
 HELD_OUT_SEED = 1_000_003
@@ -30,10 +30,16 @@ SETTLED = ("List", "How many are there of each", "What is written", "Read the nu
 """How the prompts of rows begin that leave no choice of what to say."""
 
 
-def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) -> dict[str, dict[str, float]]:
+Shares = Mapping[str, float] | None
+"""Of the worlds among the scenes, as in `corpus.scenes`."""
+
+
+def descriptions(
+    policy: Policy, shares: Shares, scenes: int, samples: int, temperature: float
+) -> dict[str, dict[str, float]]:
     """Per world and style: precision and recall of stated facts, share of distinct texts, mean words."""
-    drawn = [(w, s) for w, s, _ in itertools.islice(corpus.scenes(HELD_OUT_SEED), scenes)]
-    prompts = [policy.encode(DESCRIBE, [corpus.WORLDS[w].draw(s)]) for w, s in drawn]
+    drawn = [(w, s) for w, s, _ in itertools.islice(corpus.scenes(HELD_OUT_SEED, shares=shares), scenes)]
+    prompts = [policy.encode(DESCRIBE, corpus.pictures(w, s)) for w, s in drawn]
     generator = torch.Generator().manual_seed(0)
     groups = sample(policy, prompts, samples, max_new_tokens=128, temperature=temperature, generator=generator)
     tables: dict[str, list[tuple[int, int, int, float, float]]] = defaultdict(list)
@@ -57,14 +63,14 @@ def descriptions(policy: Policy, scenes: int, samples: int, temperature: float) 
     }
 
 
-def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
+def forms(policy: Policy, shares: Shares, scenes: int) -> dict[str, dict[str, float]]:
     """Per world, task and role: mean score of greedy answers, share that can be read, how many."""
 
     def asked(row: Row) -> bool:
         return row.asked is not None and row.asked.role != "reason"
 
     found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
-    for name, row, text in answered(policy, scenes, 50_000, asked):
+    for name, row, text in answered(policy, shares, scenes, 50_000, asked):
         assert row.asked is not None
         task, record, role = row.asked.task, row.asked.record, row.asked.role
         value = task.parse_completion(text, record, FRAME, role).parsed.value
@@ -73,25 +79,27 @@ def forms(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
     return _means(found, "score", "parsed")
 
 
-def lists(policy: Policy, scenes: int) -> dict[str, dict[str, float]]:
+def lists(policy: Policy, shares: Shares, scenes: int) -> dict[str, dict[str, float]]:
     """Per world, of greedy rows that leave no choice: the share that is right to the letter, and of words in place."""
 
     def settled(row: Row) -> bool:
         return row.asked is None and row.prompt.startswith(SETTLED)
 
     found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
-    for name, row, text in answered(policy, scenes, 90_000, settled):
+    for name, row, text in answered(policy, shares, scenes, 90_000, settled):
         told, true = text.split(), row.completion.split()
         right = sum(a == b for a, b in zip(told, true, strict=False)) / max(len(told), len(true))
         found[f"{name}: {row.prompt.split('.')[0][:60]}"].append((right, told == true))
     return _means(found, "words", "exact")
 
 
-def answered(policy: Policy, scenes: int, start: int, wanted: Callable[[Row], bool]) -> Iterator[tuple[str, Row, str]]:
+def answered(
+    policy: Policy, shares: Shares, scenes: int, start: int, wanted: Callable[[Row], bool]
+) -> Iterator[tuple[str, Row, str]]:
     """World, row and greedy answer of the ``wanted`` rows about held-out scenes, four of each drawn."""
     rows = [
         (world, row, policy.encode(row.prompt, corpus.pictures(world, scene)[: row.pictures]))
-        for world, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start=start), scenes)
+        for world, scene, rng in itertools.islice(corpus.scenes(HELD_OUT_SEED, start, shares), scenes)
         for row in corpus.rows(world, scene, 4, rng)
         if wanted(row)
     ]
@@ -114,13 +122,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--fine", action="store_true", help="the worlds that are shown at full size, at that size")
     options = parser.parse_args()
-    policy = Policy.load(str(options.model))
+    policy = Policy.load(str(options.model), max_pixels=SIDE**2 if options.fine else None)
+    shares = corpus.FINE if options.fine else None
     figures: dict[str, Any] = {
-        "greedy": descriptions(policy, options.scenes, 1, 0.0),
-        "temperature 1": descriptions(policy, options.scenes // 4, 8, 1.0),
-        "forms": forms(policy, options.scenes),
-        "lists": lists(policy, options.scenes),
+        "greedy": descriptions(policy, shares, options.scenes, 1, 0.0),
+        "temperature 1": descriptions(policy, shares, options.scenes // 4, 8, 1.0),
+        "forms": forms(policy, shares, options.scenes),
+        "lists": lists(policy, shares, options.scenes),
     }
     print(json.dumps(figures, indent=2))
 

@@ -101,10 +101,11 @@ def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: 
     embedded = model.get_input_embeddings()(chunk.ids)
     slots = (chunk.ids == model.config.image_token_id).unsqueeze(-1)
     embedded = embedded.masked_scatter(slots, features[chunk.shown].to(embedded.dtype))
-    length = chunk.ids.shape[1]
-    causal = torch.full((length, length), float("-inf"), dtype=embedded.dtype).triu(1)[None, None]
     hidden = model.model.language_model(
-        inputs_embeds=embedded, position_ids=chunk.positions, attention_mask=causal, use_cache=False
+        inputs_embeds=embedded,
+        position_ids=chunk.positions,
+        attention_mask=chunk.mask(embedded.dtype),
+        use_cache=False,
     ).last_hidden_state
     weights = chunk.weights[:, 1:]
     scored = weights > 0
