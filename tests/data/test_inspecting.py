@@ -99,6 +99,7 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
     "same-image": lambda root: shutil.copy(image(root, 1), image(root, 2)),
     "similar-image": lambda root: (shrink(image(root, 1), image(root, 2)), edit(root, 2, width=79)),
     "record-twice": lambda root: edit(root, 2, images=["images/train/train1.png"]),
+    "tagged-rationale": lambda root: edit(root, 1, rationale="<think>It is long.</think>"),
     "turned-image": lambda root: turn(image(root, 1), 3),
     "flat-image": lambda root: Image.new("RGB", SIZE, "red").save(image(root, 1)),
     "box-tiny": lambda root: edit(root, 1, **box(5, 5, 6, 40)),

@@ -16,7 +16,7 @@ from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.files import append_rows
 from rise_vlm.stages.material import Material
-from rise_vlm.stages.shares import check_shares, few_records
+from rise_vlm.stages.shares import check_shares, few_records, for_stage
 
 
 def context_of(tmp_path: Path, rationales: list[str | None], monkeypatch, *overrides: str) -> Context:
@@ -32,7 +32,8 @@ def context_of(tmp_path: Path, rationales: list[str | None], monkeypatch, *overr
     monkeypatch.setattr(sft, "Supervised", lambda *given, **more: given)
     monkeypatch.setattr(sft, "train", lambda *given: None)
     folders = {"harvest": tmp_path}
-    return Context(recipe, Material.open(recipe), Models(*["m"] * 4), "sft", tmp_path, folders, Meter(tmp_path))
+    material = for_stage(Material.open(recipe), recipe, "sft")
+    return Context(recipe, material, Models(*["m"] * 4), "sft", tmp_path, folders, Meter(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -82,16 +83,6 @@ def test_a_harvest_of_few_records_is_told(tmp_path, monkeypatch) -> None:
     (tmp_path / "rationales.jsonl").unlink()
     nothing = sft.run(context)
     assert "model" not in nothing and "base model goes on" in nothing["notes"][0]
-
-
-def test_rationales_with_tags_or_without_words_are_not_learned(tmp_path, monkeypatch) -> None:
-    texts = ["fine", "<think>no</think>", "  ", "so <ANSWER>red</ANSWER>", " trimmed "] + ["more"] * 15
-    context = context_of(tmp_path, texts, monkeypatch, "sft.source=rationales")
-    notes: list[str] = []
-    found = sft._rationales(context, notes)
-    assert found is not None and set(found) == {str(i) for i in range(20)} - {"1", "2", "3"}
-    assert found["4"] == ["trimmed"]
-    assert "2 rationales" in notes[0] and "'1'" in notes[0]
 
 
 def test_a_box_is_led_into_as_in_the_reconstruct_prompt_and_a_class_is_not(places, classes, model, tmp_path) -> None:

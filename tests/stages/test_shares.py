@@ -67,6 +67,29 @@ def test_with_rationales_the_share_is_of_those_that_have_one(some_explained: Pat
     assert ids(for_stage(material, recipe, "grpo")) == {f"t{i}" for i in range(6, 12)}
 
 
+def explained_by(root: Path, texts: list[str]) -> Path:
+    with DatasetWriter(root, Card(name="t", task="classification", classes=["red", "blue"])) as writer:
+        for i, text in enumerate(texts):
+            writer.add("train", id=str(i), image=picture(i), annotation=["red", "blue"][i % 2], rationale=text)
+        for split in ("val", "test"):
+            writer.add(split, id=split, image=picture(40), annotation="red")
+    return root
+
+
+def test_rationales_with_tags_or_without_words_are_none(tmp_path: Path) -> None:
+    texts = ["fine", "<think>no</think>", "  ", "so <ANSWER>red</ANSWER>", " trimmed "] + ["more"] * 15
+    recipe, material = opened("reason_rft", explained_by(tmp_path / "d", texts), "sft.records=null")
+    found = {record.id: record.rationale for record in for_stage(material, recipe, "sft").train if record.rationale}
+    assert set(found) == {str(i) for i in range(20)} - {"1", "2", "3"} and found["4"] == "trimmed"
+    assert ids(for_stage(material, recipe, "grpo")) == {"1", "2", "3"}
+    notes = check_shares(material, recipe)
+    assert any("2 rationales" in note and "'1'" in note for note in notes)
+    assert any("17 of 20" in note for note in notes) and any("other 3" in note for note in notes)
+    recipe, material = opened("cot_sft", explained_by(tmp_path / "none", ["<think>no</think>"] * 4))
+    with pytest.raises(UserError, match="'rationale' without <think>"):
+        check_shares(material, recipe)
+
+
 def test_nothing_left_for_grpo_is_told_before_any_work(tmp_path: Path, some_explained: Path) -> None:
     recipe, material = opened("rise", make_classification(tmp_path / "d"), "sft.records=4", "grpo.records=rest")
     with pytest.raises(UserError, match="nothing is left"):

@@ -58,6 +58,7 @@ KINDS: dict[str, Kind] = {
     "similar-image": Kind("image that looks like another of the split", "--aside similar-image keeps the first"),
     "contradiction": Kind("same image, another annotation", "decide which one is right"),
     "record-twice": Kind("record that repeats another", "--aside record-twice keeps the first"),
+    "tagged-rationale": Kind("rationale with <think> or <answer> tags", "remove the tags; SFT leaves it out"),
     "turned-image": Kind("photo that EXIF turns", "rise turns it; see that its boxes are of the turned photo"),
     "flat-image": Kind("image of one colour", "see whether it is meant to be"),
     "box-tiny": Kind("box less than 2 pixels wide or high", "see whether it is a slip of the hand"),

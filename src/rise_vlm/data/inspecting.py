@@ -34,6 +34,7 @@ from rise_vlm.data.record import LARGEST_NUMBER, Record
 from rise_vlm.data.rows import read_rows
 from rise_vlm.data.scanning import Scan, scan_all
 from rise_vlm.errors import DataError
+from rise_vlm.tasks.leak import tag_leaks
 
 BOXED = ("grounding", "detection")
 """Tasks whose annotations are boxes."""
@@ -145,8 +146,11 @@ class _Check:
         self.report.counts[split].records += 1
         self.rows.append(_compact(split, file, number, record))
         self.balance.add(split, record)
+        place = {"file": file, "row": number, "id": record.id, "image": record.images[0]}
+        if record.rationale and tag_leaks(record.rationale):
+            told = "the rationale holds a <think> or <answer> tag"
+            self.report.findings.append(Finding("tagged-rationale", told, **place))
         if self.boxed:
-            place = {"file": file, "row": number, "id": record.id, "image": record.images[0]}
             size = record.width, record.height
             for kind, detail, drawn in doubts(record):
                 self.report.findings.append(Finding(kind, detail, size=size, boxes=drawn, **place))

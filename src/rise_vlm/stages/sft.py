@@ -6,7 +6,6 @@ told. Left out: mixing sources.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from rise_vlm.console import say
@@ -22,14 +21,12 @@ from rise_vlm.stages.shares import few_records
 from rise_vlm.stages.supervised import Supervised, Target, Unit, rotated, target
 from rise_vlm.tasks.base import bare_answer
 
-TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
-
 
 def run(context: Context) -> Summary:
     """Leaves ``model/`` and ``metrics.jsonl``; with nothing harvested it leaves no model, and says so."""
     settings = context.recipe.sft
     notes: list[str] = []
-    rationales = _rationales(context, notes)
+    rationales = _rationales(context)
     records = list(context.material.train)
     if rationales is not None:
         records = [record for record in records if rationales.get(record.id)]
@@ -95,20 +92,13 @@ class _Units:
         return target(self.policy, ("rationale", f"<think>{rationale}</think>"), ("answer", answer))
 
 
-def _rationales(context: Context, notes: list[str]) -> dict[str, list[str]] | None:
+def _rationales(context: Context) -> dict[str, list[str]] | None:
     """By record id; None where only answers are learned."""
     source = context.recipe.sft.source
     if source == "annotations":
         return None
     if source == "rationales":
-        own = {record.id: record.rationale.strip() for record in context.material.train if record.rationale}
-        tagged = [id for id, text in own.items() if TAGS.search(text)]
-        if tagged:
-            notes.append(
-                f"sft: {len(tagged)} rationales of the dataset hold <think> or <answer> tags, which would teach "
-                f"malformed completions; they are left out, the first is of record '{tagged[0]}'"
-            )
-        return {id: [text] for id, text in own.items() if text and id not in tagged}
+        return {record.id: [record.rationale] for record in context.material.train if record.rationale}
     found: dict[str, list[str]] = {}
     for row in read_rows(context.folders["harvest"] / "rationales.jsonl"):
         found.setdefault(row["id"], []).append(row["rationale"])

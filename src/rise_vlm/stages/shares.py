@@ -15,6 +15,7 @@ from rise_vlm.data import Record
 from rise_vlm.errors import DataError, UserError
 from rise_vlm.recipes.schema import Recipe, StageName
 from rise_vlm.stages.material import Material, first_by_hash, lasting
+from rise_vlm.tasks.leak import tag_leaks
 from rise_vlm.worlds import World
 
 FEW_RECORDS, FEW_SHARE = 16, 0.2
@@ -61,11 +62,19 @@ def _learns(recipe: Recipe, record: Record) -> bool:
 
 
 def explained(material: Material) -> list[Record]:
-    """The training records with their own rationales, or, where none has one and a world drew them, the world's."""
+    """The training records with their own rationales, or, where none has one and a world drew them, the world's.
+
+    A rationale that is blank, or holds tags that would teach malformed completions, is none.
+    """
     if material.world is None or any(record.rationale for record in material.train):
-        return list(material.train)
+        return [record.model_copy(update={"rationale": _usable(record.rationale)}) for record in material.train]
     world = material.world
     return [record.model_copy(update={"rationale": told(world, record)}) for record in material.train]
+
+
+def _usable(rationale: str | None) -> str | None:
+    text = (rationale or "").strip()
+    return None if not text or tag_leaks(text) else text
 
 
 def told(world: World, record: Record) -> str | None:
@@ -109,11 +118,19 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
     notes: list[str] = []
     if "sft" in recipe.stages and recipe.sft.source == "rationales":
         own = any(record.rationale for record in material.train)
-        if material.train and not any(record.rationale for record in explained(material)):
+        records = explained(material)
+        with_one, whole = sum(bool(record.rationale) for record in records), len(records)
+        tagged = [record.id for record in material.train if record.rationale and tag_leaks(record.rationale)]
+        if records and not with_one:
+            which = " without <think> or <answer> tags" if tagged else ""
             root = material.dataset.root
-            raise DataError(f"{root}: no training record has a 'rationale', which sft.source=rationales needs.")
-        with_one, whole = sum(bool(record.rationale) for record in material.train), len(material.train)
-        if 0 < with_one < whole:
+            raise DataError(f"{root}: no training record has a 'rationale'{which}, which sft.source=rationales needs.")
+        if tagged:
+            notes.append(
+                f"sft: {len(tagged)} rationales of the dataset hold <think> or <answer> tags, which would teach "
+                f"malformed completions; they are left out, the first is of record '{tagged[0]}'"
+            )
+        if with_one < whole:
             notes += few_records(with_one, whole, "rationales") or [
                 f"sft: {with_one} of {whole} training records have a rationale to learn from; the answers of the "
                 "others are not learned there"
