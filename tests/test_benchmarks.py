@@ -1,4 +1,4 @@
-"""The diagnostics behind docs/results.md run, and count what they say they count."""
+"""The diagnostics behind docs/results.md and docs/settings.md run, and count what they say they count."""
 
 from __future__ import annotations
 

@@ -122,3 +122,21 @@ def test_the_differences_that_the_method_shows_are_those_of_the_results() -> Non
             if leads[0].strip():
                 measured[arm.replace(" ", "_")] = tuple(cell.strip("* ").split(" ")[0] for cell in leads)
     assert measured and shown == measured
+
+
+def test_the_summary_of_the_results_is_that_of_their_tables() -> None:
+    results = (PAGE_FOLDER / "results.md").read_text(encoding="utf-8")
+    head, *sections = re.split(r"^### ", results, flags=re.M)
+    header, _, *rows = [line for line in head.splitlines() if line.startswith("|")]
+    columns = [cell.strip() for cell in header.strip("|").split("|")][1:-1]
+    assert len(rows) == 5
+    for row in rows:
+        where, *cells, floor = [cell.strip() for cell in row.strip("|").split("|")]
+        world, records, _ = where.split(", ")
+        tables = [one for one in sections if re.match(rf"{world}, (?:all )?{records} training records", one)]
+        name, found = re.fullmatch(r"(\*.*\*) (.*)", floor).groups()
+        shown = dict(zip(columns, cells, strict=True)) | {name: found}
+        for arm, figures in shown.items():
+            line = next(line for line in tables[0].splitlines() if line.startswith(f"| {arm} |"))
+            told = [cell.strip().split(" ")[0] for cell in line.strip("|").split("|")]
+            assert figures == f"{told[1]}, {told[3]}", (where, arm)
