@@ -28,6 +28,11 @@ PLAIN_INTERVAL = 10.0
 _active: list[Live] = []
 
 
+def many(number: int, noun: str) -> str:
+    """``1 image``, ``1,200 images``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def say(text: str, *, everywhere: bool = False) -> None:
     """Print one message on stderr, above the bar when one is shown. Of several processes the main one alone speaks, or
     with ``everywhere`` this one too, and says which it is."""

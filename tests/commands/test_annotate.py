@@ -168,7 +168,7 @@ def test_a_picture_of_a_shape_that_the_model_does_not_take_is_named_and_skipped(
     picture(3, 3000, 10).save(folder / "strip.png")
     assert annotate(model, str(folder), "--task", "task.yaml", "--out", "a.jsonl") == 1
     told = capsys.readouterr().err
-    assert "strip.png" in told and "3000 x 10" in told and "1 images could not be" in told
+    assert "strip.png" in told and "3000 x 10" in told and "1 image could not be" in told
     assert len(list(read_rows(Path("a.jsonl")))) == 4
 
 

@@ -119,7 +119,7 @@ def test_an_empty_split_is_a_problem_and_shared_images_are_noted(
     row = json.loads((dataset / "test.jsonl").read_text().splitlines()[0])
     (dataset / row["images"][0]).write_bytes((dataset / "images" / "train" / "train1.png").read_bytes())
     code, result = as_json(capsys, "data", "check", dataset)
-    assert code == 0 and "1 images are in more than one split" in result["notes"][0]
+    assert code == 0 and "in more than one split: 1 image;" in result["notes"][0]
     (dataset / "test.jsonl").write_text("")
     code, out, _ = rise(capsys, "data", "check", dataset)
     assert code == 1 and "test.jsonl: the split 'test' is empty" in out

@@ -193,7 +193,7 @@ def test_a_leak_names_the_rows_of_train_and_val_never_those_of_test(boxed: Path)
         ("train2", "images/test/test2.png"),
         ("val1", "images/test/test0.png"),
     }
-    assert report.notes == ["4 images are in more than one split: a test on them flatters the model."]
+    assert report.notes == ["in more than one split: 4 images; a test on them flatters the model."]
 
 
 def test_rows_put_aside_stay_aside_until_their_lines_are_deleted(boxed: Path) -> None:

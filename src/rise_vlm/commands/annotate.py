@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rise_vlm.console import say
+from rise_vlm.console import many, say
 from rise_vlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def main(
     doubted = doubts(found, job)
     for doubt in doubted:
         say(f"note: {doubt}.")
-    say(f"annotate: loading {found.model} for {len(names)} images.")
+    say(f"annotate: loading {found.model} for {many(len(names), 'image')}.")
     # Paths first: what follows takes seconds to import.
     from rise_vlm.stages.annotate import Asking, Outcome, Source, annotate, answered
     from rise_vlm.stages.files import read_rows
@@ -117,7 +117,7 @@ def main(
         waiting = [name for name in names if name not in done]
         outcome.skipped = len(names) - len(waiting)
         if outcome.skipped:
-            say(f"{outcome.skipped} images are in {out} already and are skipped.")
+            say(f"skipped, since in {out} already: {many(outcome.skipped, 'image')}.")
         if waiting:
             annotate(_load(found, pixels), job, source, waiting, out, how, outcome)
         if check and (told := all_alike(read_rows(out))):
@@ -186,8 +186,8 @@ def _tell(out: Path, outcome: Outcome, wrote: list[dict[str, Any]], as_json: boo
     if as_json:
         typer.echo(json.dumps({"out": str(out), **vars(outcome), "wrote": wrote}))
     else:
-        unread, review = f"{outcome.unparsed} answers could not be read", f"{outcome.review} are for review"
-        typer.echo(f"{outcome.annotated} images annotated in {out}; {unread}; {review}.")
+        unread, review = f"{many(outcome.unparsed, 'answer')} could not be read", f"for review: {outcome.review}"
+        typer.echo(f"{many(outcome.annotated, 'image')} annotated in {out}; {unread}; {review}.")
     if outcome.broken:
-        say(f"{outcome.broken} images could not be read or taken.")
+        say(f"{many(outcome.broken, 'image')} could not be read or taken.")
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rise_vlm.console import progress
+from rise_vlm.console import many, progress
 from rise_vlm.data.balance import Balance
 from rise_vlm.data.boxes import Layout, as_box, boxes_of, doubts, faults
 from rise_vlm.data.checking import (
@@ -229,7 +229,7 @@ class _Check:
             report.findings = [_as_sizes(finding) for finding in report.findings]
         number = shared(self.rows, scans)
         if number:
-            report.notes.append(f"{number} images are in more than one split: a test on them flatters the model.")
+            report.notes.append(f"in more than one split: {many(number, 'image')}; a test on them flatters the model.")
         files = {file: at for at, file in enumerate(self.dataset.card.splits.values())}
         report.problems.sort(key=lambda problem: (files[problem.file], problem.row or 0))
         report.findings.sort(key=lambda finding: (files.get(finding.file, len(files)), finding.row or 0))
