@@ -251,8 +251,8 @@ def test_an_arms_own_epochs_or_steps_outrank_the_others_of_all_arms(tmp_path: Pa
 
 
 def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
-    sweep = load_sweep("ablations", ["data=errand"])
-    assert sweep.data == {"errand": load_sweep("ablations").data["errand"]}
+    sweep = load_sweep("arms_simple", ["data=street"])
+    assert sweep.data == {"street": load_sweep("arms_simple").data["street"]}
     sweep = load_sweep("arms", [f"data=[affect, {tmp_path / 'mine'}]"])
     assert sweep.data == {"affect": load_sweep("arms").data["affect"], "mine": str(tmp_path / "mine")}
     assert load_sweep("arms", ["data=./affect"]).data == {"affect": "./affect"}
