@@ -140,3 +140,17 @@ def test_the_summary_of_the_results_is_that_of_their_tables() -> None:
             line = next(line for line in tables[0].splitlines() if line.startswith(f"| {arm} |"))
             told = [cell.strip().split(" ")[0] for cell in line.strip("|").split("|")]
             assert figures == f"{told[1]}, {told[3]}", (where, arm)
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    summary = (PAGE_FOLDER / "results.md").read_text(encoding="utf-8").split("\n## ")[0]
+    full = {row.split(",")[0]: row for row in re.findall(r"^\| (`\w+`, (?:300|1500|100), .*) \|$", summary, re.M)}
+    readme = (PAGE_FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`): [^|]* records \| (.*) \|$", readme, re.M)
+    assert len(rows) == 4
+    for world, told in rows:
+        figures = [re.findall(r"\d\.\d+", cell) for cell in full[world].split("|")[1:]]
+        rise, no_loop, answers, _, visual, _, floor = [
+            ", ".join(f"{float(one) + 1e-9:.2f}" for one in two) for two in figures
+        ]
+        assert told.split(" | ") == [rise, no_loop, answers, visual, floor], world
