@@ -1,4 +1,4 @@
-# make demo   install into .venv, then train and compare four ways on drawn pictures (about ten minutes on two cores)
+# make demo   install into .venv, then train and compare four ways on drawn pictures (about twelve minutes on two cores)
 # make install   install into .venv and no more
 # make test   install with the development extra, then run the tests
 # make lint   ruff and pyright
