@@ -1,7 +1,7 @@
 """How large the demo is: sizes of the data and the settings of each arm that differ from the shipped recipes.
 
-Chosen so that the whole fits twelve minutes on two cores (``quick``: two), with the built-in model: all arms train on the
-same records, ANS-SFT, which is cheap, for all of its recipe's steps, the others for 0.4 of theirs or more.
+Chosen so that the whole fits twelve minutes on two cores (``quick``: two), with the built-in model: all arms train on
+the same records, ANS-SFT, which is cheap, for all of its recipe's steps, the others for 0.4 of theirs or more.
 """
 
 from __future__ import annotations
