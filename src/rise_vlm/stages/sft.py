@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from rise_vlm.console import say
 from rise_vlm.data import Record
 from rise_vlm.engine.trainer import train
-from rise_vlm.errors import DataError
 from rise_vlm.policy import Policy
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import read_rows
@@ -30,9 +29,6 @@ def run(context: Context) -> Summary:
     records = list(context.material.train)
     if rationales is not None:
         records = [record for record in records if rationales.get(record.id)]
-        if not records and settings.source == "rationales":
-            root = context.material.dataset.root
-            raise DataError(f"{root}: no training record has a 'rationale', which sft.source=rationales needs.")
         if not records:
             note = "sft: the harvest kept no rationale, so there is nothing to learn from; the base model goes on"
             say(f"note: {note}.")

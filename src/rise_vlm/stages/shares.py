@@ -120,7 +120,8 @@ def check_shares(material: Material, recipe: Recipe) -> list[str]:
         own = any(record.rationale for record in material.train)
         records = explained(material)
         with_one, whole = sum(bool(record.rationale) for record in records), len(records)
-        tagged = [record.id for record in material.train if record.rationale and tag_leaks(record.rationale)]
+        had = {record.id for record in material.train if (record.rationale or "").strip()}
+        tagged = [record.id for record in records if record.id in had and not record.rationale]
         if records and not with_one:
             which = " without <think> or <answer> tags" if tagged else ""
             root = material.dataset.root

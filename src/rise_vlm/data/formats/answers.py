@@ -130,9 +130,11 @@ def turns(row: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def asked_and_told(row: dict[str, Any]) -> tuple[str, str, int]:
-    """The first question, without image marks, the first reply, and the number of turns after it. Raises BadRow."""
-    said = [turn for turn in turns(row) if turn[0] != "system"]
+def asked_and_told(said: Sequence[tuple[str, str]]) -> tuple[str, str, int]:
+    """Of ``turns``: the first question, without image marks, the first reply, and the number of turns after it. Raises
+    BadRow.
+    """
+    said = [turn for turn in said if turn[0] != "system"]
     if [role for role, _ in said[:2]] != ["user", "assistant"]:
         raise BadRow("row", "the messages do not begin with a user's and an assistant's")
     return _MARK.sub("", said[0][1]).strip(), said[1][1], (len(said) - 2) // 2

@@ -74,9 +74,10 @@ def _read(source: Path, options: Options) -> Iterator[Found]:
 
 
 def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options) -> Item:
-    item = shown_first(item_of(place, row, split, images, options.task), [text_of(row.get("problem"))])
+    problem = text_of(row.get("problem"))
+    item = shown_first(item_of(place, row, split, images, options.task), [problem])
     solution = row.get("solution", row.get("answer"))
-    question = text_of(row.get("problem")).replace("<image>", "").strip()
+    question = problem.replace("<image>", "").strip()
     if not question or solution is None:
         raise BadRow("row", f"the row has no {'solution' if question else 'problem'}", item.id)
     thought, answer = reasoned(str(solution))

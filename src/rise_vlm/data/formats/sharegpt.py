@@ -70,8 +70,9 @@ def _read(source: Path, options: Options) -> Iterator[Found]:
             continue
         file, number, row, split = found
         try:
-            question, told, later = asked_and_told(row)
-            asked = [text for role, text in turns(row) if role == "user"]
+            said = turns(row)
+            question, told, later = asked_and_told(said)
+            asked = [text for role, text in said if role == "user"]
             item = shown_first(item_of((file, number), row, split, images, options.task), asked)
             rationale, answer = reasoned(told)
             boxed = options.task in ("grounding", "detection")

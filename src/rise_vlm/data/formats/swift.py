@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rise_vlm.data.checking import BadRow, Problem
-from rise_vlm.data.formats.answers import asked_and_told, item_of, reply, rows_of, thought_in
+from rise_vlm.data.formats.answers import asked_and_told, item_of, reply, rows_of, thought_in, turns
 from rise_vlm.data.formats.base import Box, Entry, Found, Options, Target, by_class
 from rise_vlm.data.formats.guessing import Glimpse
 from rise_vlm.data.formats.places import Images
@@ -56,7 +56,7 @@ def _row(
     type_ = objects.get("bbox_type")
     if not isinstance(type_, str | None) or type_ not in UNITS:
         raise BadRow("annotation", f"the bbox_type {type_!r} is neither real nor norm1"[:100], item.id)
-    question, told, _ = asked_and_told(row)
+    question, told, _ = asked_and_told(turns(row))
     marks = iter(refs)
     question = re.sub(r"<ref-object>", lambda _: next(marks, ""), question).replace("<bbox>", "")
     if len(refs) not in (len(boxes), 1, 0) or (not refs and options.task == "detection" and boxes):
