@@ -103,23 +103,30 @@ def build_table(results: Results) -> Table | None:
 
 
 def headline(table: Table) -> list[str]:
-    """One honest sentence per split: who is ahead on the main metric, whether the ranges overlap, what beats nobody.
-
-    The best floor counts, of those that are blind: one that knows what a world has drawn is no measure of looking.
-    """
+    """One honest sentence per split: who is ahead on the main metric, whether the ranges overlap, what beats nobody."""
     sentences = []
     for split in table.splits:
         ranked = _ranked((row for row in table.rows if not row.floor), split, table.main)
-        floors = _ranked(
-            (row for row in table.rows if row.floor and row.blind and row.key != CEILING), split, table.main
-        )
         where = SPLIT_NAMES.get(split, split) if len(table.splits) > 1 else f"On {split}"
-        if ranked and floors and (ranked[0][1].value or 0.0) <= (floors[0][1].value or 0.0):
-            name, cell = floors[0]
-            sentences.append(f"{where}, nothing is above the floor ({name}, {cell.value:.3f}).")
+        floor = floor_above(table, split)
+        if floor:
+            sentences.append(f"{where}, nothing is above the floor ({floor[0]}, {floor[1]:.3f}).")
         elif len(ranked) > 1:
             sentences.append(f"{where}, {_compare(*ranked[:2])}.")
     return sentences
+
+
+def floor_above(table: Table, split: str) -> tuple[str, float] | None:
+    """Name and value of the best floor where no arm is above it on the main metric, else None.
+
+    Only floors that are blind count: one that knows what a world has drawn is no measure of looking.
+    """
+    arms = _ranked((row for row in table.rows if not row.floor), split, table.main)
+    floors = _ranked((row for row in table.rows if row.floor and row.blind and row.key != CEILING), split, table.main)
+    if not arms or not floors or (arms[0][1].value or 0.0) > (floors[0][1].value or 0.0):
+        return None
+    name, cell = floors[0]
+    return name, cell.value or 0.0
 
 
 def _compare(one: tuple[str, Cell], other: tuple[str, Cell]) -> str:
