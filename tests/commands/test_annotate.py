@@ -67,6 +67,25 @@ def test_a_run_for_another_task_and_the_built_in_model_are_told(model: Path, fol
     assert "trained on detection, not on classification" in told and "the built-in model knows drawn scenes" in told
 
 
+@pytest.mark.parametrize(("roles", "asked", "notes"), [
+    ("answer", (), 1), ("answer", ("--role", "answer"), 0), ("answer", ("--role", "think"), 0), ("think", (), 0),
+])  # fmt: skip
+def test_a_run_that_answers_without_rationales_says_so_unless_the_role_was_asked_for(
+    model: Path, folder: Path, capsys, roles: str, asked: tuple[str, ...], notes: int
+) -> None:
+    stage = Path("r/stages/01-sft")
+    shutil.copytree(model, stage / "model")
+    (stage / "done.json").write_text('{"summary": {"model": "model"}}', encoding="utf-8")
+    recipe = f"stages: [sft, evaluate]\nmodel: {model}\nevaluate: {{roles: [{roles}]}}\n"
+    Path("r/recipe.yaml").write_text(recipe, encoding="utf-8")
+    assert annotate(Path("r"), str(folder / "inner"), "--task", "task.yaml", "--out", "a.jsonl", *asked) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(told) == notes
+    assert all("no rationales are written" in line and "--role think" in line for line in told)
+    (row,) = read_rows(Path("a.jsonl"))
+    assert row["source"]["role"] == (asked[1] if asked else roles) and (not notes or not row["rationale"])
+
+
 def test_boxes_come_back_in_pixels(model: Path, folder: Path) -> None:
     Path("where.yaml").write_text("task: grounding\n", encoding="utf-8")
     arguments = (str(folder / "inner"), "--task", "where.yaml", "--question", "What is odd?", "--out", "b.jsonl")

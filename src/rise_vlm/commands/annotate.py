@@ -84,7 +84,7 @@ def main(
     from rise_vlm.stages.pictures import find_images
     from rise_vlm.stages.preflight import check_writable
     from rise_vlm.stages.task_file import task_of
-    from rise_vlm.stages.trained import doubts, find_model, require_model
+    from rise_vlm.stages.trained import doubts, find_model, require_model, unexplained
 
     _refuse(out, role, samples, temperature)
     if report and report.absolute() == out.absolute():
@@ -99,8 +99,8 @@ def main(
     names, found = find_images(images), find_model(model)
     require_model(found.model)
     doubted = doubts(found, job)
-    for doubt in doubted:
-        say(f"note: {doubt}.")
+    for note in [*doubted, *unexplained(found, role)]:
+        say(f"note: {note}.")
     say(f"annotate: loading {found.model} for {many(len(names), 'image')}.")
     # Paths first: what follows takes seconds to import.
     from rise_vlm.stages.annotate import Asking, Outcome, Source, annotate, answered

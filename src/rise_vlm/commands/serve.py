@@ -109,13 +109,13 @@ def load_annotator(
 ) -> PolicyAnnotator:
     """The model as ``rise annotate`` would use it."""
     from rise_vlm.stages.plan import model_digest
-    from rise_vlm.stages.trained import doubts, find_model, require_model
+    from rise_vlm.stages.trained import doubts, find_model, require_model, unexplained
     from rise_vlm.web.answering import PolicyAnnotator
 
     found = find_model(model)
     require_model(found.model)
-    for doubt in doubts(found, task):
-        say(f"note: {doubt}.")
+    for note in [*doubts(found, task), *unexplained(found, role)]:
+        say(f"note: {note}.")
     say(f"serve: loading {found.model}.")
     from rise_vlm.policy import Policy
 

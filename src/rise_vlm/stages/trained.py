@@ -187,6 +187,16 @@ def doubts(found: Found, task: Task) -> list[str]:
     return said
 
 
+def unexplained(found: Found, role: str | None) -> list[str]:
+    """Why there will be no rationales, where the run's own role leaves them out and no ``role`` was asked for."""
+    if role or found.role != "answer":
+        return []
+    return [
+        "no rationales are written: this run's model answers without (evaluate.roles: [answer]). --role think asks for "
+        "them all the same, though it has not learned any; a run such as rise or cot_sft teaches them"
+    ]
+
+
 def _last_model(folder: Path, stages: Sequence[str]) -> tuple[Path | None, str, Cost]:
     """The model of the last answering stage up to which all are done, that stage, and what it took to get there."""
     model, last, cost, so_far = None, "", no_cost(), no_cost()
