@@ -79,6 +79,21 @@ def test_shares_can_be_chosen(tmp_path: Path) -> None:
     assert outcome.splits == {"train": 40} and not outcome.dealt
 
 
+def test_a_split_that_was_dealt_no_record_or_none_of_a_class_is_noted(tmp_path: Path) -> None:
+    folders(tmp_path / "few", 1, "abcdefgh")
+    (note,) = do_import("folders", tmp_path / "few", tmp_path / "a").notes
+    lacks = {split: sum(home == split for home in splits_of(tmp_path / "a").values()) for split in ("val", "test")}
+    assert lacks == {"val": 1, "test": 2}
+    assert all(f"'{split}' lacks {8 - number} of 8 classes (" in note for split, number in lacks.items())
+    assert note.count(", ...") == 2 and len(note) < 240 and "rise data split" in note
+
+    folders(tmp_path / "two", 1)
+    assert "'val' has no record; " in do_import("folders", tmp_path / "two", tmp_path / "b").notes[0]
+    folders(tmp_path / "enough")
+    assert do_import("folders", tmp_path / "enough", tmp_path / "c", shares={"val": 0.3, "test": 0.3}).notes == []
+    assert do_import("folders", tmp_path / "few", tmp_path / "d", shares={"val": 0, "test": 0}).notes == []
+
+
 def test_splits_of_the_source_are_kept_and_only_missing_ones_are_dealt(tmp_path: Path) -> None:
     folders(tmp_path / "source" / "train")
     folders(tmp_path / "source" / "validation", 2)

@@ -50,7 +50,7 @@ def table(folder: Path, *labels: str) -> Path:
 
 def test_an_import_ends_with_its_classes_and_a_doubt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = table(tmp_path / "source", *["hat"] * 3, *["shoes"] * 5, "shoess")
-    assert run(["data", "import", "csv", str(source), "--out", str(tmp_path / "out")]) == 0
+    assert run(["data", "import", "csv", str(source), "--out", str(tmp_path / "out"), "--val", "0", "--test", "0"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "Classes (3): shoes 5, hat 3, shoess 1",
         "Note: 'shoess' (1) is like 'shoes' (5): a typo?",

@@ -135,7 +135,7 @@ def _import(
         outcome.listed = tuple(chooser.classes())
         outcome.notes += [chooser.told(), *chooser.unused(outcome.classes)]
         outcome.notes += chooser.emptied(outcome.empty, outcome.skipped)
-    outcome.notes += typos(outcome.classes)
+    outcome.notes += [*typos(outcome.classes), *outcome.lacking()]
     return outcome
 
 
@@ -229,14 +229,17 @@ def _take(
         outcome.skip(found)
     if isinstance(found, Skip | Note | Classes):
         return None
-    problem = found if isinstance(found, Problem) else _copy(found, size, writer, deal(found), options)
+    split = deal(found) if isinstance(found, Item) else ""
+    problem = found if isinstance(found, Problem) else _copy(found, size, writer, split, options)
     if problem is not None:
         writer.quarantine(problem)
         outcome.quarantined.add(problem)
     elif isinstance(found, Item):
         outcome.boxed = outcome.boxed or found.is_box
         outcome.empty += found.annotation == []
-        outcome.classes.update(named_in(found.annotation, found.meta) if options.task in CLASSED else {})  # type: ignore[arg-type]
+        named = named_in(found.annotation, found.meta) if options.task in CLASSED else {}
+        outcome.classes.update(named)  # type: ignore[arg-type]
+        outcome.held.setdefault(split, set()).update(named)
     return problem
 
 
@@ -311,6 +314,8 @@ def _dealer(survey: Survey, shares: Mapping[str, float], outcome: Outcome) -> Ca
         outcome.notes.append(
             "the source has a train split alone; --val 0.1 --test 0.2 deals some of it to val and test"
         )
+    asked = [split for split, share in shares.items() if share]
+    outcome.shared = tuple(ordered(["train", *asked])) if asked else ()
     numbers = sorted(survey.groups)
     chosen: dict[int, str] = {}
     for split in ("test", "val"):

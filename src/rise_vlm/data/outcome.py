@@ -12,12 +12,16 @@ from rise_vlm.data.formats.base import Skip
 FIRST_NAMES = 3
 """Names of skipped files that are told."""
 
+FIRST_CLASSES = 5
+"""Names of classes that a split lacks that are told."""
+
 
 @dataclass
 class Outcome:
     """What an import made of its source. ``classes`` counts records or boxes; ``boxed``: the annotations are boxes;
     ``named`` has the first names of what was skipped, by reason; ``listed`` are the classes of a class list, in its
-    order, ``declared`` all that the dataset has; ``empty`` counts records whose picture has no box.
+    order, ``declared`` all that the dataset has; ``empty`` counts records whose picture has no box; ``shared``
+    are the splits among which images were dealt, ``held`` the classes that each split's records name.
     """
 
     splits: dict[str, int] = field(default_factory=dict)
@@ -26,6 +30,8 @@ class Outcome:
     named: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     dealt: str = ""
+    shared: tuple[str, ...] = ()
+    held: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     classes: Counter[str] = field(default_factory=Counter)
     listed: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
@@ -55,6 +61,19 @@ class Outcome:
             more = " ..." if number > len(names) else ""
             lines.append(f"{number:,} x {reason}" + (f": {', '.join(names)}{more}" if names else ""))
         return lines
+
+    def lacking(self) -> list[str]:
+        """A note where a split that images were dealt to has no record, or none of some classes that others have."""
+        told = []
+        for split in self.shared:
+            none = [name for name in self.classes if name not in self.held.get(split, ())]
+            if not self.splits.get(split):
+                told.append(f"'{split}' has no record")
+            elif none:
+                names = ", ".join(none[:FIRST_CLASSES]) + (", ..." if len(none) > FIRST_CLASSES else "")
+                told.append(f"'{split}' lacks {len(none):,} of {len(self.classes):,} classes ({names})")
+        advice = "give larger shares (--val, --test), or 'rise data split --force' deals classes in equal shares"
+        return [f"{'; '.join(told)}: {advice}"] if told else []
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
