@@ -125,6 +125,24 @@ def test_an_empty_split_is_a_problem_and_shared_images_are_noted(
     assert code == 1 and "test.jsonl: the split 'test' is empty" in out
 
 
+def test_check_names_what_an_import_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source = folders(tmp_path / "source")
+    for name in ("x", "y"):
+        (source / "cat" / f"{name}.jpg").write_text("no image")
+    out = tmp_path / "out"
+    assert rise(capsys, "data", "import", "folders", source, "--out", out)[0] == 0
+    where = out / "quarantine.jsonl"
+    told = f"left out when the dataset was made: 2 rows of its source, in {where}; the first: cat/x.jpg"
+    for further in ([], ["--quarantine"], []):  # what the check itself writes there is no part of it
+        code, lines, _ = rise(capsys, "data", "check", out, *further)
+        assert code == 0 and [line.startswith(told) for line in lines.splitlines() if "left out" in line] == [True]
+    first = json.loads((out / "train.jsonl").read_text().splitlines()[0])
+    (out / first["images"][0]).unlink()
+    assert rise(capsys, "data", "check", out, "--quarantine")[0] == 1
+    code, result = as_json(capsys, "data", "check", out)
+    assert code == 1 and result["notes"][0].startswith(told)
+
+
 def test_check_of_what_is_no_dataset(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, err = rise(capsys, "data", "check", tmp_path / "none")
     assert code == 2 and out == "" and err.startswith("rise: There is no folder") and len(err.splitlines()) == 1

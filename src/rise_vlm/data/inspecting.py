@@ -18,6 +18,7 @@ from rise_vlm.data.balance import Balance
 from rise_vlm.data.boxes import Layout, as_box, boxes_of, doubts, faults
 from rise_vlm.data.checking import (
     ASIDE,
+    QUARANTINE,
     BadRow,
     Counts,
     Problem,
@@ -105,7 +106,9 @@ class _Check:
 
     def read(self) -> None:
         """The rows of every split, as text."""
-        before = [problem for problem in read_quarantine(self.dataset.root) if problem.kind == ASIDE]
+        noted = read_quarantine(self.dataset.root)
+        before = [problem for problem in noted if problem.kind == ASIDE]
+        self._recall([problem for problem in noted if problem.file not in self.dataset.card.splits.values()])
         with progress(f"Reading the rows of {self.dataset.root}") as bar:
             for split, file in self.dataset.card.splits.items():
                 counts = self.report.counts[split] = Counts()
@@ -119,6 +122,12 @@ class _Check:
                 if not counts.records and not counts.quarantined:
                     reason = f"the split '{split}' is empty"
                     self._refuse(split, Problem(file, None, "row", reason), Finding("empty-split", reason, file))
+
+    def _recall(self, noted: list[Problem]) -> None:
+        """Note what never became a row of the dataset: an import puts aside rows of its source's files."""
+        if noted:
+            told = f"left out when the dataset was made: {many(len(noted), 'row')} of its source, "
+            self.report.notes.append(f"{told}in {self.dataset.root / QUARANTINE}; the first: {noted[0]}")
 
     def _row(self, split: str, number: int, row: Any, unreadable: str | None, seen: set[str]) -> Record | None:
         """The record of a row, or None where it was refused."""
