@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from stage_kit import environment, make_classification
 
 from rise_vlm.cli import run
@@ -85,7 +87,40 @@ def test_a_mistyped_run_is_no_hub_id(classes: Path, model: Path, capsys) -> None
 
 def test_a_dry_run_says_that_a_model_is_not_on_this_machine(classes: Path, capsys) -> None:
     assert run(["run", "ans_sft", f"data={classes}", "model=nobody/no-such-model", "--dry-run"]) == 0
-    assert capsys.readouterr().out.startswith("model: nobody/no-such-model, not on this machine: the first run fetches")
+    told = capsys.readouterr().out
+    assert told.startswith("model: nobody/no-such-model, not on this machine: the first run fetches")
+    assert torch.cuda.is_available() or "note: nobody/no-such-model wants a GPU" in told
+
+
+@pytest.mark.parametrize(("megabytes", "gpu", "noted"), [(2000, False, 1), (2000, True, 0), (5, False, 0)])
+def test_a_dry_run_says_that_a_large_model_wants_a_gpu_and_there_is_none(
+    classes: Path, model: Path, tmp_path: Path, capsys, monkeypatch, megabytes: int, gpu: bool, noted: int
+) -> None:
+    large = tmp_path / "large"
+    shutil.copytree(model, large)
+    with (large / "more.safetensors").open("wb") as file:
+        file.truncate(megabytes * 1_000_000)  # a sparse file: it takes no room
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert run(["run", "ans_sft", f"data={classes}", f"model={large}", "--dry-run"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "wants a GPU" in line]
+    assert len(told) == noted
+    assert all(f"note: {large} (2.0 GB of weights) wants a GPU, and there is none here (" in line for line in told)
+
+
+def test_a_dry_run_says_what_is_trained_and_what_the_validation_records_are_for(
+    classes: Path, model: Path, capsys
+) -> None:
+    def lines(*words: str) -> list[str]:
+        assert run(["run", *words, f"data={classes}", f"model={model}", "--dry-run"]) == 0
+        return capsys.readouterr().out.splitlines()[1:3]
+
+    records, trains = lines("rise")
+    assert "for the loop's controls (rationales that are empty or another picture's)" in records
+    assert trains == "trains: all weights of the language model; the vision tower stays"
+    records, trains = lines("ans_sft", "lora.r=4")
+    assert "in val, which no stage of it uses" in records and "LoRA adapters of rank 4" in trains
+    assert lines("ans_sft", "freeze_tower=false")[1].endswith("language model and of the vision tower")
+    assert lines("zero_shot")[1].startswith("trains: nothing")
 
 
 def test_the_settings_are_a_recipe_and_need_no_dataset(capsys) -> None:

@@ -90,14 +90,15 @@ def _show_settings(recipe: Recipe, as_json: bool) -> None:
 def _show_plan(run: Prepared, as_json: bool) -> None:
     from rise_vlm.policy.names import whereabouts
     from rise_vlm.stages.plan import state_of
-    from rise_vlm.stages.preflight import replaced
+    from rise_vlm.stages.preflight import replaced, without_gpu
 
     plan: dict[str, Any] = {
         "recipe": run.recipe.resolved(),
         "model": {"name": run.recipe.model, "where": whereabouts(run.recipe.model)},
         "out": str(run.out),
         "records": run.material.counts(),
-        "notes": [*run.material.notes, *replaced(run.recipe, run.out)],
+        "trains": trained_weights(run.recipe),
+        "notes": [*run.material.notes, *without_gpu(run.recipe), *replaced(run.recipe, run.out)],
         "stages": [
             {"stage": step.stage, "folder": str(step.folder), "done": bool(step.done), "state": state_of(step)}
             for step in run.plan
@@ -109,8 +110,30 @@ def _show_plan(run: Prepared, as_json: bool) -> None:
     records = plan["records"]
     tests = ", ".join(f"{count} {split}" for split, count in records["tests"].items()) or "none"
     typer.echo(f"model: {run.recipe.model}, {plan['model']['where']}")
-    typer.echo(f"records: {records['train']} to train on, {records['val']} for the controls; tests: {tests}")
+    typer.echo(f"records: {records['train']} to train on, {records['val']} {_use_of_val(run.recipe)}; tests: {tests}")
+    typer.echo(f"trains: {plan['trains']}")
     for note in plan["notes"]:
         typer.echo(f"note: {note}")
     for step in plan["stages"]:
         typer.echo(f"{step['folder']}: {STATES[step['state']]}")
+
+
+def _use_of_val(recipe: Recipe) -> str:
+    """What the validation records are for."""
+    if "closed_loop" in recipe.stages:
+        return "for the loop's controls (rationales that are empty or another picture's)"
+    return "in val, which no stage of it uses"
+
+
+def trained_weights(recipe: Recipe) -> str:
+    """Which weights of the model its stages train."""
+    from rise_vlm.policy.lora import adapter_base
+
+    if not set(recipe.stages) - {"harvest", "evaluate"}:
+        return "nothing; the model is judged as it is"
+    if adapter_base(recipe.model):
+        return "the adapters that it has"
+    if lora := recipe.policy.lora:
+        return f"LoRA adapters of rank {lora.r} on the language model; its own weights stay"
+    tower = "; the vision tower stays" if recipe.policy.freeze_tower else " and of the vision tower"
+    return f"all weights of the language model{tower}"

@@ -54,6 +54,13 @@ def config_file(name: str) -> Path | None:
     return Path(cached) if isinstance(cached, str) else None
 
 
+def weights_of(name: str) -> int | None:
+    """Bytes of a model's weights, of an adapter its base's; None where they are not here. Raises UserError as
+    ``resolve`` does."""
+    config = config_file(name)
+    return None if config is None else sum(file.stat().st_size for file in config.parent.glob("*.safetensors")) or None
+
+
 def whereabouts(name: str) -> str:
     """Where a model comes from, for people. Raises UserError as ``resolve`` does."""
     base = adapter_base(name)

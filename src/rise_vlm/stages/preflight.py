@@ -17,7 +17,7 @@ from typing import Any
 from rise_vlm.data.card import CARD
 from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
-from rise_vlm.policy.names import config_file, resolve
+from rise_vlm.policy.names import config_file, resolve, weights_of
 from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import Recipe
@@ -32,6 +32,9 @@ from rise_vlm.tasks.everyday import everyday
 
 SOME_MB = 50
 """Less free space than this is surely too little for any run."""
+
+SMALL_MB = 1000
+"""Weights of more than this want a GPU; the built-in model has 16 MB."""
 
 TOKENS_PER_WORD = 1.5
 """Of prose in English; tokenizers differ, 1.1 to 2.2 with the built-in one over the shipped worlds."""
@@ -88,6 +91,23 @@ def replaced(recipe: Recipe, out: Path) -> list[str]:
     return [
         f"{out} holds a run of '{there.get('name')}' on {data}: its stages move to {out / 'former'}, its "
         "results and report are replaced; give another --out to keep them"
+    ]
+
+
+def without_gpu(recipe: Recipe) -> list[str]:
+    """A note where the model is large, or not on this machine yet, and torch finds no GPU."""
+    weights = weights_of(recipe.model)
+    if weights is not None and weights < SMALL_MB * 1e6:
+        return []
+    import torch
+
+    if torch.cuda.is_available():
+        return []
+    size = f" ({weights / 1e9:.1f} GB of weights)" if weights else ""
+    cause = "torch finds none" if torch.version.cuda else "this torch is built without CUDA"
+    return [
+        f"{recipe.model}{size} wants a GPU, and there is none here ({cause}): on the processor alone a run may take "
+        "days. Run it on a machine that has one"
     ]
 
 
