@@ -22,7 +22,6 @@ RUN: dict[str, list[str]] = {
     "rise data import": ["--val", "0.2", "--test", "0.3"],
     "rise data check": [],
     "rise data make": ["--train", "6", "--val", "2", "--test", "2"],
-    "rise run rise data=clothing --dry-run": [],
     "rise run rise data=clothing --out": SMALL_RUN,
     "rise run rise_qwen2_vl_2b": [],
     "rise annotate": ["--max-new-tokens", "8"],
@@ -54,6 +53,11 @@ def test_every_command_of_the_readme_is_known(command: str) -> None:
         return
     assert small(command, RUN) is not None or command.startswith(PARSED), f"the README's '{command}' is not tested"
     parse(shlex.split(command)[1:])
+
+
+def test_what_a_run_would_do_is_looked_at_in_the_folder_in_which_it_is_run() -> None:
+    look, go = (command for command in commands(README) if command.startswith("rise run rise data=clothing"))
+    assert look == f"{go} --dry-run"
 
 
 def test_parsing_refuses_what_the_command_does_not_take() -> None:
