@@ -90,6 +90,12 @@ def test_the_commands_of_the_readme_run_in_order(
     assert (tmp_path / "runs" / "clothing" / "report.html").is_file()
 
 
+def test_the_word_list_has_the_words_that_notes_and_plans_print() -> None:
+    table = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").partition("## The words")[2].partition("\n## ")[0]
+    listed = {word for row in re.findall(r"^\| ([^|]+) \|", table, flags=re.M) for word in row.split(", ")}
+    assert {"record", "rationale", "controls", "recipe", "stage", "arm"} <= listed
+
+
 @pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
 def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
