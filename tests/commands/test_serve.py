@@ -45,6 +45,15 @@ def encoded(number: int) -> bytes:
     return out.getvalue()
 
 
+def test_a_run_that_answers_without_rationales_says_so(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("r").mkdir()
+    recipe = f"stages: [evaluate]\nmodel: {model}\nevaluate: {{roles: [answer]}}\n"
+    Path("r/recipe.yaml").write_text(recipe, encoding="utf-8")
+    for role, noted in ((None, 1), ("think", 0)):
+        load_annotator("r", Classification(["red", "blue"]), None, role, 0, 32, None)
+        assert capsys.readouterr().err.count("note: no rationales are written") == noted
+
+
 def test_a_real_model_answers_over_http_as_it_does_alone(model: Path) -> None:
     annotator = load_annotator(str(model), Classification(["red", "blue"]), None, None, 0, 32, None)
     alone = annotator.answer([Asked(encoded(n)) for n in range(3)] + [Asked(b"no image")])
