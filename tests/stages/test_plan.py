@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from stage_kit import make_classification, small_recipe
 
 from rise_vlm.recipes.schema import StageName
-from rise_vlm.stages import plan
-from rise_vlm.stages.plan import DONE, INPUTS, Step, begin, finish, state_of
+from rise_vlm.stages.plan import DONE, INPUTS, Step, begin, finish
 from rise_vlm.stages.run import prepare
 
 
@@ -81,30 +78,6 @@ def test_a_reward_of_weight_0_decides_as_little_as_none(classes: Path, model: Pa
         ]
 
     assert prints("grpo.rewards={repetition: 0}") == prints() != prints("grpo.rewards={repetition: 1}")
-
-
-def test_what_was_done_when_a_weight_of_0_had_a_fingerprint_of_its_own_stays_done(
-    classes: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[StageName, dict[str, Any]] = {}
-
-    def noted(facts: Any) -> str:
-        if isinstance(facts, dict) and "ends" in facts and "rewards" not in facts:
-            seen[facts["stage"]] = facts
-        return hashed(facts)
-
-    hashed = plan._hash
-    monkeypatch.setattr(plan, "_hash", noted)
-    recipe = small_recipe("visual_rft", classes, model, "grpo.rewards={repetition: 0}")
-    train, judge = prepare(recipe, tmp_path).plan
-    before = hashed({**seen["grpo"], "rewards": {}})
-    judged = hashed({**seen["evaluate"], "upstream": [before]})
-    for step, fingerprint in ((train, before), (judge, judged)):
-        begin(step, tmp_path)
-        finish(replace(step, fingerprint=fingerprint), {}, {})
-    assert [state_of(step) for step in prepare(recipe, tmp_path).plan] == ["done", "done"]
-    paid = small_recipe("visual_rft", classes, model, "grpo.rewards={repetition: 1}")
-    assert [state_of(step) for step in prepare(paid, tmp_path).plan] == ["anew", "anew"]
 
 
 def test_a_record_set_aside_makes_the_training_start_anew_but_loses_nothing(model: Path, tmp_path: Path) -> None:

@@ -96,23 +96,13 @@ def make_plan(recipe: Recipe, material: Material, out: Path) -> list[Step]:
         # The intervals of an evaluation depend on the resamples, its predictions do not; nor on what is measured more.
         ends = _ends(recipe, prints) if stage == "evaluate" else None
         paid = stage == "grpo" and any(recipe.grpo.rewards.values())
-        folder = out / "stages" / f"{number:02d}-{stage}"
-        prints[stage] = _fingerprint({**facts, "settings": settings, "ends": ends}, rewards if paid else None, folder)
+        named = {"rewards": rewards} if paid else {}
+        prints[stage] = _hash({**facts, **named, "settings": settings, "ends": ends})
         work = _hash({**facts, "settings": [_without_steps(one) for one in settings]})
+        folder = out / "stages" / f"{number:02d}-{stage}"
         steps = _asked(recipe, stage)
         plan.append(Step(stage, folder, prints[stage], work, steps, _done(folder, prints[stage]), rewards))
     return plan
-
-
-def _fingerprint(facts: Mapping[str, Any], rewards: Mapping[str, str] | None, folder: Path) -> str:
-    """The fingerprint of a stage. ``rewards`` is the code of a user's own; None where no further reward is paid.
-
-    Weights that are all 0 had a fingerprint of their own once: what was finished in ``folder`` with it stays valid.
-    """
-    if rewards is not None:
-        return _hash({**facts, "rewards": rewards})
-    former = _hash({**facts, "rewards": {}})
-    return former if _done(folder, former) else _hash(facts)
 
 
 def _asked(recipe: Recipe, stage: StageName) -> int | None:
