@@ -18,7 +18,6 @@ from rise_vlm.errors import UserError
 from rise_vlm.policy import LoraSettings, Policy
 from rise_vlm.policy.frames import ResizedPixels, Thousand
 from rise_vlm.policy.loading import cpu_has_bf16, pick_dtype
-from rise_vlm.policy.names import BUILT_IN
 
 
 @pytest.fixture(autouse=True)
@@ -213,9 +212,10 @@ def test_a_reference_is_what_was_loaded(checkpoints: dict[str, Path]) -> None:
         pass
 
 
-@pytest.mark.skipif(not (BUILT_IN / "config.json").is_file(), reason=f"the built-in model is not in {BUILT_IN}")
-def test_the_built_in_model_loads_by_name() -> None:
-    policy = Policy.load("tiny")
+@pytest.mark.parametrize(("name", "tokens"), [("tiny", 36), ("tiny_fine", 144)])
+def test_a_built_in_model_loads_by_name_and_sees_pictures_at_its_size(name: str, tokens: int) -> None:
+    policy = Policy.load(name)
     assert policy.packs
     assert isinstance(policy.frame, Thousand)
-    assert len(policy.encode("Describe this.", [picture(0, 168, 168)])) > 36
+    pad = policy.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    assert policy.encode("Describe this.", [picture(0, 500, 500)]).input_ids.tolist().count(pad) == tokens

@@ -9,7 +9,7 @@ import pytest
 from stage_kit import small_recipe
 
 from rise_vlm.stages.files import read_rows
-from rise_vlm.stages.run import run_recipe
+from rise_vlm.stages.run import prepare, run_recipe
 from rise_vlm.worlds import load_world
 
 
@@ -35,3 +35,17 @@ def test_a_recipe_runs_whole(recipe: str, world: str, splits: set[str], metric: 
     assert (results["loop"] is not None) == (recipe == "rise")
     assert json.loads((tmp_path / "run" / "results.json").read_text())["data"]["counts"]["train"] == 4
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("world", "suited", "other"), [("icons", "tiny", "tiny_fine"), ("moves", "tiny_fine", "tiny")])
+def test_a_built_in_model_that_has_not_learned_to_see_a_world_is_noted(
+    world: str, suited: str, other: str, tmp_path: Path
+) -> None:
+    load_world(world).make(tmp_path / "data", train=4, val=2, test=2, seed=0)
+
+    def notes(model: str) -> str:
+        recipe = small_recipe("ans_sft", tmp_path / "data", Path(model))
+        return "\n".join(prepare(recipe, tmp_path / "run").material.notes)
+
+    assert f"{other} has hardly learned to see {world}: model={suited} has" in notes(other)
+    assert "hardly learned" not in notes(suited)

@@ -134,8 +134,9 @@ def _built_in() -> Policy:
     from rise_vlm.policy import Policy
     from rise_vlm.policy.names import BUILT_IN
 
-    if not BUILT_IN.is_dir():
-        raise Broken(f"missing: {BUILT_IN}. Install rise-vlm again.")
+    for folder in BUILT_IN.values():
+        if not folder.is_dir():
+            raise Broken(f"missing: {folder}. Install rise-vlm again.")
     return Policy.load("tiny", device="cpu", dtype="float32")
 
 

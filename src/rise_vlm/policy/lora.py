@@ -44,6 +44,8 @@ def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, name
     """
     from peft import LoraConfig, get_peft_model
 
+    from rise_vlm.policy.names import BUILT_IN  # which asks this module whether a model is an adapter
+
     prefix = next(name for name, child in model.named_modules() if child is language_model)
     chosen = [f"{prefix}.{name}" for name in choose_targets(language_model, settings)]
     config = LoraConfig(
@@ -55,7 +57,7 @@ def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, name
     )
     wrapped = get_peft_model(model, config)
     path = Path(name).expanduser()
-    lasting = name if name == "tiny" or not path.is_dir() else str(path.resolve())
+    lasting = name if name in BUILT_IN or not path.is_dir() else str(path.resolve())
     wrapped.peft_config["default"].base_model_name_or_path = lasting
     return wrapped
 

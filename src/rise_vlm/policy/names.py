@@ -11,17 +11,28 @@ from pathlib import Path
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.policy.lora import adapter_base
 
-BUILT_IN = Path(__file__).parent / "tiny" / "model"
+_TINY = Path(__file__).parent / "tiny"
+BUILT_IN = {"tiny": _TINY / "model", "tiny_fine": _TINY / "model_fine"}
+"""The built-in models: one for drawn scenes, one for drawings with small things in them, which it sees at twice the
+size (docs/tiny-model.md).
+"""
+FINE_WORLDS = ("blocks", "figures", "moves")
+"""The worlds that ``tiny_fine`` was taught to see; ``tiny`` was taught the others."""
+
+
+def called(name: str) -> str:
+    """A model as the reports call it."""
+    return f"built-in ({name})" if name in BUILT_IN else name
 
 
 def resolve(name: str) -> tuple[str, bool]:
     """What transformers should open for ``name``, and whether it is a local folder.
 
     Raises:
-        UserError: ``name`` is neither ``tiny``, a folder with a checkpoint, nor a possible hub id.
+        UserError: ``name`` is neither built in nor a folder with a checkpoint, nor a possible hub id.
     """
-    if name == "tiny":
-        return str(BUILT_IN), True
+    if name in BUILT_IN:
+        return str(BUILT_IN[name]), True
     path = Path(name).expanduser()
     if name.strip() and path.is_dir():
         if not (path / "config.json").is_file():
@@ -29,8 +40,8 @@ def resolve(name: str) -> tuple[str, bool]:
         return str(path), True
     if path.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) or _a_run_is_meant(path):
         raise UserError(
-            f"model {name}: no such folder. Give a folder, a hub id such as Qwen/Qwen2-VL-2B-Instruct, or 'tiny'."
-            + nearest(name, ["tiny", *map(str, path.parent.glob("*/"))])
+            f"model {name}: no such folder. Give a folder, a hub id such as Qwen/Qwen2-VL-2B-Instruct, or "
+            f"{' or '.join(BUILT_IN)}." + nearest(name, [*BUILT_IN, *map(str, path.parent.glob("*/"))])
         )
     return name, False
 
@@ -66,8 +77,8 @@ def whereabouts(name: str) -> str:
     base = adapter_base(name)
     if base is not None:
         return f"an adapter of {base}, {whereabouts(base)}"
-    if name == "tiny":
-        return "the built-in model"
+    if name in BUILT_IN:
+        return "the built-in model" if name == "tiny" else "the built-in model for small things"
     if resolve(name)[1]:
         return "a folder"
     if config_file(name) is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from rise_vlm.data.images import read_image
 from rise_vlm.errors import UserError
+from rise_vlm.policy.names import called
 from rise_vlm.report.charts import histogram, number
 from rise_vlm.report.curves import Chart
 from rise_vlm.report.gallery import BYTES, FEW_CLASSES, Thumbnail, clip, show, thumbnail
@@ -144,7 +145,7 @@ def _facts(tally: Tally) -> list[tuple[str, str]]:
     source = tally.source
     model = str(source.get("model", ""))
     named = [
-        ("Model", "built-in (tiny)" if model == "tiny" else model),
+        ("Model", called(model)),
         ("Task", str(source.get("task", ""))),
         ("Answers to each", str(source["samples"]) if source.get("samples") else "1, greedy"),
         ("For review", f"{tally.review:,}"),

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rise_vlm.console import duration
+from rise_vlm.policy.names import called
 from rise_vlm.report.charts import histogram, number
 from rise_vlm.report.curves import Chart, loop_charts, training_charts
 from rise_vlm.report.gallery import gallery, total
@@ -136,7 +137,7 @@ def _facts(run: Run, table: Table | None) -> list[tuple[str, str]]:
     judged = {arm.split for arm in results.arms} if set(results.stages) == {"evaluate"} else set(data.counts)
     counts = ", ".join(f"{count:,} {split}" for split, count in data.counts.items() if split in judged)
     seeds = ", ".join(str(seed) for seed in table.seeds) if table else ""
-    model = "built-in (tiny)" if results.model == "tiny" else results.model
+    model = called(results.model)
     named = [("Model", model), ("Task", task), ("Records", counts), ("Seed" if "," not in seeds else "Seeds", seeds)]
     started = str(results.environment.get("started") or "")[:16].replace("T", " ")
     return [(name, value) for name, value in [*named, ("Started", started)] if value]

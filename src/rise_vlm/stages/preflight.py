@@ -17,7 +17,7 @@ from typing import Any
 from rise_vlm.data.card import CARD
 from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import LoraSettings, adapter_base, choose_targets
-from rise_vlm.policy.names import config_file, resolve, weights_of
+from rise_vlm.policy.names import BUILT_IN, FINE_WORLDS, config_file, resolve, weights_of
 from rise_vlm.policy.traits import FAMILIES
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import Recipe
@@ -74,10 +74,20 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
         load_rewards(recipe.grpo.rewards)  # one that is not there is told now
         check_task(recipe.grpo.rewards, material.task.name)
         material.notes.extend(base_judges(recipe))
-    if recipe.model == "tiny" and material.world is None:
-        material.notes.append(UNSEEN)
+    material.notes.extend(built_in_notes(recipe, material))
     check_own(out, "recipe.yaml", "stages")
     return Prepared(recipe, material, out, make_plan(recipe, material, out))
+
+
+def built_in_notes(recipe: Recipe, material: Material) -> list[str]:
+    """A note where the recipe's model is a built-in one that has not learned to see these pictures."""
+    if recipe.model not in BUILT_IN:
+        return []
+    if material.world is None:
+        return [UNSEEN]
+    world = material.world.NAME
+    other = "tiny_fine" if world in FINE_WORLDS else "tiny"
+    return [] if recipe.model == other else [f"{recipe.model} has hardly learned to see {world}: model={other} has"]
 
 
 def replaced(recipe: Recipe, out: Path) -> list[str]:
@@ -122,7 +132,7 @@ def check_model(recipe: Recipe) -> None:
         try:
             family = json.loads(path.read_text(encoding="utf-8"))["model_type"]
         except (OSError, ValueError, KeyError, TypeError):
-            hint = " The built-in model is not in this installation." if recipe.model == "tiny" else ""
+            hint = " The built-in model is not in this installation." if recipe.model in BUILT_IN else ""
             raise UserError(f"model {recipe.model}: {path} cannot be read.{hint}") from None
         if not _sees(family):
             raise UserError(

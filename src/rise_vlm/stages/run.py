@@ -24,6 +24,7 @@ from rise_vlm.atomic import clear_drafts, write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import UserError
 from rise_vlm.lock import alone
+from rise_vlm.policy.names import BUILT_IN
 from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.context import Context, Models
 from rise_vlm.stages.cost import Meter
@@ -105,7 +106,7 @@ def _settle(run: Prepared) -> None:
 
 def _hush(recipe: Recipe) -> None:
     """Without transformers' own bars for reading and writing weights; those of a download stay."""
-    if Path(recipe.model).is_dir() or recipe.model == "tiny":
+    if Path(recipe.model).is_dir() or recipe.model in BUILT_IN:
         from transformers.utils import logging
 
         logging.disable_progress_bar()

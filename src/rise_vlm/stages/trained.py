@@ -14,7 +14,7 @@ from typing import Any
 from rise_vlm.console import say
 from rise_vlm.errors import UserError
 from rise_vlm.policy.lora import adapter_base
-from rise_vlm.policy.names import resolve
+from rise_vlm.policy.names import BUILT_IN, resolve
 from rise_vlm.recipes.loader import read_yaml
 from rise_vlm.recipes.schema import STAGES, Recipe
 from rise_vlm.stages.cost import Cost, add_costs, no_cost
@@ -156,7 +156,7 @@ def _model_of(folder: Path, stage: str) -> str | None:
 def run_folder(name: str) -> Path | None:
     """The run's folder that ``name`` is, of a demo's that of the arm ``rise``; None where it names no run."""
     folder = Path(name).expanduser()
-    if name == "tiny" or adapter_base(name) or (folder / "config.json").is_file():
+    if name in BUILT_IN or adapter_base(name) or (folder / "config.json").is_file():
         return None
     if (folder / "arms" / "rise").is_dir():
         folder = folder / "arms" / "rise"
@@ -173,7 +173,7 @@ def stage_of(name: str) -> tuple[Path | None, str]:
 
 
 def require_model(name: str) -> None:
-    """Raise UserError unless ``name`` is ``tiny``, a folder with a model, or may be a hub id. Nothing is opened."""
+    """Raise UserError unless ``name`` is built in, a folder with a model, or may be a hub id. Nothing is opened."""
     resolve(adapter_base(name) or name)
 
 
@@ -182,7 +182,7 @@ def doubts(found: Found, task: Task) -> list[str]:
     said: list[str] = []
     if found.task not in (None, task.name):
         said.append(f"this model was trained on {found.task}, not on {task.name}: its answers may not be of that kind")
-    if "tiny" in (found.model, found.base):
+    if {found.model, found.base} & set(BUILT_IN):
         said.append(UNSEEN)
     return said
 

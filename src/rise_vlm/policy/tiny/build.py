@@ -18,6 +18,7 @@ VOCABULARY = 2048
 PATCH = 14
 MERGE = 2
 IMAGE_SIDE = 168
+FINE_SIDE = 336
 """Largest square picture, in pixels, that the model sees: 6 x 6 image tokens. Larger pictures are scaled down."""
 CONTEXT = 4096
 
@@ -77,10 +78,10 @@ def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     return found
 
 
-def image_processor() -> Qwen2VLImageProcessorPil:
-    """Scales pictures to at most ``IMAGE_SIDE`` squared pixels, aspect kept, sides multiples of 28."""
+def image_processor(side: int = IMAGE_SIDE) -> Qwen2VLImageProcessorPil:
+    """Scales pictures to at most ``side`` squared pixels, aspect kept, sides multiples of 28."""
     return Qwen2VLImageProcessorPil(
-        min_pixels=56 * 56, max_pixels=IMAGE_SIDE**2, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2
+        min_pixels=56 * 56, max_pixels=side**2, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2
     )
 
 

@@ -134,7 +134,9 @@ _OTHERS: Mixture = {
     ],
 }
 
-CURRICULUM = (
+_EVERY: Mixture = _two(copying=0.1, rest=0.4, lots=1.0, link=0.1) | _OTHERS
+
+TINY = (
     Phase(steps=1700, scenes=20, rows=2, mixture=_two(), shares=TWO),
     # Some skills are learned all at once or not at all, and only where much of a step asks for them: to copy from a
     # list, and to know what of it is still to come.
@@ -143,17 +145,12 @@ CURRICULUM = (
     Phase(steps=1700, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.25), shares=TWO),
     Phase(steps=1900, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.2, lots=0.6, link=0.1) | _OTHERS, shares=ALL),
     # Answers in form to lists it does not know had become rarer.
-    Phase(steps=300, scenes=20, rows=2, mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.1) | _OTHERS, shares=LAST),
-    # Digits at an angle and small solids are not read at half size, nor from one batch in eight.
-    Phase(
-        steps=3000,
-        scenes=10,
-        rows=4,
-        mixture=_two(copying=0.1, rest=0.4, lots=1.0, link=0.1) | _OTHERS,
-        shares=LAST,
-        fine=0.8,
-    ),
+    Phase(steps=300, scenes=20, rows=2, mixture=_EVERY, shares=LAST),
 )
+# Small solids are not seen at half size, nor from one batch in eight.
+TINY_FINE = (Phase(steps=2200, scenes=10, rows=4, mixture=_EVERY, shares=LAST, fine=0.8),)
+CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
+"""By built-in model; the second goes on from the first."""
 
 
 def scenes(
@@ -179,7 +176,7 @@ def pictures(world: str, scene: Any, size: int = SIDE, supersample: int = 2) -> 
 
 
 def rows(world: str, scene: Any, count: int, rng: random.Random, mixture: Mixture | None = None) -> list[Row]:
-    """``count`` rows about one scene of a world, by default from the last mixture."""
-    makers = (mixture or CURRICULUM[-1].mixture)[world]
+    """``count`` rows about one scene of a world, by default from the mixture of all worlds."""
+    makers = (mixture or _EVERY)[world]
     chosen = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers], k=count)
     return [maker(scene, rng) for maker in chosen]

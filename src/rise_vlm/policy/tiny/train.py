@@ -28,7 +28,7 @@ from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
 from rise_vlm.console import progress, say
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batch, Batches, Chunk, patches
-from rise_vlm.policy.tiny.build import build_model, image_processor, train_tokenizer
+from rise_vlm.policy.tiny.build import FINE_SIDE, IMAGE_SIDE, build_model, image_processor, train_tokenizer
 from rise_vlm.worlds import affect, errand
 
 WARMUP, DECAY = 0.03, 0.4
@@ -177,12 +177,16 @@ def share_of(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / (WARMUP * steps), (steps - step) / (DECAY * steps))
 
 
-def save_model(model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """The transformers folder: weights in bfloat16, tokenizer, image processor, chat template."""
+def save_model(
+    model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, out: Path, side: int = IMAGE_SIDE
+) -> None:
+    """The transformers folder: weights in bfloat16, tokenizer, image processor (``build.image_processor``), chat
+    template.
+    """
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    image_processor().save_pretrained(out)
+    image_processor(side).save_pretrained(out)
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,12 @@ class Settings:
     halt: int
     processes: int
     init: Path | None
+    curriculum: str
     last: int | None
+
+    @property
+    def phases(self) -> tuple[corpus.Phase, ...]:
+        return corpus.CURRICULA[self.curriculum]
 
     @property
     def work(self) -> Path:
@@ -206,14 +215,14 @@ class Settings:
 
 def steps_of(settings: Settings) -> int:
     """How many steps a run has: the curriculum's, or its last."""
-    whole = sum(phase.steps for phase in corpus.CURRICULUM)
+    whole = sum(phase.steps for phase in settings.phases)
     return whole if settings.last is None else min(settings.last, whole)
 
 
 def batch_of(tokenizer: PreTrainedTokenizerFast, settings: Settings, step: int, rank: int) -> Batch:
     """The batch of process ``rank`` in ``step``: process r of n takes every n-th one of the phase."""
-    step += sum(phase.steps for phase in corpus.CURRICULUM) - steps_of(settings)
-    for number, phase in enumerate(corpus.CURRICULUM):
+    step += sum(phase.steps for phase in settings.phases) - steps_of(settings)
+    for number, phase in enumerate(settings.phases, start=0 if settings.curriculum == "tiny" else len(corpus.TINY)):
         if step < phase.steps:
             # Each phase has a stream of scenes of its own.
             return Batches(tokenizer, phase, settings.seed * 100 + number)[step * settings.processes + rank]
@@ -239,6 +248,7 @@ def train(rank: int, settings: Settings) -> None:
         first = json.loads((work / "state.json").read_text())["step"]
         masters.load(load_file(work / "state.safetensors"))
         say(f"continuing from step {first}")
+    side = FINE_SIDE if any(phase.fine for phase in settings.phases) else IMAGE_SIDE
     steps = steps_of(settings)
     last = min(steps, settings.halt)
     with progress("pre-training", last - first) as bar, (work / f"log-{rank}.jsonl").open("a") as log:
@@ -256,7 +266,7 @@ def train(rank: int, settings: Settings) -> None:
                 save_file(masters.state(), work / "state.tmp")
                 (work / "state.tmp").replace(work / "state.safetensors")
                 (work / "state.json").write_text(json.dumps({"step": step + 1}))
-                save_model(model, tokenizer, settings.out)
+                save_model(model, tokenizer, settings.out, side)
     distributed.destroy_process_group()
 
 
@@ -269,6 +279,7 @@ def main() -> None:
     parser.add_argument("--save-every", type=int, default=200)
     parser.add_argument("--halt", type=int, default=1 << 30, help="stop early at this step, for trials")
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers that share each step")
+    parser.add_argument("--curriculum", choices=corpus.CURRICULA, default="tiny", help="tiny_fine: with --init TINY")
     parser.add_argument("--init", type=Path, help="a model folder whose weights and tokenizer to begin with")
     parser.add_argument("--last", type=int, help="only so many steps, the last of the curriculum; with --init")
     settings = Settings(**vars(parser.parse_args()))
