@@ -321,7 +321,7 @@ class Evaluate(Settings):
 
 
 class Recipe(Settings):
-    """A run. ``model`` is ``tiny``, a folder or a hub id."""
+    """A run. ``model`` is a built-in one, a folder or a hub id."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     description: str = ""

@@ -18,7 +18,6 @@ VOCABULARY = 2048
 PATCH = 14
 MERGE = 2
 IMAGE_SIDE = 168
-FINE_SIDE = 336
 """Largest square picture, in pixels, that the model sees: 6 x 6 image tokens. Larger pictures are scaled down."""
 CONTEXT = 4096
 

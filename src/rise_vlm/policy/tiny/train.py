@@ -28,7 +28,8 @@ from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
 from rise_vlm.console import progress, say
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batch, Batches, Chunk, patches
-from rise_vlm.policy.tiny.build import FINE_SIDE, IMAGE_SIDE, build_model, image_processor, train_tokenizer
+from rise_vlm.policy.tiny.build import IMAGE_SIDE, build_model, image_processor, train_tokenizer
+from rise_vlm.policy.tiny.rows import SIDE
 from rise_vlm.worlds import affect, errand
 
 WARMUP, DECAY = 0.03, 0.4
@@ -248,7 +249,7 @@ def train(rank: int, settings: Settings) -> None:
         first = json.loads((work / "state.json").read_text())["step"]
         masters.load(load_file(work / "state.safetensors"))
         say(f"continuing from step {first}")
-    side = FINE_SIDE if any(phase.fine for phase in settings.phases) else IMAGE_SIDE
+    side = SIDE if any(phase.fine for phase in settings.phases) else IMAGE_SIDE
     steps = steps_of(settings)
     last = min(steps, settings.halt)
     with progress("pre-training", last - first) as bar, (work / f"log-{rank}.jsonl").open("a") as log:
