@@ -70,7 +70,7 @@ class Batches:
     def __getitem__(self, step: int) -> Batch:
         fine = random.Random(f"fine {self.seed}/{step // ALIKE}").random() < self.phase.fine
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(FINE_GRIDS if fine else GRIDS)
-        shares = corpus.FINE if fine else self.phase.shares
+        shares = self.phase.fine_shares if fine else self.phase.shares
         stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=shares)
         images: list[np.ndarray] = []
         packed: list[tuple[range, Packed]] = []
