@@ -18,10 +18,11 @@ from torch import Tensor
 from rise_vlm.data.record import Record
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy
-from rise_vlm.policy.tiny import corpus, sheet_rows
+from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batches, Packed, collate, encode_row, pack, patches
 from rise_vlm.policy.tiny.build import CONTEXT, IMAGE_SIDE, VOCABULARY, image_processor
-from rise_vlm.policy.tiny.rows import SIDE, Row
+from rise_vlm.policy.tiny.pages import SIGNS, sample_page
+from rise_vlm.policy.tiny.rows import Row
 from rise_vlm.policy.tiny.train import share_of
 from rise_vlm.tasks.base import DESCRIBE
 from rise_vlm.tasks.distribution import Distribution
@@ -206,17 +207,16 @@ def test_answers_in_form_for_classes_that_it_was_never_asked_about(policy: Polic
     assert sum(completion.parsed.value is not None for completion in read) >= 14
 
 
-def test_pages_to_read_are_written_in_reading_order_and_inside_the_picture() -> None:
-    for number in range(SEEN):
-        rng = random.Random(number)
-        scene = sheet_rows.sample_scene(rng, "any")
-        row = sheet_rows.sheet_row(scene, rng)
-        told = re.findall(r"[A-Z]|\d+", re.sub(r"\(\d+, \d+\)", "", row.completion))
-        assert all(0.05 < text.x < 0.95 and 0.03 < text.y < 0.97 for text in scene.texts)
-        if row.prompt.startswith("Read"):
-            assert told == [text.plain for text in scene.texts]
-            lines = [int(text.y * sheet_rows.LINES) for text in scene.texts]
-            assert lines == sorted(lines)
-        else:
-            assert len(told) == 1 and told[0] in {text.plain for text in scene.texts}
-    assert sheet_rows.draw(scene).size == (SIDE, SIDE)
+def test_pages_say_what_is_on_them_and_where(policy: Policy) -> None:
+    for number, (down, across) in enumerate((*corpus.SCRAPS, *corpus.SHEETS) * 30):
+        page = sample_page(random.Random(number), down, across)
+        assert page.draw().size == (across * 28, down * 28)
+        assert page.row().completion == ", ".join(text.text.strip("°") for text in page.texts) + "."
+        assert [int(text.y / 28) for text in page.texts] == sorted(int(text.y / 28) for text in page.texts)
+        told = page.signs()[page.signs() > 0]
+        assert sorted(SIGNS[sign - 1] for sign in told) == sorted("".join(text.text for text in page.texts))
+    phase = corpus.TINY_FINE[-1]
+    kinds = [
+        Batches(policy.tokenizer, replace(phase, scenes=2), 0)[step].signs is not None for step in range(0, 160, 8)
+    ]
+    assert 0 < sum(kinds) < len(kinds)

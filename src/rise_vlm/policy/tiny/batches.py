@@ -18,12 +18,15 @@ from transformers import PreTrainedTokenizerFast
 
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.build import END, IMAGE_PAD, MERGE, PATCH, TURN_END, token_id
+from rise_vlm.policy.tiny.pages import sample_page
 from rise_vlm.policy.tiny.rows import SIDE, Row
 
 GRIDS = [(12, 12)] * 6 + [(10, 14), (14, 10)]
 """Patch rows and columns of a batch's pictures: mostly square, as the worlds are, sometimes not, as photos are."""
 FINE_GRIDS = [(24, 24)] * 6 + [(20, 28), (28, 20)]
 """The same at full size."""
+PAGE_TOKENS, MOST_PAGES = 1440, 48
+"""Image tokens of a batch of pages, and how many pages at most."""
 CHUNKS = 5
 ALIKE = 8
 """So many batches in a row are of one size: processes side by side then take as long as each other."""
@@ -55,10 +58,13 @@ class Chunk:
 
 @dataclass
 class Batch:
-    """``images`` (N, H, W, 3) uint8 and the chunks of rows about them; all weights of a batch sum to 1."""
+    """``images`` (N, H, W, 3) uint8 and the chunks of rows about them; all weights of a batch sum to 1. ``signs``
+    (N, tokens, slots): where the pictures are pages, which signs each image token shows (`pages.Page.signs`).
+    """
 
     images: Tensor
     chunks: list[Chunk]
+    signs: Tensor | None = None
 
 
 class Batches:
@@ -68,9 +74,12 @@ class Batches:
         self.tokenizer, self.phase, self.seed = tokenizer, phase, seed
 
     def __getitem__(self, step: int) -> Batch:
-        fine = random.Random(f"fine {self.seed}/{step // ALIKE}").random() < self.phase.fine
+        kind = random.Random(f"fine {self.seed}/{step // ALIKE}").random()
+        if kind < self.phase.pages:
+            return self._pages(step)
+        fine = kind < self.phase.pages + self.phase.fine
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(FINE_GRIDS if fine else GRIDS)
-        shares = self.phase.fine_shares if fine else self.phase.shares
+        shares = corpus.FINE if fine else self.phase.shares
         stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=shares)
         images: list[np.ndarray] = []
         packed: list[tuple[range, Packed]] = []
@@ -83,13 +92,26 @@ class Batches:
             turns = corpus.rows(world, scene, self.phase.rows, rng, self.phase.mixture)
             shown = range(first, first + max(row.pictures for row in turns))
             packed.append((shown, pack([encode_row(self.tokenizer, row, grid) for row in turns])))
-        packed.sort(key=lambda one: len(one[1].ids))
+        return Batch(torch.from_numpy(np.stack(images)), self._chunks(packed))
+
+    def _pages(self, step: int) -> Batch:
+        rng = random.Random(f"page {self.seed}/{step}")
+        grid = rng.choice(self.phase.page_grids)
+        pages = [sample_page(rng, *grid) for _ in range(min(MOST_PAGES, PAGE_TOKENS // (grid[0] * grid[1])))]
+        packed = [
+            (range(i, i + 1), pack([encode_row(self.tokenizer, page.row(), grid)])) for i, page in enumerate(pages)
+        ]
+        images = torch.from_numpy(np.stack([np.asarray(page.draw()) for page in pages]))
+        return Batch(images, self._chunks(packed), torch.stack([page.signs() for page in pages]))
+
+    def _chunks(self, packed: list[tuple[range, Packed]]) -> list[Chunk]:
+        packed = sorted(packed, key=lambda one: len(one[1].ids))
         share = -(-len(packed) // CHUNKS)
         chunks = [collate(self.tokenizer, packed[i : i + share]) for i in range(0, len(packed), share)]
         total = sum(chunk.weights.sum() for chunk in chunks)
         for chunk in chunks:
             chunk.weights /= total
-        return Batch(torch.from_numpy(np.stack(images)), chunks)
+        return chunks
 
 
 @dataclass

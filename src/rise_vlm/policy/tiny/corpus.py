@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from PIL import Image
 
-from rise_vlm.policy.tiny import sheet_rows
 from rise_vlm.policy.tiny.affect_rows import (
     affect_about_row,
     affect_box_row,
@@ -35,7 +34,6 @@ from rise_vlm.policy.tiny.figures_rows import figure_list_row, figure_read_row
 from rise_vlm.policy.tiny.icons_rows import icon_fact_row, icon_list_row, icon_part_row, icon_taste_row
 from rise_vlm.policy.tiny.moves_rows import move_describe_row, move_table_row
 from rise_vlm.policy.tiny.rows import SIDE, Row, RowMaker, copy_row, describe_row, lot_row, rest_row
-from rise_vlm.policy.tiny.sheet_rows import sheet_row
 from rise_vlm.policy.tiny.street_rows import street_box_row, street_find_row, street_list_row
 from rise_vlm.worlds import affect, blocks, errand, figures, icons, moves, street
 
@@ -45,21 +43,26 @@ Mixture = dict[str, list[tuple[RowMaker, float]]]
 
 WORLDS: dict[str, ModuleType] = {
     "affect": affect, "errand": errand, "icons": icons, "street": street, "blocks": blocks, "figures": figures,
-    "moves": moves, "sheet": sheet_rows,
+    "moves": moves,
 }  # fmt: skip
 TWO = {"affect": 0.45, "errand": 0.55}
 ALL = {"affect": 0.11, "errand": 0.13, "icons": 0.26, "street": 0.30, "blocks": 0.12, "figures": 0.05, "moves": 0.03}
 LAST = {"affect": 0.22, "errand": 0.15, "icons": 0.18, "street": 0.30, "blocks": 0.12, "figures": 0.02, "moves": 0.01}
 """How often a scene is of each world: where only the first two are taught, where all are, and at the end."""
 FINE = {"blocks": 0.48, "figures": 0.32, "moves": 0.20}
-READ = {"sheet": 0.60, "figures": 0.22, "blocks": 0.11, "moves": 0.07}
-"""The same of batches at full size, for what is small (`Phase.fine`): while seeing is taught, and while reading is."""
+"""The same of batches at full size: what these worlds ask for is small (`Phase.fine`)."""
+
+
+SCRAPS = ((2, 4), (3, 4), (4, 6))
+SHEETS = ((4, 6), (6, 6), (8, 8), (12, 12), (12, 12))
+"""How many image tokens pages have, down and across."""
 
 
 @dataclass(frozen=True)
 class Phase:
     """``steps`` steps in which each process draws ``scenes`` scenes of the worlds by their ``shares``, with ``rows``
-    rows each from a mixture. A share ``fine`` of the batches shows worlds by ``fine_shares`` at full size instead.
+    rows each from a mixture. A share ``fine`` of the batches shows the worlds of ``FINE`` at full size instead, and a
+    share ``pages`` is pages to read, as large as one of ``page_grids`` (image tokens down and across).
     """
 
     steps: int
@@ -68,7 +71,8 @@ class Phase:
     mixture: Mixture
     shares: dict[str, float]
     fine: float = 0.0
-    fine_shares: dict[str, float] = field(default_factory=lambda: FINE)
+    pages: float = 0.0
+    page_grids: tuple[tuple[int, int], ...] = ()
 
 
 def _two(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: float = 0.0) -> Mixture:
@@ -136,7 +140,6 @@ _OTHERS: Mixture = {
         (move_describe_row, 0.55),
         (move_table_row, 0.30),
     ],
-    "sheet": [(sheet_row, 1.0)],
 }
 
 _EVERY: Mixture = _two(copying=0.1, rest=0.4, lots=1.0, link=0.1) | _OTHERS
@@ -155,8 +158,9 @@ TINY = (
 # Small solids are not seen at half size, nor from one batch in eight.
 TINY_FINE = (
     Phase(steps=2200, scenes=10, rows=4, mixture=_EVERY, shares=LAST, fine=0.8),
-    # Figures carry too few numbers to learn reading from.
-    Phase(steps=900, scenes=10, rows=4, mixture=_EVERY, shares=LAST, fine=0.85, fine_shares=READ),
+    # Reading begins on scraps, where there is little to look through, and is then taken to pages as large as a figure.
+    Phase(steps=900, scenes=0, rows=0, mixture={}, shares={}, pages=1.0, page_grids=SCRAPS),
+    Phase(steps=500, scenes=10, rows=4, mixture=_EVERY, shares=LAST, fine=0.6, pages=0.3, page_grids=SHEETS),
 )
 CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
 """By built-in model; the second goes on from the first."""

@@ -26,7 +26,7 @@ from rise_vlm.tasks.base import DESCRIBE
 
 HELD_OUT_SEED = 1_000_003
 """Scenes of pre-training come from seed 0; these come from elsewhere in the stream of scenes."""
-SETTLED = ("List", "How many are there of each", "What is written", "Read the")
+SETTLED = ("List", "How many are there of each", "What is written", "Read the numbers")
 """How the prompts of rows begin that leave no choice of what to say."""
 
 

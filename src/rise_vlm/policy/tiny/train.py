@@ -29,10 +29,14 @@ from rise_vlm.console import progress, say
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batch, Batches, Chunk, patches
 from rise_vlm.policy.tiny.build import IMAGE_SIDE, build_model, image_processor, train_tokenizer
+from rise_vlm.policy.tiny.pages import SIGNS, SLOTS
 from rise_vlm.policy.tiny.rows import SIDE
 from rise_vlm.worlds import affect, errand
 
 WARMUP, DECAY = 0.03, 0.4
+EMPTY = 0.05
+"""What a place without a sign weighs among those of a page; most are."""
+SCALE = 0.2
 
 
 def corpus_texts(count: int, seed: int = 1) -> Iterable[str]:
@@ -89,13 +93,41 @@ def quicken(model: Qwen2VLForConditionalGeneration) -> None:
             module.forward = MethodType(tower_attention, module)
 
 
-def loss_of(model: Qwen2VLForConditionalGeneration, batch: Batch) -> Tensor:
-    """Weighted next-token loss of a batch; each picture passes the tower once."""
+class Pupil(nn.Module):
+    """The model, and beside it what says which signs an image token shows, in the model's own words: the first is to be
+    near the embedding of that sign's token, the others after a map of their own. A tower that sees text only through
+    what is asked about it does not begin to read, and a word that is there is soon copied. The maps are not shipped.
+    """
+
+    def __init__(self, model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self.model = model
+        size = model.config.text_config.hidden_size
+        self.reader = nn.Linear(size, (SLOTS - 1) * size).to(model.dtype)
+        self.none = nn.Parameter(torch.zeros(size, dtype=model.dtype))
+        self.signs = [tokenizer.encode(sign)[0] for sign in SIGNS]
+
+    def read(self, features: Tensor) -> Tensor:
+        """Scores (tokens, `SLOTS`, 1 + signs) of image tokens (tokens, D)."""
+        words = torch.cat([self.none[None], self.model.get_input_embeddings().weight[self.signs].detach()])
+        slots = torch.cat([features, self.reader(features)], dim=-1).unflatten(-1, (SLOTS, -1))
+        return (slots @ words.T).float() * SCALE
+
+
+def loss_of(pupil: Pupil, batch: Batch) -> Tensor:
+    """Weighted next-token loss of a batch and, of pages, that of the signs in them; each picture passes the tower
+    once.
+    """
+    model = pupil.model
     inner = model.model
     grid = torch.tensor([[1, batch.images.shape[1] // 14, batch.images.shape[2] // 14]]).expand(len(batch.images), 3)
     pixels = patches(batch.images).type(inner.visual.dtype)
     features = inner.visual(pixels, grid_thw=grid).pooler_output.unflatten(0, (len(batch.images), -1))
-    return torch.stack([_chunk_loss(model, chunk, features) for chunk in batch.chunks]).sum()
+    loss = torch.stack([_chunk_loss(model, chunk, features) for chunk in batch.chunks]).sum()
+    if batch.signs is None:
+        return loss
+    weight = torch.tensor([EMPTY] + [1.0] * len(SIGNS))
+    return loss + F.cross_entropy(pupil.read(features.flatten(0, 1)).flatten(0, 1), batch.signs.flatten(), weight)
 
 
 def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: Tensor) -> Tensor:
@@ -115,14 +147,15 @@ def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: 
 
 
 class Masters:
-    """float32 copies of bfloat16 weights, updated by Muon (matrices) and AdamW (embeddings, norms, biases)."""
+    """float32 copies of bfloat16 weights, updated by Muon (matrices) and AdamW (embeddings, reader, norms, biases)."""
 
     def __init__(self, model: nn.Module, rate: float) -> None:
         self.rate = rate
         self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.copies = {name: p.detach().float().clone() for name, p in self.named}
-        matrices = [c for n, c in self.copies.items() if c.ndim == 2 and "embed_tokens" not in n]
-        others = [c for n, c in self.copies.items() if c.ndim != 2 or "embed_tokens" in n]
+        ends = ("embed_tokens", "reader")
+        matrices = [c for n, c in self.copies.items() if c.ndim == 2 and not any(end in n for end in ends)]
+        others = [c for n, c in self.copies.items() if c.ndim != 2 or any(end in n for end in ends)]
         self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Muon(matrices, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0),
@@ -169,8 +202,7 @@ class Masters:
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    assert parameter.grad is not None
-    return parameter.grad.float().flatten()
+    return (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).float().flatten()
 
 
 def share_of(step: int, steps: int) -> float:
@@ -244,7 +276,9 @@ def train(rank: int, settings: Settings) -> None:
     else:
         model = build_model(tokenizer, settings.seed).bfloat16()
     quicken(model)
-    masters, first = Masters(model, settings.rate), 0
+    torch.manual_seed(settings.seed)
+    pupil = Pupil(model, tokenizer)
+    masters, first = Masters(pupil, settings.rate), 0
     if (work / "state.safetensors").exists():
         first = json.loads((work / "state.json").read_text())["step"]
         masters.load(load_file(work / "state.safetensors"))
@@ -255,7 +289,7 @@ def train(rank: int, settings: Settings) -> None:
     with progress("pre-training", last - first) as bar, (work / f"log-{rank}.jsonl").open("a") as log:
         for step in range(first, last):
             begun = time.monotonic()
-            loss = loss_of(model, batch_of(tokenizer, settings, step, rank))
+            loss = loss_of(pupil, batch_of(tokenizer, settings, step, rank))
             loss.backward()
             norm = masters.step(share_of(step, steps), settings.processes)
             row = {"step": step, "loss": loss.item(), "grad_norm": norm, "seconds": time.monotonic() - begun}
