@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy
 from rise_vlm.policy.tiny import corpus
+from rise_vlm.policy.tiny.pages import sample_page
 from rise_vlm.policy.tiny.rows import FRAME, SIDE, Row
 from rise_vlm.tasks.base import DESCRIBE
 
@@ -93,6 +95,26 @@ def lists(policy: Policy, shares: Shares, scenes: int) -> dict[str, dict[str, fl
     return _means(found, "words", "exact")
 
 
+def reading(policy: Policy, pages: int) -> dict[str, dict[str, float]]:
+    """Of pages of numbers and letters, by their size in image tokens: the same as of lists."""
+    found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for down, across in sorted({*corpus.SCRAPS, *corpus.SHEETS}):
+        drawn = [sample_page(random.Random(f"held out {number}"), down, across) for number in range(pages)]
+        prompts = [policy.encode(page.row().prompt, [page.draw()]) for page in drawn]
+        generator = torch.Generator().manual_seed(0)
+        groups = sample(policy, prompts, 1, max_new_tokens=128, temperature=0.0, generator=generator)
+        for page, group in zip(drawn, groups, strict=True):
+            found[f"{down} x {across}"].append(_alike(group[0].text, page.row().completion))
+    return _means(found, "words", "exact")
+
+
+def _alike(text: str, wanted: str) -> tuple[float, bool]:
+    """The share of words in place, of the longer of both, and whether all are."""
+    told, true = text.split(), wanted.split()
+    right = sum(a == b for a, b in zip(told, true, strict=False)) / max(len(told), len(true))
+    return right, told == true
+
+
 def answered(
     policy: Policy, shares: Shares, scenes: int, start: int, wanted: Callable[[Row], bool]
 ) -> Iterator[tuple[str, Row, str]]:
@@ -132,6 +154,8 @@ def main() -> None:
         "forms": forms(policy, shares, options.scenes),
         "lists": lists(policy, shares, options.scenes),
     }
+    if options.fine:
+        figures["pages"] = reading(policy, options.scenes // 4)
     print(json.dumps(figures, indent=2))
 
 
