@@ -81,6 +81,10 @@ def test_marks_in_the_text_tell_which_images_the_first_question_has(tmp_path: Pa
         ("distribution", '{"joy": 1}', {"joy": 1}),
         ("counting", " 12 ", 12),
         ("structure", "B", "B"),
+        ("structure", "(b)", "B"),
+        ("structure", "yes", "Yes"),
+        ("structure", r"\boxed{B}", "B"),
+        ("structure", "8.70", "8.70"),
     ],
 )  # fmt: skip
 def test_answers_in_reason_rft_rows(tmp_path: Path, task: str, answer: str, annotation: Any) -> None:

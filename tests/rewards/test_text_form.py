@@ -73,5 +73,7 @@ def test_every_text_has_a_finite_reward(text: str) -> None:
 def test_numbers_by_hand() -> None:
     assert same_number(8.7, 8.66, decimals=1) == 1.0
     assert same_number(8.7, 8.8, decimals=1) == 0.0
+    for truth, guess in ((0.1, 0.05), (0.5, 0.45), (2.0, 2.04), (-0.5, -0.45), (0.0, 0.04)):
+        assert same_number(truth, guess, decimals=1) == 0.0  # rounds to it, but is more than 1 % off
     assert same_number(1e6, 1e6 + 2) == 0.0
     assert tolerant_number(-100, -112.5) == pytest.approx(0.5)

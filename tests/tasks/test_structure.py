@@ -36,7 +36,8 @@ def reward(task, truth, text):
      (r"\frac34", 0.75), (r"\dfrac{3}4", 0.75), (r"\boxed{7}", 7), (r"$\boxed{\frac{3}{4}}$", 0.75), ("1 1/2", 1.5),
      (r"1\frac{1}{2}", 1.5), ("-1½", -1.5), (r"2\times10^3", 2000), ("2.5 × 10^{-1}", 0.25), ("2×10³", 2000),
      ("50%", 50), (r"50\%", 50), ("12.5 percent", 12.5), ("minus two", -2), ("Answer: 7", 7), ("Answer: B", "B"),
-     (r"\boxed{B}", "B"), ("140º", 140), ("140˚", 140), ("–5", -5), ("−5", -5),
+     (r"\boxed{B}", "B"), ("$B$", "B"), (r"\text{B}", "B"), (r"\boxed{\text{B}}", "B"), (r"$\mathrm{(b)}$", "B"),
+     (r"\(B\)", "B"), (r"\boxed{\text{Yes}}", "Yes"), ("$7$", 7), ("140º", 140), ("140˚", 140), ("–5", -5), ("−5", -5),
      ("5 cm²", 5), ("5 cm", 5), ("24 square units", 24), ("-5", -5), ("1,024", 1024)],
 )  # fmt: skip
 def test_a_letter_or_a_number_is_read(text, value):
@@ -95,7 +96,7 @@ def test_letters_and_numbers_never_meet():
 @pytest.mark.parametrize(
     ("truth", "text", "tolerant", "exact", "official"),
     [("8.7", "8.7", 1, 1, 1), ("8.7", "8.66", 1, 1, 0), ("8.7", "8.8", 1, 0, 0), (12, "12.0", 1, 1, 0),
-     (12, "12.4", 1, 0, 0), ("Yes", "yes", 1, 1, 0),
+     (12, "12.4", 1, 0, 0), ("0.1", "0.05", 0, 0, 0), ("2.0", "2.04", 1, 0, 0), ("Yes", "yes", 1, 1, 0),
      ("No", "No", 1, 1, 1), ("No", "yes", 0, 0, 0), ("No", "0", 0, 0, 0),
      (r"5\sqrt{3}", "8.6602540", 1, 1, 0), (140, "140°", 1, 1, 0), ("B", "b", 1, 1, 0)],
 )  # fmt: skip
@@ -150,6 +151,11 @@ def test_leaks(record):
     assert TASK.leaks("So the answer is B.", letter, FRAME)
     assert TASK.leaks("It must be option B", letter, FRAME)
     assert TASK.leaks("A line runs from A to B and a circle touches C.", letter, FRAME) == []
+    assert TASK.leaks("Sides of 5 and 12 meet at B.", letter, FRAME) == []
+    for listed in (CHOICES, "At B. 9 is written. Find x.\n(A) 12\n(B) 13\n(C) 14", "Find x. A: 12 cm B: 13 cm"):
+        assert TASK.leaks("So x is 13.", record("B", listed), FRAME), listed
+        assert TASK.leaks("So x is 9, not 14.", record("B", listed), FRAME) == []
+    assert TASK.leaks("So x is 13.", record("B", "Find x. A. AB B. CD"), FRAME) == []
     for text in ("so x is 13", "thirteen", "about 13.05"):
         assert TASK.leaks(text, number, FRAME), text
     polar = record("No", "Is it a square?")

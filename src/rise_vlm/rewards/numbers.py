@@ -7,9 +7,9 @@ import math
 
 def same_number(truth: float, guess: float, decimals: int = 0) -> float:
     """1 where the two are equal, else 0. A truth written with ``decimals`` digits after the point is also met by what
-    rounds to it: 8.7 by 8.66.
+    rounds to it within 1 % of it: 8.7 by 8.66, but not 0.5 by 0.45.
     """
-    slack = 0.5 * 10.0**-decimals if decimals else 0.0
+    slack = min(0.5 * 10.0**-decimals, 0.01 * abs(truth)) if decimals else 0.0
     return float(abs(guess - truth) <= max(slack, 1e-6 * abs(truth)) * (1 + 1e-9))
 
 

@@ -36,6 +36,7 @@ _ASKING = "is|are|was|were|does|do|did|can|could|has|have|will|would"
 _POLAR = re.compile(rf"(?:^|[.,:;!?]\s+)(?:{_ASKING})\s[^.!?]*\?\s*$", re.IGNORECASE)
 _SAID = r"(?:^|[.!?:]\s*|\banswer\s)['\"]?WORD['\"]?\s*(?:[,.!;]|$)|\banswer (?:is|must be) ['\"]?WORD\b"
 _CHOICE = re.compile(r"\(?([A-Ea-e])\)?[.:]?")
+_MATHS = re.compile(r"\\(?:text|textrm|textbf|mathrm|mathbf)\s?\{([^{}]*)\}|\\[()\[\]]|\$")
 _LISTED = re.compile(r"(?:^|[\s(])A[.):].*?(?:[\s(])B[.):]", re.DOTALL)
 
 
@@ -43,8 +44,9 @@ class Structure(Task):
     """The annotation is a letter from A to E, ``"Yes"``, ``"No"``, a number, or a number as text (``"5\\\\sqrt{3}"``).
 
     ``score="tolerant"`` (ours, Reason-RFT's ``math_accuracy_reward``): a letter or word is right or wrong, a number
-    earns 1 within 5 % of the truth, 0 beyond 20 %, half a cosine between. ``score="exact"``: equal numbers only.
-    ``score="official"``: the reward that the Reason-RFT code wires, equality of the characters; ``2.0`` is not ``2``.
+    earns 1 within 5 % of the truth, 0 beyond 20 %, half a cosine between. ``score="exact"``: equal
+    numbers only, see ``right``. ``score="official"``: the reward that the Reason-RFT code wires, equality of the
+    characters; ``2.0`` is not ``2``.
     """
 
     name = "structure"
@@ -73,9 +75,9 @@ class Structure(Task):
         return str(annotation)
 
     def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
-        """One letter from A to E (``B``, ``(b)``, ``B.``), yes or no, or one number as ``read_quantity`` takes it."""
+        """A choice as ``choice_of`` reads it, or one number as ``read_quantity`` does."""
         text = text.strip()
-        choice = _choice(without_lead(text))
+        choice = choice_of(text)
         value, problem = (choice, "") if choice else read_quantity(text, exact_forms=True)
         if value is None:
             return Parsed(None, problem.replace("is not one number", "is neither one letter nor one number"))
@@ -92,12 +94,12 @@ class Structure(Task):
         return tolerant_number(truth, value)
 
     def right(self, annotation: Any, value: Any | None) -> float:
-        """1 for the very letter or word, or for the number as far as the truth is written (8.66 for 8.7), else 0."""
+        """1 for the very letter or word, or for the number as ``same_number`` has it (8.66 for 8.7), else 0."""
         if value is None:
             return 0.0
         truth, guess = number_of(annotation), number_of(value)
         if truth is None or guess is None:
-            return float(truth is None and guess is None and _choice(annotation) == _choice(value))
+            return float(truth is None and guess is None and choice_of(annotation) == choice_of(value))
         return same_number(truth, guess, decimals(str(annotation)))
 
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:
@@ -136,15 +138,20 @@ class Structure(Task):
         return str(annotation) if self.kind == "official" or number is None else number
 
     def leaks(self, rationale: str, record: Record, frame: Frame, prompt: str = "") -> list[str]:
-        """The common rules, and the true letter or word named as a choice, or a number within 1 % of the true one."""
+        """The common rules, and the true letter or word named as a choice, or a number within 1 % of the true one or of
+        what the true letter stands for.
+        """
         leaks = super().leaks(rationale, record, frame, prompt)
         truth = number_of(record.annotation) if isinstance(record.annotation, str | int | float) else None
+        choice = choice_of(record.annotation) if truth is None else None
+        if choice is not None and choice in _WORDS.values():
+            told = re.search(_SAID.replace("WORD", choice.casefold()), visible(rationale).casefold())
+            return [*leaks, *([f"says '{choice}'"] if told else [])]
+        if choice is not None:
+            leaks += ClassNames([choice], {}).find(rationale)
+            truth = _chosen(choice, self.ask(record))
         if truth is None:
-            choice = _choice(record.annotation)
-            if choice is not None and choice in _WORDS.values():
-                told = re.search(_SAID.replace("WORD", choice.casefold()), visible(rationale).casefold())
-                return [*leaks, *([f"says '{choice}'"] if told else [])]
-            return [*leaks, *(ClassNames([choice], {}).find(rationale) if choice else [])]
+            return leaks
         text = visible(rationale).casefold()
         for value, start, end, _ in numbers_in(text):
             if abs(value - abs(truth)) <= NEAR * abs(truth):
@@ -172,18 +179,26 @@ def number_of(answer: Any) -> float | None:
 
 @lru_cache(maxsize=65536)
 def _written(answer: str) -> float | None:
-    return None if _choice(answer) else read_quantity(answer, exact_forms=True)[0]
+    return None if choice_of(answer) else read_quantity(answer, exact_forms=True)[0]
 
 
-def _choice(answer: Any) -> str | None:
-    """A for ``A``, ``(a)`` and ``A.``; Yes for ``yes`` and ``YES.``; None for anything else."""
-    text = str(answer).strip()
+def choice_of(answer: Any) -> str | None:
+    """A for ``A``, ``(a)``, ``A.``, ``$A$`` and ``\\boxed{\\text{A}}``; Yes for ``yes`` and ``YES.``; None for anything
+    else.
+    """
+    text = _MATHS.sub(r"\1", without_lead(str(answer))).strip()
     match = _CHOICE.fullmatch(text)
     return match.group(1).upper() if match else _WORDS.get(text.removesuffix(".").casefold())
+
+
+def _chosen(letter: str, question: str) -> float | None:
+    """The number that a question lists as the choice of that letter, or None."""
+    listed = re.findall(rf"(?:^|[\s(]){letter}[.):]\s*(.*?)\s*(?=[\s(][A-E][.):]|\n|$)", question)
+    return number_of(listed[-1]) if listed else None
 
 
 def _kind(annotation: Any) -> str:
     """Whether a letter, a word or a number is due."""
     if number_of(annotation) is not None:
         return "number"
-    return "word" if _choice(annotation) in _WORDS.values() else "letter"
+    return "word" if choice_of(annotation) in _WORDS.values() else "letter"

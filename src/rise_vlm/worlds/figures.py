@@ -20,7 +20,7 @@ from rise_vlm.worlds.figures_draw import TINTS, draw_plan
 from rise_vlm.worlds.figures_families import KNOWN
 from rise_vlm.worlds.figures_new import NEW
 from rise_vlm.worlds.figures_plan import Plan, number
-from rise_vlm.worlds.figures_words import caption, choices, reworded, stated_in, true_of
+from rise_vlm.worlds.figures_words import caption, reworded, stated_in, true_of
 from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
@@ -32,9 +32,14 @@ NAME = "figures"
 TASK = "structure"
 CLASSES: tuple[str, ...] = ()
 QUESTION: str | None = None
+DERIVED = ("angle", "side", "right", "equal")
+"""Facts that reasons work out as well as see (`stages.facts.untrue`)."""
 SPLITS = ("train", "val", "test", "ood", "any")
 FAMILIES = KNOWN | NEW
 STYLES = ("clean", "textbook")
+TRIES = 300
+"""Figures that are tried in search of four with different answers; a length with algebra often has no four."""
+
 _NAMES = tuple("ABCDEFGHJKLMNPQRSTUVWYZ")
 """Letters for points: not I, O (the centre of circles) and X (the unknown)."""
 
@@ -88,10 +93,33 @@ def sample_scene(rng: random.Random, split: str) -> Scene:
     built = plan(scene)
     if style == "textbook" and built.asked is not None and (not fresh or rng.random() < 0.5):
         scene = replace(scene, algebra=_algebra(rng, round(built.answer)))
-        built = plan(scene)
-    if rng.random() < 0.5:
-        scene = replace(scene, choices=tuple(choices(built.answer, built.wrong, rng)))
+    return _with_choices(scene, rng) if rng.random() < 0.5 else scene
+
+
+def _with_choices(scene: Scene, rng: random.Random) -> Scene:
+    """One of four scenes that ask the same of figures with other numbers, their answers for choices, from small to
+    large. Each is as likely as the others, so the text alone tells nothing. Without choices where no four are found.
+    """
+    alike = {plan(scene).answer: scene}
+    for _ in range(TRIES):
+        other = _alike(scene, FAMILIES[scene.family].pick(rng))
+        if other is not None:
+            alike.setdefault(plan(other).answer, other)
+        if len(alike) == 4:
+            return replace(rng.choice(list(alike.values())), choices=tuple(number(found) for found in sorted(alike)))
     return scene
+
+
+def _alike(scene: Scene, values: dict[str, int]) -> Scene | None:
+    """The scene with other numbers, its label as it is; None where that asks for anything else, or no whole x fits."""
+    other = replace(scene, values=tuple(values.items()))
+    if scene.algebra is not None:
+        a, b, _ = scene.algebra
+        x, rest = divmod(round(plan(replace(other, algebra=None)).answer) - b, a)
+        if rest or x < 2:
+            return None
+        other = replace(other, algebra=(a, b, x))
+    return other if plan(other).question == plan(scene).question else None
 
 
 def _algebra(rng: random.Random, value: int) -> tuple[int, int, int]:
@@ -116,7 +144,6 @@ def plan(scene: Scene) -> Plan:
     built.asked = replace(built.asked, text=text)
     kind, _, name = built.asked.fact.partition(".")
     built.question = f"{kind.capitalize()} {name} is {label}. Find x."
-    built.wrong = [built.answer, x + 1, x - 1, x + a, abs(b) + 1, 2 * x]
     built.answer = x
     return built
 

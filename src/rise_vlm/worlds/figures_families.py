@@ -54,7 +54,6 @@ def _angle_sum(v: Values, n: str) -> Plan:
     plan.reasons = (f"In the triangle angle {n[0]} is {v['a']} and angle {n[1]} is {v['b']}. The angles of a "
                     f"triangle add "
                     f"up to 180, so it is 180 - {v['a']} - {v['b']} = {c}.")  # fmt: skip
-    plan.wrong = [180 - c, v["a"] + v["b"] - 90, 90 - c // 2, v["a"], v["b"]]
     return plan
 
 
@@ -77,14 +76,12 @@ def _pythagoras(v: Values, n: str) -> Plan:
         plan.find_length(n[0], n[2], b)
         plan.reasons = (f"{begin} side {join(n[:2])} is {c}. The squares give {c * c} - {a * a} = {b * b}, its root "
                         f"is {b}.")  # fmt: skip
-        plan.wrong = [c - a, a + c, b + 1, b - 2, c + 1]
     else:
         plan.length(n[0], n[2], b)
         plan.find_length(n[0], n[1], c)
         plan.reasons = (f"{begin} side {join((n[0], n[2]))} is {b}. The squares give {a * a} + {b * b} = {c * c}, "
                         f"its root "
                         f"is {c}.")  # fmt: skip
-        plan.wrong = [a + b, c + 1, c - 1, abs(b - a) + c, a * b // 2]
     return plan
 
 
@@ -104,7 +101,6 @@ def _isosceles(v: Values, n: str) -> Plan:
         plan.angle(n[0], n[2], n[1], top)
         plan.find_angle(n[1], n[0], n[2], base)
         plan.reasons = f"{equal} Angle {n[2]} is {top}, so both have 180 - {top} = {180 - top}, and each is {base}."
-    plan.wrong = [180 - plan.answer, 2 * base, top + 10, base + 15, 90 - base // 2]
     return plan
 
 
@@ -120,7 +116,6 @@ def _straight(v: Values, n: str) -> Plan:
     plan.find_angle(n[1], n[3], n[2], 180 - a, wide=True)
     first = "".join((min(n[0], n[2]), n[3], max(n[0], n[2])))
     plan.reasons = f"Angle {first} is {a}. Both angles make a straight line of 180, so it is 180 - {a} = {180 - a}."
-    plan.wrong = [a, 90 - a % 90, abs(180 - 2 * a) or 45, 190 - a, 170 - a]
     return plan
 
 
@@ -147,7 +142,6 @@ def _transversal(v: Values, n: str) -> Plan:
                         f"side and "
                         f"add up to 180: 180 - {a} = {180 - a}.")  # fmt: skip
     plan.question = f"How large is the angle marked at {n[0]}, in degrees?"
-    plan.wrong = [180 - plan.answer, abs(90 - a) or 30, plan.answer + 10, plan.answer - 10, 2 * a % 170 + 5]
     return plan
 
 
@@ -166,7 +160,6 @@ def _rectangle(v: Values, n: str) -> Plan:
     else:
         plan.find("How long is the way around the rectangle?", 2 * (w + h))
         plan.reasons = f"{begin} Half the way around is {w} + {h} = {w + h}, so all of it is {2 * (w + h)}."
-    plan.wrong = [w * h, 2 * (w + h), w + h, w * h + w, 2 * w + h]
     return plan
 
 
@@ -187,7 +180,6 @@ def _height(v: Values, n: str) -> Plan:
     plan.reasons = (f"The base of the triangle, side {join(n[:2])}, is {b} and its height {join(n[2:4])} is {h}. The "
                     f"area is "
                     f"half of {b} * {h} = {b * h}, which is {b * h // 2}.")  # fmt: skip
-    plan.wrong = [b * h, b + h, b * h // 2 + b, b * h // 2 - h, 2 * (b + h)]
     return plan
 
 
@@ -213,7 +205,6 @@ def _inscribed(v: Values, n: str) -> Plan:
         plan.reasons = (f"Angle {n[2]} at the rim of the circle is {half}. The angle at the centre over the same arc "
                         f"is twice "
                         f"as large, {2 * half}.")  # fmt: skip
-    plan.wrong = [half if not v["rim"] else 2 * half, 180 - plan.answer, 90 - half or 20, plan.answer + 10, 3 * half]
     return plan
 
 
@@ -231,7 +222,6 @@ def _thales(v: Values, n: str) -> Plan:
     plan.reasons = (f"{join(n[:2])} runs through the centre O of the circle, so the angle at {n[2]} is right. Angle "
                     f"{n[0]} is "
                     f"{a}, which leaves 90 - {a} = {90 - a}.")  # fmt: skip
-    plan.wrong = [180 - a, a, 2 * a, 100 - a, 80 - a]
     return plan
 
 
@@ -249,7 +239,6 @@ def _parallelogram(v: Values, n: str) -> Plan:
         plan.find_angle(n[0], n[1], n[2], 180 - a)
         plan.reasons = (f"In the parallelogram angle {n[0]} is {a}. Its neighbour makes 180 with it: 180 - {a} = "
                         f"{180 - a}.")  # fmt: skip
-    plan.wrong = [180 - plan.answer, abs(90 - a) or 30, plan.answer + 10, plan.answer - 15, 360 - 2 * a]
     return plan
 
 
@@ -277,7 +266,6 @@ def _similar(v: Values, n: str) -> Plan:
     plan.reasons = (f"The lines are parallel, so they cut both sides alike. Side {parts} {other}, {number(times)} "
                     f"times as long "
                     f"as {v['part']}. So it is {number(times)} * {v['rest']} = {found}.")  # fmt: skip
-    plan.wrong = [v["rest"], other + v["rest"], found + 2, abs(other - v["rest"]) or 3, found + v["part"]]
     return plan
 
 

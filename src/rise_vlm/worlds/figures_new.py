@@ -21,7 +21,6 @@ def _exterior(v: Values, n: str) -> Plan:
     plan.reasons = (f"In the triangle angle {n[0]} is {a} and angle {n[2]} is {c}. The outer angle is the sum of the "
                     f"two far "
                     f"ones: {a} + {c} = {a + c}.")  # fmt: skip
-    plan.wrong = [180 - a - c, 180 - c, 180 - a, a + c + 10, a + c - 20]
     return plan
 
 
@@ -38,7 +37,6 @@ def _cyclic(v: Values, n: str) -> Plan:
     plan.reasons = (f"The four corners lie on a circle, so opposite angles add up to 180. Angle {n[2]} is {a}, which "
                     f"leaves "
                     f"180 - {a} = {180 - a}.")  # fmt: skip
-    plan.wrong = [a, 360 - 2 * a, 90 + a // 2, 190 - a, 160 - a]
     return plan
 
 
@@ -57,7 +55,6 @@ def _tangent(v: Values, n: str) -> Plan:
                     f"touches it, so "
                     f"they meet at a right angle. The squares give {a * a} + {b * b} = {c * c}, its root is "
                     f"{c}.")  # fmt: skip
-    plan.wrong = [a + b, c + 1, c - 2, 2 * a, abs(b - a) + c]
     return plan
 
 
@@ -84,7 +81,6 @@ def _chords(v: Values, n: str) -> Plan:
     plan.reasons = (f"The chords of a circle cut each other in pieces of equal product. Side {sides}, and {p} * {q} "
                     f"= {p * q}, "
                     f"so it is {p * q} / {r} = {s}.")  # fmt: skip
-    plan.wrong = [p + q - r, s + 1, s + 3, q, p * q]
     return plan
 
 
@@ -106,7 +102,6 @@ def _midsegment(v: Values, n: str) -> Plan:
     plan.reasons = (f"In the trapezoid side {join(n[:2])} is {low} and side {join(n[2:4])} is {top}. The line "
                     f"between the middles "
                     f"is half of {low} + {top} = {low + top}, which is {(low + top) // 2}.")  # fmt: skip
-    plan.wrong = [low - top, low + top, (low + top) // 2 + 2, (low + top) // 2 - 1, 2 * top]
     return plan
 
 
@@ -126,7 +121,6 @@ def _kite(v: Values, n: str) -> Plan:
     plan.reasons = (f"In the kite angle {n[0]} is {a} and angle {n[2]} is {b}. The two others are equal and make 360 "
                     f"- {a} - {b} = "
                     f"{360 - a - b}, so each is {side}.")  # fmt: skip
-    plan.wrong = [360 - a - b, 180 - a, side - 10, side + 12, 180 - b]
     return plan
 
 

@@ -47,7 +47,6 @@ class Plan:
     question: str = ""
     reasons: str = ""
     answer: float = 0
-    wrong: list[float] = field(default_factory=list)
 
     def point(self, name: str, x: float, y: float, hidden: bool = False) -> None:
         """A point; a hidden one has no label."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 
-from rise_vlm.worlds.figures_plan import Mark, Plan, join, number, plain
+from rise_vlm.worlds.figures_plan import Mark, Plan, join, plain
 
 SHAPES = ("right triangle", "triangle", "circle", "rectangle", "parallelogram", "trapezoid", "kite", "line with a ray",
           "pair of parallel lines")  # fmt: skip
@@ -136,15 +136,3 @@ def _equal(plan: Plan, rng: random.Random) -> str:
     pairs = sorted(fact.removeprefix("equal.").split("=") for fact in plan.facts if fact.startswith("equal."))
     a, b = rng.choice(pairs)
     return rng.choice(_EQUAL_CLAUSES).replace("{a}", a).replace("{b}", b)
-
-
-def choices(answer: float, wrong: list[float], rng: random.Random) -> list[str]:
-    """Four different numbers as text, the answer among them, from small to large."""
-    found = [number(answer)]
-    pool = [value for value in wrong if value > 0]
-    rng.shuffle(pool)
-    pool += [answer + step for step in (2, 5, 10, 12, 20, 7, 3)]
-    for value in pool:
-        if len(found) < 4 and number(value) not in found:
-            found.append(number(value))
-    return sorted(found, key=float)

@@ -22,6 +22,7 @@ from rise_vlm.data.formats.reading import four_numbers, number, parse_json, read
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.errors import DataError
 from rise_vlm.tasks.quantity import read_quantity
+from rise_vlm.tasks.structure import choice_of
 from rise_vlm.tasks.transformation import calls_of, read_calls, write
 
 BOX_KEYS = ("box", "bbox", "bbox_2d", "Position")
@@ -73,7 +74,7 @@ def images_of(row: dict[str, Any], images: Images, id_: str | None, near: Sequen
     """The images that a row names in ``image`` or ``images``: one, a list, or a list of objects with ``path``. Raises
     BadRow where there is none.
     """
-    named = row.get("images", row.get("image"))
+    named = row.get("image") if row.get("images") is None else row["images"]
     named = named if isinstance(named, list) else [named]
     names = [text_of(one.get("path") if isinstance(one, dict) else one) for one in named]
     if not names:
@@ -181,8 +182,10 @@ def from_text(text: str, task: str) -> Any:
     text = re.sub(r"^```(json)?\s*|\s*```$", "", text.strip())
     if not text:
         raise BadRow("annotation", "the answer is empty")
-    if task in ("classification", "structure"):
+    if task == "classification":
         return text
+    if task == "structure":
+        return choice_of(text) or text
     if task == "transformation":
         return _functions(text)
     if task == "counting":
