@@ -27,10 +27,12 @@ from rise_vlm.data import Dataset
 from rise_vlm.errors import UserError
 from rise_vlm.stages.explain import FRAME, Asking, judge
 from rise_vlm.stages.explaining import journal_folder, open_material
+from rise_vlm.stages.facts import facts_of, untrue
 from rise_vlm.stages.files import read_rows
 from rise_vlm.stages.rebuilding import reconstruct_prompt
 from rise_vlm.stages.run import run_recipe
 from rise_vlm.web import chat
+from rise_vlm.worlds import load_world
 
 KEY = "sk-not-for-anyone-else"
 
@@ -90,7 +92,7 @@ def test_right_replies_are_kept_with_where_they_come_from(
 def test_the_teacher_is_told_the_annotation_and_the_reader_is_not(
     teacher: Teacher, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    explain(capsys, teacher, sheets, tmp_path / "out", "--records", "1")
+    explain(capsys, teacher, sheets, tmp_path / "out", "--records", "1", "--no-leaks")
     asked, read = (body["messages"][0]["content"] for body in teacher.bodies)
     assert "The right answer is: 5" in asked[-1]["text"] and "Do not give the number." in asked[-1]["text"]
     head, _, data = asked[0]["image_url"]["url"].partition(",")
@@ -122,7 +124,7 @@ def test_a_reply_that_cannot_be_trusted_is_refused_and_counted(
     teacher: Teacher, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], act: str, reason: str
 ) -> None:
     teacher.script = {"train-b": [act]}
-    found = explain(capsys, teacher, sheets, tmp_path / "out", "--tries", "2")
+    found = explain(capsys, teacher, sheets, tmp_path / "out", "--tries", "2", "--no-leaks")
     assert found["kept"] == 5 and found["refused"] == {reason: 1}
     assert [id for id, text in rationales(tmp_path / "out").items() if text is None] == ["train-b"]
     tries = {"huge": 1, "400": 1, "misread": 1}.get(act, 2 if reason == "no reply" else 1)
@@ -331,6 +333,29 @@ def test_what_states_something_false_of_a_drawn_scene_is_refused(sheets: Path) -
         said = f"<think>{text}</think><answer>5</answer>"
         assert judge(material, record, said, finished=True, asking=Asking()).reason == reason
         assert judge(material, record, said, finished=True, asking=Asking(facts=False)).reason is None
+
+
+@pytest.mark.parametrize("world", ["blocks", "figures", "moves"])
+def test_a_world_s_own_rationales_pass(tmp_path: Path, world: str) -> None:
+    load_world(world).make(tmp_path / world, train=40, val=1, test=1, seed=3)
+    material = open_material(tmp_path / world, None)
+    for record in material.train:
+        answer = material.task.render(record.annotation, record, FRAME)
+        said = f"<think>{record.rationale}</think><answer>{answer}</answer>"
+        judged = judge(material, record, said, finished=True, asking=Asking())
+        assert judged.reason is None, (judged, record.rationale)
+
+
+def test_of_what_reasons_work_out_only_contradictions_are_untrue(tmp_path: Path) -> None:
+    load_world("figures").make(tmp_path / "figures", train=20, val=1, test=1, seed=3)
+    material = open_material(tmp_path / "figures", None)
+    for record in material.train:
+        _, true = facts_of(material, record, "") or (None, frozenset())
+        marked = {fact[6] for fact in true if fact.startswith("angle.") and fact[7] == "="}
+        for name in marked:
+            assert untrue(material, record, f"The angle {name} is 179.") == {f"angle.{name}=179"}
+        free = next(name for name in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if name not in marked)
+        assert not any("angle" in fact for fact in untrue(material, record, f"So the angle {free} is 90."))
 
 
 def test_leaks_are_kept_where_that_is_asked_for(

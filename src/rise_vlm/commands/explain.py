@@ -39,7 +39,13 @@ def main(
             show_default=False,
         ),
     ] = None,
-    leaks: Annotated[bool, typer.Option("--leaks", help="Rationales may name the annotation.")] = False,
+    leaks: Annotated[
+        bool | None,
+        typer.Option(
+            help="Rationales may name the annotation; in counting, structure and transformation they may anyway.",
+            show_default=False,
+        ),
+    ] = None,
     facts: Annotated[bool, typer.Option(help="Of drawn scenes, refuse what states something false.")] = True,
     records: Annotated[int | None, typer.Option(min=1, help="Only so many training records.")] = None,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Requests at a time.")] = 8,

@@ -30,6 +30,9 @@ FRAME = Thousand()
 READ = {"detection": 0.5, "grounding": 0.5, "distribution": 0.8}
 """What a reading must score at least where no description gives the annotation to the last digit; else 1. Ours."""
 
+REACHED = ("counting", "structure", "transformation")
+"""Here reasons end in the answer, as the paper's do: to forbid its name would refuse most that are right."""
+
 EXACT = 1e-6
 """A score this much below the threshold is one that was rounded."""
 
@@ -37,13 +40,14 @@ EXACT = 1e-6
 @dataclass(frozen=True)
 class Asking:
     """What is asked for and what is kept. ``threshold`` is a share of what the annotation itself scores as it can be
-    written; ``read_threshold`` None is the task's own of ``READ``; ``reader`` is teacher, none, or a model of ours.
+    written; ``read_threshold`` None is the task's own of ``READ``; ``reader`` is teacher, none, or a model of ours;
+    ``leaks`` None is the task's own of ``REACHED``.
     """
 
     threshold: float = 1.0
     read_threshold: float | None = None
     reader: str = "teacher"
-    leaks: bool = False
+    leaks: bool | None = None
     facts: bool = True
     words: int = 100
     max_pixels: int = 1_048_576
@@ -52,11 +56,15 @@ class Asking:
         """The score that a reading must reach."""
         return READ.get(task.name, 1.0) if self.read_threshold is None else self.read_threshold
 
+    def lets_leak(self, task: Task) -> bool:
+        """Whether a rationale may name the annotation."""
+        return task.name in REACHED if self.leaks is None else self.leaks
+
 
 def question(task: Task, record: Record, asking: Asking) -> str:
     """What the teacher is asked: the task's statement, the annotation, and for reasons that do without being told."""
     answer = task.render(record.annotation, record, FRAME)
-    forbid = "" if asking.leaks else f" In it: {task.forbid}"
+    forbid = "" if asking.lets_leak(task) else f" In it: {task.forbid}"
     return (
         f"{task.statement(record, FRAME)}\nThe right answer is: {answer}\n"
         f"Explain in at most {asking.words} words, step by step, what can be seen that leads to it, as someone would "
@@ -98,7 +106,7 @@ def judge(material: Material, record: Record, reply: str, *, finished: bool, ask
         reason = "not of the form"
     elif score < asking.threshold * best - EXACT:
         reason = "wrong answer"
-    elif leaks and not asking.leaks:
+    elif leaks and not asking.lets_leak(task):
         reason = "leaks"
     elif asking.facts and untrue(material, record, rationale):
         reason = "states what is not there"

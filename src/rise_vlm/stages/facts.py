@@ -20,9 +20,23 @@ def facts_of(material: Material, record: Record, rationale: str) -> tuple[frozen
 
 
 def untrue(material: Material, record: Record, rationale: str) -> frozenset[str]:
-    """What a rationale states that does not hold; nothing where no world can tell."""
+    """What a rationale states that does not hold; nothing where no world can tell.
+
+    A fact of a kind that reasons work out (the world's `DERIVED`), such as an angle, is false only where the picture
+    says otherwise of the same.
+    """
     stated, true = facts_of(material, record, rationale) or (frozenset[str](), frozenset[str]())
-    return stated - true
+    derived = getattr(material.world, "DERIVED", ())
+    seen = {_subject(fact) for fact in true} - {None}
+    return frozenset(
+        fact for fact in stated - true if fact.split("=")[0].split(".")[0] not in derived or _subject(fact) in seen
+    )
+
+
+def _subject(fact: str) -> str | None:
+    """What a fact is about, such as `angle.C`; None where it names nothing."""
+    subject = fact.partition("=")[0]
+    return subject if "." in subject else None
 
 
 @dataclass

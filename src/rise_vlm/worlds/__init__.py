@@ -1,7 +1,8 @@
 """Worlds: drawn data with a known truth. One module per world, one line per world in `WORLDS`.
 
 A world module has NAME, TASK, CLASSES, QUESTION, `Scene`, `sample_scene`, `draw`, `describe`, `true_facts`,
-`stated_facts` and `make`; `World` spells the contract out.
+`stated_facts` and `make`; `World` spells the contract out. Where reasons calculate it has DERIVED too, the kinds of
+facts that follow from what is seen.
 """
 
 from __future__ import annotations

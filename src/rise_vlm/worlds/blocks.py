@@ -35,6 +35,8 @@ NAME = "blocks"
 TASK = "counting"
 CLASSES: tuple[str, ...] = ()
 QUESTION: str | None = None
+DERIVED = ("count",)
+"""Facts that reasons work out as well as see (`stages.facts.untrue`)."""
 SPLITS = ("train", "val", "test", "ood", "ood_long", "any")
 
 ZOOM, LIFT, AREA = 1.25, -0.08, 2.7

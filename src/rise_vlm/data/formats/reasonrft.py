@@ -76,7 +76,7 @@ def _read(source: Path, options: Options) -> Iterator[Found]:
 def _item(place: tuple[str, int], row: dict[str, Any], split: str | None, images: Images, options: Options) -> Item:
     problem = text_of(row.get("problem"))
     item = shown_first(item_of(place, row, split, images, options.task), [problem])
-    solution = row.get("solution", row.get("answer"))
+    solution = next((row[key] for key in ("solution", "answer") if row.get(key) is not None), None)
     question = problem.replace("<image>", "").strip()
     if not question or solution is None:
         raise BadRow("row", f"the row has no {'solution' if question else 'problem'}", item.id)
