@@ -159,10 +159,8 @@ TINY = (
 TINY_FINE = (
     Phase(steps=2200, scenes=10, rows=4, mixture=_EVERY, shares=LAST, fine=0.8),
     # Reading begins on scraps, where there is little to look through, and is then taken to pages as large as a figure.
-    Phase(steps=900, scenes=0, rows=0, mixture={}, shares={}, pages=1.0, page_grids=SCRAPS),
-    Phase(steps=600, scenes=10, rows=4, mixture=_EVERY, shares=LAST, fine=0.6, pages=0.3, page_grids=SHEETS),
-    # By then some of the solids is forgotten.
-    Phase(steps=650, scenes=10, rows=4, mixture=_EVERY, shares=LAST, fine=0.74, pages=0.16, page_grids=SHEETS),
+    Phase(steps=500, scenes=0, rows=0, mixture={}, shares={}, pages=1.0, page_grids=SCRAPS),
+    Phase(steps=950, scenes=5, rows=4, mixture=_EVERY, shares=LAST, fine=0.64, pages=0.24, page_grids=SHEETS),
 )
 CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
 """By built-in model; the second goes on from the first."""

@@ -1,8 +1,9 @@
 """Pre-trains the built-in model from nothing: ``python -m rise_vlm.policy.tiny.train --out DIR``.
 
 Reads as prose: tokenizer from a sample of the corpus, network, Muon for the matrices and AdamW for the rest, a
-warm-up / constant / linear-to-zero schedule, weights in bfloat16 with float32 masters, one process per core with
-averaged gradients. An interrupted run continues from its last checkpoint. Left out: evaluation (``evaluate.py``).
+warm-up / constant / linear-to-zero schedule, weights in bfloat16 with float32 masters (in float32 on processors that
+do not multiply bfloat16), one process per core with averaged gradients. An interrupted run continues from its last
+checkpoint. Left out: evaluation (``evaluate.py``).
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
 
 from rise_vlm.console import progress, say
+from rise_vlm.policy.loading import pick_dtype
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batch, Batches, Chunk, patches
 from rise_vlm.policy.tiny.build import IMAGE_SIDE, build_model, image_processor, train_tokenizer
@@ -37,6 +43,7 @@ WARMUP, DECAY = 0.03, 0.4
 EMPTY = 0.05
 """What a place without a sign weighs among those of a page; most are."""
 SCALE = 0.2
+CPU = torch.device("cpu")
 
 
 def corpus_texts(count: int, seed: int = 1) -> Iterable[str]:
@@ -53,7 +60,7 @@ def corpus_texts(count: int, seed: int = 1) -> Iterable[str]:
 def bmm_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **_: object
 ) -> tuple[Tensor, None]:
-    """Attention as two batched products: on a CPU its backward takes a third of the fused kernel's time here."""
+    """Attention as two batched products: in bfloat16 on a CPU its backward takes a third of the fused kernel's time."""
     rows, heads, length, size = query.shape
     shared, keys = key.shape[1], key.shape[2]
     stacked = (query * scaling).reshape(rows * shared, heads // shared * length, size)
@@ -77,14 +84,18 @@ def tower_attention(
     query, key, value = (
         part.reshape(pictures, total // pictures, self.num_heads, -1).transpose(1, 2) for part in (query, key, split[2])
     )
-    mixed = bmm_attention(self, query, key, value, None, self.scaling)[0]
+    if query.dtype == torch.bfloat16:
+        mixed = bmm_attention(self, query, key, value, None, self.scaling)[0]
+    else:
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scaling).transpose(1, 2)
     return self.proj(mixed.reshape(total, -1))
 
 
 def quicken(model: Qwen2VLForConditionalGeneration) -> None:
     """The same network, computed faster on a CPU: batched attention, patch embedding as one matrix product."""
-    AttentionInterface.register("bmm", bmm_attention)
-    model.model.language_model.config._attn_implementation = "bmm"
+    if model.dtype == torch.bfloat16:
+        AttentionInterface.register("bmm", bmm_attention)
+        model.model.language_model.config._attn_implementation = "bmm"
     embed = model.model.visual.patch_embed
     proj = embed.proj
     embed.forward = lambda hidden_states: F.linear(hidden_states.to(proj.weight.dtype), proj.weight.flatten(1))
@@ -146,11 +157,19 @@ def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: 
     return (F.cross_entropy(logits, chunk.ids[:, 1:][scored], reduction="none") * weights[scored]).sum()
 
 
+class Wide(TorchFunctionMode):
+    """What asks for bfloat16 inside gets float32: Muon's products, on processors that do not multiply bfloat16."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0].float().clone() if func is Tensor.bfloat16 else func(*args, **(kwargs or {}))
+
+
 class Masters:
-    """float32 copies of bfloat16 weights, updated by Muon (matrices) and AdamW (embeddings, reader, norms, biases)."""
+    """float32 copies of the weights, updated by Muon (matrices) and AdamW (embeddings, reader, norms, biases)."""
 
     def __init__(self, model: nn.Module, rate: float) -> None:
         self.rate = rate
+        self.products = nullcontext() if pick_dtype("auto", CPU) == torch.bfloat16 else Wide()
         self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.copies = {name: p.detach().float().clone() for name, p in self.named}
         ends = ("embed_tokens", "reader")
@@ -172,7 +191,8 @@ class Masters:
         norm = float(nn.utils.clip_grad_norm_(list(self.copies.values()), 1.0))
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = self.rate * share
-            optimizer.step()
+            with self.products:
+                optimizer.step()
         with torch.no_grad():
             for name, parameter in self.named:
                 parameter.copy_(self.copies[name])
@@ -217,7 +237,7 @@ def save_model(
     template.
     """
     out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
+    deepcopy(model).bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     image_processor(side).save_pretrained(out)
 
@@ -272,9 +292,10 @@ def train(rank: int, settings: Settings) -> None:
     )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     if settings.init:
-        model = Qwen2VLForConditionalGeneration.from_pretrained(settings.init, dtype=torch.bfloat16)
+        model = Qwen2VLForConditionalGeneration.from_pretrained(settings.init)
     else:
-        model = build_model(tokenizer, settings.seed).bfloat16()
+        model = build_model(tokenizer, settings.seed)
+    model.to(pick_dtype("auto", CPU))
     quicken(model)
     torch.manual_seed(settings.seed)
     pupil = Pupil(model, tokenizer)
