@@ -17,6 +17,7 @@ from rise_vlm.rewards.sequences import exact_credit, likeness, official_credit, 
 from rise_vlm.rewards.states import FUNCTIONS, Call, Thing, change, difference, fits, outcomes
 from rise_vlm.tasks.base import ROLES, bare_answer, think_answer
 from rise_vlm.tasks.transformation import SCORES, Transformation, read_calls, write
+from rise_vlm.tasks.transformation_ways import ways
 
 FRAME = Thousand()
 TWO = ("before.png", "after.png")
@@ -238,6 +239,40 @@ def test_every_way_out_of_sight_is_right_and_a_collision_on_the_way_is_not(recor
     assert reward("change_position(0, right, 1), change_position(1, behind, 1)", free, task) == 0.0  # not in this order
     metrics = TASK.metrics([(free, "change_position(0, right, 1), change_position(1, behind, 1)")])
     assert (metrics["final_state"], metrics["final_loose"], metrics["score"]) == (0.0, 1.0, 1.0)
+
+
+def test_a_way_that_nobody_can_tell_from_the_true_one_counts_as_it():
+    seen = {"functions": "change_position(0, right), change_position(1, left)",
+            "objects": things((0, 15), (0, 30), (-40, -40)), "final": things((0, 25), (0, 20), (-40, -40))}  # fmt: skip
+    exact, official = Transformation(score="exact"), Transformation(score="official")
+    for answer, credit in (
+        (seen["functions"], 1), ("change_position(0, front_right), change_position(1, front_left)", 1),
+        ("change_position(0, right, 2), change_position(1, front_left, 1)", 1),
+        ("change_position(0, left), change_position(1, left)", 0.5), ("change_position(0, right)", 0.5),  # not out
+        ("change_position(0, right), change_position(1, right)", 0.5),  # in sight before
+        ("change_position(2, right), change_position(1, behind_left)", 0.5),  # another thing
+        ("change_position(0, right), change_position(0, front_right)", 0.5),  # one of them is too many
+    ):  # fmt: skip
+        assert reward(answer, seen, exact) == credit, answer
+        assert reward(answer, seen) >= max(credit, reward(answer, seen, official)), answer
+        assert reward(answer, seen["functions"]) == partial_credit(
+            *map(triples, map(read_calls, (seen["functions"], answer)))
+        )
+    assert reward("change_position(0, front_right), change_position(1, front_left)", seen, official) == 0.5
+    every = ", ".join(f"change_position(0, {way})" for way in FUNCTIONS["change_position"])
+    assert reward(f"{every}, change_position(1, left)", seen) == pytest.approx(2 / 9)
+    assert TASK.metrics([(seen, "change_position(0, front_right), change_position(1, front_left)")])["exact_set"] == 1.0
+
+
+def test_only_unseen_places_inside_the_area_are_ways_and_moves_in_sight_have_none():
+    def of(before, after):
+        scenes = [tuple(Thing.from_dict(thing) for thing in things(place)) for place in (before, after)]
+        return ways(*scenes, 0)
+
+    assert of((0, 0), (10, 0)) == of((30, 0), (40, 0)) == frozenset()
+    assert of((0, 15), (0, 25)) == {(way, n) for way in ("right", "front_right", "behind_right") for n in (1, 2)}
+    assert of((0, 25), (0, 15)) == {(way, n) for way in ("left", "front_left", "behind_left") for n in (1, 2)}
+    assert ("left", 2) not in of((0, 35), (0, 25)) | of((0, -35), (0, 0)) | of((0, 0), (0, 30))
 
 
 def test_many_open_moves_end_soon_and_mean_nothing():

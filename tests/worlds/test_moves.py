@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ from rise_vlm.policy.frames import Thousand
 from rise_vlm.rewards.states import UNIT, Call, change, fits
 from rise_vlm.tasks.base import think_answer
 from rise_vlm.tasks.transformation import Transformation
+from rise_vlm.tasks.transformation_ways import ways as unseen_ways
 from rise_vlm.worlds import load_world, moves
 from rise_vlm.worlds.blocks_camera import VIEWS, Camera
 from rise_vlm.worlds.blocks_solids import View
 from rise_vlm.worlds.moves import Scene
-from rise_vlm.worlds.moves_scene import camera
+from rise_vlm.worlds.moves_rivals import one_answer
+from rise_vlm.worlds.moves_scene import LOOKS, MOVES, camera
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "transform-trance-sample" / "assets"
 TASK, SIMULATED = Transformation(), Transformation(score="simulated")
@@ -46,15 +49,16 @@ def test_the_rules_of_trance_hold(scene: Scene) -> None:
     assert len(scene.initial) == 10
     assert 1 <= len(scene.calls) <= 4
     assert all(fits(scene.initial, k) for k in range(10))
-    gone: set[int] = set()
+    touched: set[int] = set()
     for before, after, call in zip(states, states[1:], scene.calls, strict=False):
         assert before != after
-        assert call.object not in gone
         assert fits(after, call.object)
         was, now = before[call.object].visible, after[call.object].visible
         assert was or (now and call.function == "change_position")
-        if not now:
-            gone.add(call.object)
+        assert now or call.object not in touched, "what is out of sight in the end, changed before"
+        touched.add(call.object)
+    gone = {k for k in touched if not scene.final[k].visible}
+    assert all(sum(call.object == k for call in scene.calls) == 1 for k in gone)
     pairs = [(call.function, call.object) for call in scene.calls]
     assert len(set(pairs)) == len(pairs)
 
@@ -115,14 +119,32 @@ def test_splits_differ_in_the_second_camera_alone() -> None:
         moves.sample_scene(random.Random(0), "ood")
 
 
-def test_moves_go_in_out_and_within() -> None:
-    kinds: set[tuple[bool, bool]] = set()
-    for scene in some("train", 80):
-        states = scene.states()
-        for before, after, call in zip(states, states[1:], scene.calls, strict=False):
-            if call.function == "change_position":
-                kinds.add((before[call.object].visible, after[call.object].visible))
-    assert kinds == {(True, True), (True, False), (False, True)}
+def test_a_third_of_the_functions_are_moves_and_of_these_a_third_each_go_in_out_and_within() -> None:
+    kinds = Counter[str]()
+    for scene in some("train", 300):
+        for call in scene.calls:
+            sight = (scene.initial[call.object].visible, scene.final[call.object].visible)
+            way = next(kind for kind, both in MOVES.items() if both == sight)
+            kinds[way if call.function == "change_position" else call.function] += 1
+    assert set(kinds) == {*LOOKS, *MOVES}
+    for kind, count in kinds.items():  # three standard deviations
+        assert count / kinds.total() == pytest.approx(1 / 9 if kind in MOVES else 1 / 6, abs=0.04), kind
+
+
+@given(scenes, st.integers(0, 10**6))
+@settings(deadline=None, max_examples=40)
+def test_all_that_can_be_seen_is_enough_for_the_full_score(scene: Scene, seed: int) -> None:
+    """No other answer is as short (see `test_moves_rivals`), and any way into sight or out of it is right."""
+    truth, rng = moves.annotation(scene), random.Random(seed)
+    assert one_answer(scene.initial, scene.final, {call.object for call in scene.calls})
+    said: list[Call] = []
+    for call, kept in zip(scene.calls, moves.options(scene), strict=True):
+        ways = sorted({way for way, _ in unseen_ways(scene.initial, scene.final, call.object)})
+        own = call.function == "change_position" and ways
+        assert not own or {way[0] for way in kept} <= set(ways), "TRANCE's options are among them"
+        said.append(call._replace(value=rng.choice(ways) if own else call.value, steps=None))
+    answer = ", ".join(map(str, said))
+    assert TASK.score(truth, answer) == Transformation(score="exact").score(truth, answer) == 1.0
 
 
 def test_what_changed_can_be_seen_from_every_side() -> None:

@@ -316,6 +316,13 @@ def class_index(classes: Sequence[str]) -> dict[str, str]:
     return index
 
 
+def known_score(score: str, scores: Sequence[str], task: str) -> str:
+    """``score``, or UserError where the task has none of that name."""
+    if score not in scores:
+        raise UserError(f"{task} has no score '{score}'; it has {', '.join(scores)}.{nearest(score, scores)}")
+    return score
+
+
 def need_classes(task: Task) -> None:
     """Raises UserError when a task that chooses among classes has fewer than two."""
     if len(task.classes) < 2:

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rise_vlm.errors import UserError, nearest
+from rise_vlm.errors import UserError
 from rise_vlm.rewards.numbers import same_number
-from rise_vlm.tasks.base import Frame, Parsed, Task
-from rise_vlm.tasks.drawing import draw_captions
+from rise_vlm.tasks.base import Frame, Parsed, Task, known_score
+from rise_vlm.tasks.drawing import draw_captions, shown
 from rise_vlm.tasks.leak import visible
 from rise_vlm.tasks.numerals import numbers_in
 from rise_vlm.tasks.quantity import LARGEST, read_quantity
@@ -99,13 +99,6 @@ class Counting(Task):
         return None
 
 
-def known_score(score: str, scores: Sequence[str], task: str) -> str:
-    """``score``, or UserError where the task has none of that name."""
-    if score not in scores:
-        raise UserError(f"{task} has no score '{score}'; it has {', '.join(scores)}.{nearest(score, scores)}")
-    return score
-
-
 def number_floors(annotations: Sequence[Any], train: Sequence[Any]) -> dict[str, float]:
     """The share of ``annotations`` that is met by the most frequent of ``train`` and by draws from ``train``."""
     if not annotations or not train:
@@ -115,8 +108,3 @@ def number_floors(annotations: Sequence[Any], train: Sequence[Any]) -> dict[str,
     hits = sum(truth == majority for truth in annotations)
     drawn = sum(counts[truth] / len(train) for truth in annotations)
     return {"majority": hits / len(annotations), "random": drawn / len(annotations)}
-
-
-def shown(value: Any | None) -> str:
-    """An answer for a caption."""
-    return "no answer" if value is None else str(value)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.rewards.detection import Labelled, detection_score, found_score, greedy_score, hits
-from rise_vlm.tasks.base import Frame, Parsed, Task, normal_name
-from rise_vlm.tasks.counting import known_score
+from rise_vlm.tasks.base import Frame, Parsed, Task, known_score, normal_name
 from rise_vlm.tasks.detection_coco import coco_figures
 from rise_vlm.tasks.detection_ranked import Ranked
 from rise_vlm.tasks.detection_text import read_answer

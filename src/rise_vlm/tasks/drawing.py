@@ -157,3 +157,8 @@ def wrap(text: str, font: Font, width: float) -> list[str]:
             word = word[fits:]
         lines.append(word)
     return lines[:8] or [""]
+
+
+def shown(value: Any | None) -> str:
+    """An answer for a caption."""
+    return "no answer" if value is None else str(value)

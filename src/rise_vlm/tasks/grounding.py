@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from rise_vlm.rewards.boxes import area, giou, intersection, iou
-from rise_vlm.tasks.base import Frame, Parsed, Task
-from rise_vlm.tasks.counting import known_score
+from rise_vlm.tasks.base import Frame, Parsed, Task, known_score
 from rise_vlm.tasks.drawing import draw_boxes
 from rise_vlm.tasks.leak import box_leaks
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rise_vlm.errors import UserError
 from rise_vlm.rewards.numbers import same_number, tolerant_number
-from rise_vlm.tasks.base import Frame, Parsed, Task
-from rise_vlm.tasks.counting import known_score, shown
-from rise_vlm.tasks.drawing import draw_captions
+from rise_vlm.tasks.base import Frame, Parsed, Task, known_score
+from rise_vlm.tasks.drawing import draw_captions, shown
 from rise_vlm.tasks.leak import ClassNames, visible
 from rise_vlm.tasks.numerals import numbers_in
 from rise_vlm.tasks.quantity import decimals, read_quantity, without_lead

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.rewards.sequences import exact_credit, official_credit, partial_credit, penalty_credit
 from rise_vlm.rewards.states import FUNCTIONS, STEPS, Call, Scene, Thing, least_difference, outcomes
-from rise_vlm.tasks.base import Frame, Parsed, Task
-from rise_vlm.tasks.counting import known_score, shown
-from rise_vlm.tasks.drawing import draw_captions
+from rise_vlm.tasks.base import Frame, Parsed, Task, known_score
+from rise_vlm.tasks.drawing import draw_captions, shown
 from rise_vlm.tasks.leak import visible
+from rise_vlm.tasks.transformation_ways import as_true
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,6 +37,8 @@ _CREDITS: dict[str, Callable[..., float]] = {
     "partial": partial_credit, "official": official_credit, "exact": exact_credit, "penalty": penalty_credit,
 }  # fmt: skip
 SCORES = (*_CREDITS, "simulated")
+BY_SIGHT = ("partial", "exact")
+"""Scores for which a move is right if the pictures cannot tell it from the true one."""
 _CALL = re.compile(r"(\w{1,40})\s*\(\s*([0-9]{1,4})\s*,\s*['\"]?([\w\-]{1,40})['\"]?\s*(?:,\s*([0-9]{1,4})\s*)?\)")
 _JOINT = re.compile(r"\s*[,;\n]\s*|\s+|$")
 _TELLING = re.compile(r"\bchange[ _]?(?:size|colou?r|material|shape|position)|\b\w+\s*\(\s*[0-9]+\s*,", re.IGNORECASE)
@@ -48,7 +50,8 @@ _LIST = "; ".join(f"{name}(object, {'|'.join(values)})" for name, values in FUNC
 class Transformation(Task):
     """Scores: ``partial`` (ours): partial credit by the best assignment; ``official``: the greedy one of the code;
     ``exact``: equal calls only, what its scripts train with; ``penalty``: near misses cost, not below 0;
-    ``simulated``: 1 where the calls, carried out in order without a collision, end in the true state.
+    ``simulated``: 1 where the calls, carried out in order without a collision, end in the true state. Where an
+    annotation holds the states, ``partial`` and ``exact`` take any way into sight or out of it for the true one.
     """
 
     name = "transformation"
@@ -101,7 +104,10 @@ class Transformation(Task):
         return max(0.0, self._credit(self.kind, annotation, value))
 
     def _credit(self, kind: str, annotation: Any, value: Any) -> float:
-        return _CREDITS[kind]([c[:3] for c in calls_of(annotation)], [c[:3] for c in calls_of(value)])
+        truth, guess = calls_of(annotation), calls_of(value)
+        states = self._states(annotation) if kind in BY_SIGHT else None
+        said = guess if states is None else as_true(truth, guess, *states)
+        return _CREDITS[kind]([c[:3] for c in truth], [c[:3] for c in said])
 
     @staticmethod
     def _states(annotation: Any) -> tuple[Scene, Scene] | None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from PIL import Image
 
-from rise_vlm.rewards.sequences import partial_credit
 from rise_vlm.rewards.states import UNIT, Call
 from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import solid
@@ -31,6 +30,8 @@ NAME = "moves"
 TASK = "transformation"
 CLASSES: tuple[str, ...] = ()
 QUESTION: str | None = None
+DERIVED = ("count",)
+"""Facts that reasons work out as well as see (`stages.facts.untrue`)."""
 
 PAIRS = {"ood_left": "test", "ood_right": "test"}
 """Splits that show the scenes of another one, from elsewhere."""
@@ -159,15 +160,15 @@ def _way(call: Call) -> str:
 
 def floors(train: list[Scene], asked: list[Scene]) -> dict[str, float]:
     """Mean partial credit of: `majority`, the most frequent training answer; `other`, the answer to another record."""
+    from rise_vlm.tasks.transformation import Transformation  # here, so that drawing needs no task
+
     if not train or not asked:
         return {}
-
-    def triples(scene: Scene) -> list[tuple[str, int, str]]:
-        return [call[:3] for call in scene.calls]
-
-    common = Counter(tuple(triples(scene)) for scene in train).most_common(1)[0][0]
-    majority = [partial_credit(triples(scene), common) for scene in asked]
-    other = [partial_credit(triples(scene), triples(train[i % len(train)])) for i, scene in enumerate(asked)]
+    score, known = Transformation().score, [functions(scene) for scene in train]
+    truths = [annotation(scene) for scene in asked]
+    common = Counter(known).most_common(1)[0][0]
+    majority = [score(truth, common) for truth in truths]
+    other = [score(truth, known[i % len(known)]) for i, truth in enumerate(truths)]
     return {"majority": sum(majority) / len(asked), "other": sum(other) / len(asked)}
 
 

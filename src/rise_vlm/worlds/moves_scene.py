@@ -2,7 +2,8 @@
 
 A visible thing stands in the marked square; things outside are in the table of the question but are not drawn. A
 function changes what can be seen: the thing is in sight, its value is new, and nothing may overlap. A move leads from
-place to place in sight, out of sight (and that thing is not touched again), or from outside into sight.
+place to place in sight, out of sight (a thing that nothing else changes), or from outside into sight. Ours: the
+pictures and the table leave one shortest answer (`moves_rivals`), but for the ways in and out of sight.
 Source: TVR, `render.py`, as far as `reference` pages tell it. Left out: its balancing of pairs and visible counts.
 """
 
@@ -31,11 +32,17 @@ from rise_vlm.rewards.states import (
     fits,
 )
 from rise_vlm.worlds.blocks_camera import VIEWS, Camera
+from rise_vlm.worlds.moves_rivals import one_answer
 
 SPLITS = ("train", "val", "test", "ood_left", "ood_right", "any")
 THINGS = 10
-KINDS = ("change_size", "change_color", "change_material", "change_shape", "change_position", "change_position")
-"""Kinds of calls as often as they are drawn: half of TVR's pairs are moves, here a third."""
+TRIES = 60
+"""Calls of a kind that are tried on a state."""
+LOOKS = ("change_size", "change_color", "change_material", "change_shape")
+MOVES = {"inner": (True, True), "out": (True, False), "in": (False, True)}
+"""Kinds of moves -> whether the thing is in sight before and after."""
+KINDS = 3 * LOOKS + 2 * tuple(MOVES)
+"""Kinds of calls as often as they are drawn: half of TVR's pairs are moves, here a third; both balance their kinds."""
 
 State = tuple[Thing, ...]
 
@@ -99,10 +106,10 @@ def sample_scene(rng: random.Random, split: str) -> Scene:
         raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
     view = {"ood_left": "left", "ood_right": "right", "any": rng.choice(tuple(VIEWS))}.get(split, "center")
     shift = tuple(round(rng.uniform(-0.3, 0.3), 3) for _ in range(3))
-    wanted = rng.randint(1, 4)
+    kinds = rng.choices(KINDS, k=rng.randint(1, 4))  # before all that may fail, so that none is favoured
     while True:
         initial = _initial(rng, rng.randint(2, 6), shift)
-        calls = _calls(rng, initial, wanted, shift) if initial else None
+        calls = _calls(rng, initial, kinds, shift) if initial else None
         if initial and calls:
             turns = tuple(round(rng.uniform(0, 2 * math.pi), 3) for _ in initial)
             return Scene(initial, calls, view, turns, (shift[0], shift[1], shift[2]), rng.randrange(1 << 30))
@@ -143,55 +150,47 @@ def clear(state: State, index: int, shift: Sequence[float], views: Sequence[str]
 
 
 def disc(thing: Thing, cam: Camera) -> tuple[float, float, float]:
-    """(u, v, radius) of the disc in the picture that stands for a thing."""
+    """(u, v, radius) of the disc in the picture that stands for a thing; an upright cylinder reaches beyond its own."""
     radius = thing.radius
     u, v, depth = cam.project(thing.x * UNIT, thing.y * UNIT, 0.9 * radius)
-    return u, v, cam.focal * radius / depth
+    return u, v, cam.focal * radius / depth * (1.25 if thing.shape == "cylinder" else 1)
 
 
-def _calls(rng: random.Random, initial: State, wanted: int, shift: Sequence[float]) -> tuple[Call, ...] | None:
-    """That many calls, each a different attribute of a thing; None where the scene allows no more."""
-    state, calls, gone = initial, list[Call](), set[int]()
-    for _ in range(60):
-        if len(calls) == wanted:
-            break
-        call = _call(rng, state)
-        same = any((call.function, call.object) == (old.function, old.object) for old in calls)
-        if same or call.object in gone:
-            continue
-        after = change(state, call)
-        if not _allowed(state, after, call, shift):
-            continue
-        if not after[call.object].visible:
-            gone.add(call.object)
+def _calls(rng: random.Random, initial: State, kinds: Sequence[str], shift: Sequence[float]) -> tuple[Call, ...] | None:
+    """A call of each kind in turn, each a different attribute of a thing; None where the scene allows none."""
+    state, calls = initial, list[Call]()
+    for kind in kinds:
+        for _ in range(TRIES):
+            call = _call(rng, state, kind)
+            after = change(state, call)
+            if _allowed(state, after, call, kind, calls, shift):
+                break
+        else:
+            return None
         state = after
         calls.append(call)
-    if len(calls) < wanted:
-        return None
     touched = {call.object for call in calls}
     plain = all(clear(state, k, shift, tuple(VIEWS)) for k in touched if state[k].visible)
-    return tuple(calls) if plain else None
+    return tuple(calls) if plain and one_answer(initial, state, touched) else None
 
 
-def _call(rng: random.Random, state: State) -> Call:
-    """A random call that changes something; of moves a third each start out of sight, for a visible thing most do not.
-
-    A thing out of sight can only be moved.
-    """
-    function = rng.choice(KINDS)
-    if function == "change_position":
-        inward = rng.random() < 0.3
-        index = rng.choice([k for k, thing in enumerate(state) if thing.visible is not inward] or [0])
-        return Call(function, index, rng.choice(tuple(DIRECTIONS)), rng.choice(STEPS))
-    index = rng.choice([k for k, thing in enumerate(state) if thing.visible] or [0])
-    now = getattr(state[index], function.removeprefix("change_"))
-    return Call(function, index, rng.choice([value for value in FUNCTIONS[function] if value != now]))
+def _call(rng: random.Random, state: State, kind: str) -> Call:
+    """A random call of that kind that changes something. A thing out of sight can only be moved."""
+    sight = kind != "in"
+    index = rng.choice([k for k, thing in enumerate(state) if thing.visible is sight] or [0])
+    if kind in MOVES:
+        return Call("change_position", index, rng.choice(tuple(DIRECTIONS)), rng.choice(STEPS))
+    now = getattr(state[index], kind.removeprefix("change_"))
+    return Call(kind, index, rng.choice([value for value in FUNCTIONS[kind] if value != now]))
 
 
-def _allowed(before: State, after: State, call: Call, shift: Sequence[float]) -> bool:
-    """TRANCE's rules for one call."""
+def _allowed(before: State, after: State, call: Call, kind: str, calls: Sequence[Call], shift: Sequence[float]) -> bool:
+    """TRANCE's rules for one call after others; a thing they touched may not go out of sight."""
     was, now = before[call.object].visible, after[call.object].visible
-    if not (was or now) or not fits(after, call.object):
+    if (was, now) != MOVES.get(kind, (True, True)) or not fits(after, call.object):
+        return False
+    others = [old.function for old in calls if old.object == call.object]
+    if call.function in others or (others and not now):
         return False
     return not now or clear(after, call.object, shift)
 

@@ -19,7 +19,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -113,14 +113,18 @@ class Pupil(nn.Module):
     def __init__(self, model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
         self.model = model
-        size = model.config.text_config.hidden_size
+        size = self._words.shape[1]
         self.reader = nn.Linear(size, (SLOTS - 1) * size).to(model.dtype)
         self.none = nn.Parameter(torch.zeros(size, dtype=model.dtype))
         self.signs = [tokenizer.encode(sign)[0] for sign in SIGNS]
 
+    @property
+    def _words(self) -> Tensor:
+        return cast(nn.Embedding, self.model.get_input_embeddings()).weight
+
     def read(self, features: Tensor) -> Tensor:
         """Scores (tokens, `SLOTS`, 1 + signs) of image tokens (tokens, D)."""
-        words = torch.cat([self.none[None], self.model.get_input_embeddings().weight[self.signs].detach()])
+        words = torch.cat([self.none[None], self._words[self.signs].detach()])
         slots = torch.cat([features, self.reader(features)], dim=-1).unflatten(-1, (SLOTS, -1))
         return (slots @ words.T).float() * SCALE
 
@@ -295,7 +299,7 @@ def train(rank: int, settings: Settings) -> None:
         model = Qwen2VLForConditionalGeneration.from_pretrained(settings.init)
     else:
         model = build_model(tokenizer, settings.seed)
-    model.to(pick_dtype("auto", CPU))
+    nn.Module.to(model, pick_dtype("auto", CPU))
     quicken(model)
     torch.manual_seed(settings.seed)
     pupil = Pupil(model, tokenizer)
