@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from rise_vlm.data.record import Record
@@ -20,13 +23,15 @@ from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batches, Packed, collate, encode_row, pack, patches
-from rise_vlm.policy.tiny.build import CONTEXT, IMAGE_SIDE, VOCABULARY, image_processor
-from rise_vlm.policy.tiny.pages import SIGNS, sample_page
+from rise_vlm.policy.tiny.build import CONTEXT, IMAGE_SIDE, VOCABULARY, grow_model, grow_tokenizer, image_processor
+from rise_vlm.policy.tiny.looks import SIGN_SLOTS, SIGNS, WORDS, looks_of
+from rise_vlm.policy.tiny.pages import sample_page
 from rise_vlm.policy.tiny.rows import Row
-from rise_vlm.policy.tiny.train import share_of
+from rise_vlm.policy.tiny.train import fine_texts, share_of
 from rise_vlm.tasks.base import DESCRIBE
 from rise_vlm.tasks.distribution import Distribution
-from rise_vlm.worlds import affect, errand, figures, icons, street
+from rise_vlm.worlds import affect, blocks, errand, figures, icons, moves, street
+from rise_vlm.worlds.figures_draw import Page
 
 MODEL = Path(corpus.__file__).parent / "model"
 SEEN = 400
@@ -214,9 +219,93 @@ def test_pages_say_what_is_on_them_and_where(policy: Policy) -> None:
         assert page.row().completion == ", ".join(text.text.strip("°") for text in page.texts) + "."
         lines = [int(text.y / (down * 28) * max(1, down * 28 // 32)) for text in page.texts]
         assert lines == sorted(lines)
-        told = page.signs()[page.signs() > 0]
-        assert sorted(SIGNS[sign - 1] for sign in told) == sorted("".join(text.text for text in page.texts))
+        looks = page.looks()
+        told = "".join(WORDS[sign - 1] for sign in looks[looks > 0])
+        assert sorted(told) == sorted("".join(text.text for text in page.texts))
     phase = corpus.TINY_FINE[-1]
     batches = Batches(policy.tokenizer, replace(phase, scenes=2), 0)
-    kinds = [batches[step].signs is not None for step in range(0, 160, 8)]
+    kinds = [batches[step].looks is not None for step in range(0, 160, 8)]
     assert 0 < sum(kinds) < len(kinds)
+
+
+def told_in(looks: Tensor) -> dict[tuple[int, int], list[str]]:
+    """By image token of 12 x 12: what it shows."""
+    return {divmod(cell, 12): [WORDS[one - 1] for one in slots if one]
+            for cell, slots in enumerate(looks.tolist()) if any(slots)}  # fmt: skip
+
+
+def changed(first: Image.Image, second: Image.Image) -> Tensor:
+    """(12, 12): how far each image token's pixels differ."""
+    apart = np.abs(np.asarray(first, dtype=np.float32) - np.asarray(second, dtype=np.float32)).sum(-1)
+    return torch.from_numpy(apart.reshape(12, 28, 12, 28).sum((1, 3)))
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_thing_is_in_the_image_token_that_says_so(number: int) -> None:
+    """Without the thing, the picture changes most about there."""
+    solids = blocks.sample_scene(random.Random(f"there {number}"), "train")
+    told = told_in(looks_of("blocks", solids, 12, 12)[0])
+    assert len(told) >= len(solids.items) - 1  # one may stand before another's middle
+    for index, item in enumerate(solids.items):
+        rest = replace(solids, items=solids.items[:index] + solids.items[index + 1 :])
+        apart = changed(blocks.draw(solids, 336, 1), blocks.draw(rest, 336, 1))
+        row, column = divmod(int(apart.argmax()), 12)
+        looks = [item.size, item.colour, item.material, item.shape]
+        assert any(abs(r - row) <= 1 and abs(c - column) <= 1 and one == looks for (r, c), one in told.items())
+
+    scene = moves.sample_scene(random.Random(f"there {number}"), "any")
+    for state, view, looks in zip(
+        (scene.initial, scene.final), ("center", scene.view), looks_of("moves", scene, 12, 12), strict=True
+    ):
+        told = told_in(looks)
+        assert len(told) <= sum(thing.visible for thing in state)
+        for cell, one in told.items():
+            size, colour, material, shape = one
+            gone = tuple(
+                replace(thing, x=90)
+                if thing.visible
+                and (thing.size, thing.color, thing.material, thing.shape) == (size, colour, material, shape)
+                else thing
+                for thing in state
+            )
+            assert gone != state
+            apart = changed(moves.picture(state, scene, view, 336, 1), moves.picture(gone, scene, view, 336, 1))
+            assert apart[cell] > 0
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_sign_of_a_figure_is_in_the_image_token_that_says_so(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = figures.sample_scene(random.Random(f"there {number}"), "any")
+    looks = looks_of("figures", scene, 12, 12)[0]
+    assert looks[:, SIGN_SLOTS:].sum() == 0
+    drawn = figures.draw(scene, 336, 1)
+    texts: list[str] = []
+    monkeypatch.setattr(Page, "write", lambda page, text, *_: texts.append(text))
+    apart = changed(drawn, figures.draw(scene, 336, 1))
+    told = told_in(looks)
+    about = [{(row + r, column + c) for r in (-1, 0, 1) for c in (-1, 0, 1)} for row, column in told]
+    assert all(any(apart[cell] > 0 for cell in cells if max(cell) < 12) for cells in about)
+    if set("".join(texts)) <= set(SIGNS):  # of algebra not all is told
+        assert {(int(r), int(c)) for r, c in apart.nonzero()} <= set().union(*about)
+    written = [sign for text in texts for sign in text if sign in SIGNS]
+    said = [sign for one in told.values() for sign in one]
+    assert said and set(said) <= set(written)
+    assert len(said) >= len(written) - 1  # where two texts meet, a token has no room for all
+
+
+def test_a_grown_tokenizer_says_the_same_in_fewer_pieces(policy: Policy) -> None:
+    known = policy.tokenizer
+    grown = grow_tokenizer(known, fine_texts(200), 60)
+    assert len(grown) == len(known) + 60
+    texts = [*itertools.islice(fine_texts(20, seed=9), 90), "Triangle ABC, 45\u00b0; caf\u00e9 <answer>12</answer>"]
+    for text in texts:
+        assert grown.decode(grown.encode(text)) == text
+    assert sum(len(grown.encode(text)) for text in texts) < 0.85 * sum(len(known.encode(text)) for text in texts)
+    assert grown.encode("DEF") == known.encode("DEF")
+    model = deepcopy(policy.model)
+    grow_model(model, grown)
+    words = model.get_input_embeddings().weight
+    assert words.shape[0] == len(grown) and torch.equal(words[: len(known)], policy.model.get_input_embeddings().weight)
+    ids = known.encode(" cube")
+    assert len(ids) > 1 and len(grown.encode(" cube")) == 1
+    assert model(input_ids=torch.tensor([grown.encode(" cube")])).logits.shape == (1, 1, len(grown))

@@ -128,18 +128,18 @@ def _radius(item: Item) -> float:
 
 
 def _free(item: Item, placed: list[Item], view: Camera) -> bool:
-    u, v, radius = _disc(item, view)
+    u, v, radius = disc(item, view)
     if not (radius + 0.01 < u < 0.99 - radius and radius + 0.01 < v < 0.99 - radius):
         return False
     for other in placed:
         gap = math.hypot(item.x - other.x, item.y - other.y) - _radius(item) - _radius(other)
-        across, down, beside = _disc(other, view)
+        across, down, beside = disc(other, view)
         if gap < 0.12 or math.hypot(u - across, v - down) < 0.74 * (radius + beside):
             return False
     return True
 
 
-def _disc(item: Item, view: Camera) -> tuple[float, float, float]:
+def disc(item: Item, view: Camera) -> tuple[float, float, float]:
     """(u, v, radius) of the disc in the picture that stands for a thing."""
     radius = _radius(item)
     flat = 1.0 if item.shape in SOLIDS else 0.7

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.build import END, IMAGE_PAD, MERGE, PATCH, TURN_END, token_id
+from rise_vlm.policy.tiny.looks import looks_of
 from rise_vlm.policy.tiny.pages import sample_page
 from rise_vlm.policy.tiny.rows import SIDE, Row
 
@@ -58,13 +59,13 @@ class Chunk:
 
 @dataclass
 class Batch:
-    """``images`` (N, H, W, 3) uint8 and the chunks of rows about them; all weights of a batch sum to 1. ``signs``
-    (N, tokens, slots): where the pictures are pages, which signs each image token shows (`pages.Page.signs`).
+    """``images`` (N, H, W, 3) uint8 and the chunks of rows about them; all weights of a batch sum to 1. ``looks``
+    (N, tokens, slots): what each image token shows, of pages and pictures at full size (`looks`).
     """
 
     images: Tensor
     chunks: list[Chunk]
-    signs: Tensor | None = None
+    looks: Tensor | None = None
 
 
 class Batches:
@@ -82,6 +83,7 @@ class Batches:
         shares = corpus.FINE if fine else self.phase.shares
         stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=shares)
         images: list[np.ndarray] = []
+        looks: list[Tensor] = []
         packed: list[tuple[range, Packed]] = []
         grid = (high // MERGE, wide // MERGE)
         for _ in range(self.phase.scenes):
@@ -89,10 +91,13 @@ class Batches:
             first = len(images)
             drawn = corpus.pictures(world, scene, SIDE, supersample=1)
             images += [np.asarray(picture.resize((wide * PATCH, high * PATCH), resample=3)) for picture in drawn]
+            looks += looks_of(world, scene, *grid) if fine else []
+            if not self.phase.rows:
+                continue
             turns = corpus.rows(world, scene, self.phase.rows, rng, self.phase.mixture)
             shown = range(first, first + max(row.pictures for row in turns))
             packed.append((shown, pack([encode_row(self.tokenizer, row, grid) for row in turns])))
-        return Batch(torch.from_numpy(np.stack(images)), self._chunks(packed))
+        return Batch(torch.from_numpy(np.stack(images)), self._chunks(packed), torch.stack(looks) if fine else None)
 
     def _pages(self, step: int) -> Batch:
         rng = random.Random(f"page {self.seed}/{step}")
@@ -102,11 +107,11 @@ class Batches:
             (range(i, i + 1), pack([encode_row(self.tokenizer, page.row(), grid)])) for i, page in enumerate(pages)
         ]
         images = torch.from_numpy(np.stack([np.asarray(page.draw()) for page in pages]))
-        return Batch(images, self._chunks(packed), torch.stack([page.signs() for page in pages]))
+        return Batch(images, self._chunks(packed), torch.stack([page.looks() for page in pages]))
 
     def _chunks(self, packed: list[tuple[range, Packed]]) -> list[Chunk]:
         packed = sorted(packed, key=lambda one: len(one[1].ids))
-        share = -(-len(packed) // CHUNKS)
+        share = max(1, -(-len(packed) // CHUNKS))
         chunks = [collate(self.tokenizer, packed[i : i + share]) for i in range(0, len(packed), share)]
         total = sum(chunk.weights.sum() for chunk in chunks)
         for chunk in chunks:

@@ -7,14 +7,21 @@ Left out: a system prompt (it would cost tokens in every prompt and teach nothin
 
 from __future__ import annotations
 
+import copy
+import itertools
+import json
+from collections import Counter
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-VOCABULARY = 2048
+VOCABULARY, MORE = 2048, 200
+"""Pieces of the tokenizer, and how many `tiny_fine` has beyond those that `tiny` found use for."""
 PATCH = 14
 MERGE = 2
 IMAGE_SIDE = 168
@@ -68,6 +75,61 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     fast.add_tokens(TAGS)
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+def grow_tokenizer(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], merges: int) -> PreTrainedTokenizerFast:
+    """The same with the ``merges`` most frequent pairs of neighbouring pieces in ``texts`` as new pieces, one after the
+    other, as BPE learns them. Names in capitals stay letter by letter. Old pieces keep their ids.
+    """
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = backend["model"]
+    split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    counts = Counter(word for text in texts for word, _ in split(text))
+    words = {word: [token.value for token in tokenizer.backend_tokenizer.model.tokenize(word)] for word in counts}
+    model["vocab"] |= {token["content"]: token["id"] for token in backend["added_tokens"]}  # ids without a hole
+    for _ in range(merges):
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, pieces in words.items():
+            for first, second in itertools.pairwise(pieces):
+                if not any(letter.isupper() for letter in (first + second).lstrip("\u0120")[1:]):
+                    pairs[first, second] += counts[word]
+        if not pairs:
+            break
+        pair = max(pairs, key=lambda one: (pairs[one], one))
+        model["merges"].append(list(pair))
+        model["vocab"].setdefault("".join(pair), len(model["vocab"]))
+        words = {word: _merged(pieces, pair) for word, pieces in words.items()}
+    grown = copy.deepcopy(tokenizer)
+    grown._tokenizer = Tokenizer.from_str(json.dumps(backend))
+    return grown
+
+
+def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    found: list[str] = []
+    for piece in pieces:
+        if found and (found[-1], piece) == pair:
+            found[-1] += piece
+        else:
+            found.append(piece)
+    return found
+
+
+def grow_model(model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Room for the pieces of a grown tokenizer, each at the mean of the two that it joins."""
+    known = pieces_of(model)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    words = cast(nn.Embedding, model.get_input_embeddings()).weight
+    with torch.no_grad():
+        for first, second in merges:
+            joined = token_id(tokenizer, first + second)
+            if joined >= known:
+                words[joined] = (words[token_id(tokenizer, first)] + words[token_id(tokenizer, second)]) / 2
+
+
+def pieces_of(model: Qwen2VLForConditionalGeneration) -> int:
+    """How many pieces the network has room for."""
+    return cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
 
 
 def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:

@@ -2,7 +2,7 @@
 
 A figure carries two or three numbers among much else, and reading is not learned from it. A page is as large as it is
 to be, its signs always as large as in a figure of full size. What is known of a page beside its text is which signs
-each image token shows (`Page.signs`).
+each image token shows (`Page.looks`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from rise_vlm.policy.tiny.build import MERGE, PATCH
+from rise_vlm.policy.tiny.looks import Text, show_texts
 from rise_vlm.policy.tiny.rows import SIDE, Row
 from rise_vlm.worlds.canvas import Colour
 from rise_vlm.worlds.figures_draw import ANGLE, BLACK, BLUE, FIGURES, INK, LENGTH, LETTERS, TINTS
@@ -22,28 +22,9 @@ from rise_vlm.worlds.figures_text import WHITE, font
 
 TOKEN = PATCH * MERGE
 """Pixels an image token is wide and high."""
-SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ°"
-SLOTS = 3
-"""So many signs an image token has room for."""
 LINE, COLUMN = 32, 100
 """Pixels a text has for itself."""
 COUNTS = (1, 1, 2, 3, 5, 8, 12)
-
-
-@dataclass(frozen=True)
-class Text:
-    """What is written about (x, y), in pixels, in letters ``size`` pixels high."""
-
-    text: str
-    x: float
-    y: float
-    size: int
-    colour: Colour
-
-    @property
-    def plain(self) -> str:
-        """The text without its degree sign."""
-        return self.text.rstrip("°")
 
 
 @dataclass(frozen=True)
@@ -69,22 +50,9 @@ class Page:
             )  # fmt: skip
         return picture
 
-    def signs(self) -> Tensor:
-        """(tokens, `SLOTS`): the signs whose middle is in an image token, from left to right: 1 + the number in
-        `SIGNS`, 0 where there are no more.
-        """
-        cells = torch.zeros(self.down * self.across, SLOTS, dtype=torch.long)
-        for one in self.texts:
-            face = font(one.size)
-            begin = one.x - face.getlength(one.text) / 2
-            for number, sign in enumerate(one.text):
-                middle = begin + (face.getlength(one.text[:number]) + face.getlength(one.text[: number + 1])) / 2
-                column = min(max(int(middle / TOKEN), 0), self.across - 1)
-                cell = cells[min(int(one.y / TOKEN), self.down - 1) * self.across + column]
-                free = (cell == 0).nonzero()
-                if len(free):
-                    cell[free[0]] = 1 + SIGNS.index(sign)
-        return cells
+    def looks(self) -> Tensor:
+        """Which signs each image token shows: (tokens, `looks.SLOTS`)."""
+        return show_texts(self.texts, self.down, self.across, TOKEN, TOKEN)
 
     def row(self) -> Row:
         """All texts in reading order."""

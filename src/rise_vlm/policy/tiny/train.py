@@ -31,17 +31,28 @@ from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen2VLFor
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
 
 from rise_vlm.console import progress, say
+from rise_vlm.data.card import Card
 from rise_vlm.policy.loading import pick_dtype
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batch, Batches, Chunk, patches
-from rise_vlm.policy.tiny.build import IMAGE_SIDE, build_model, image_processor, train_tokenizer
-from rise_vlm.policy.tiny.pages import SIGNS, SLOTS
-from rise_vlm.policy.tiny.rows import SIDE
+from rise_vlm.policy.tiny.build import (
+    IMAGE_SIDE,
+    MORE,
+    build_model,
+    grow_model,
+    grow_tokenizer,
+    image_processor,
+    pieces_of,
+    train_tokenizer,
+)
+from rise_vlm.policy.tiny.looks import SIGNS, SLOTS, WORDS
+from rise_vlm.policy.tiny.rows import FRAME, SIDE, record_of
+from rise_vlm.tasks import make_task
 from rise_vlm.worlds import affect, errand
 
 WARMUP, DECAY = 0.03, 0.4
 EMPTY = 0.05
-"""What a place without a sign weighs among those of a page; most are."""
+"""What a slot with nothing in it weighs among those of a picture; most are."""
 SCALE = 0.2
 CPU = torch.device("cpu")
 
@@ -55,6 +66,18 @@ def corpus_texts(count: int, seed: int = 1) -> Iterable[str]:
     for query in errand.QUERIES.values():
         yield from [text for text in (*query.phrasings, *query.held_out) for _ in range(3)]
     yield from [f"{affect.QUESTION}\n{', '.join(affect.CLASSES)}"] * 50
+
+
+def fine_texts(count: int, seed: int = 2) -> Iterable[str]:
+    """Prompts and completions about ``count`` scenes at full size, and the words of their questions and reasons."""
+    for world, scene, rng in itertools.islice(corpus.scenes(seed, shares=corpus.FINE), count):
+        for row in corpus.rows(world, scene, 4, rng):
+            yield row.prompt
+            yield row.completion
+        drawn = corpus.WORLDS[world]
+        asked = record_of(drawn.question(scene), None)
+        yield make_task(Card(name=drawn.NAME, task=drawn.TASK)).prompt("think", asked, FRAME)
+        yield drawn.rationale(scene)
 
 
 def bmm_attention(
@@ -105,8 +128,8 @@ def quicken(model: Qwen2VLForConditionalGeneration) -> None:
 
 
 class Pupil(nn.Module):
-    """The model, and beside it what says which signs an image token shows, in the model's own words: the first is to be
-    near the embedding of that sign's token, the others after a map of their own. A tower that sees text only through
+    """The model, and beside it what says what an image token shows (`looks`), in the model's own words: the first is to
+    be near the embedding of that sign's token, the others after a map of their own. A tower that sees text only through
     what is asked about it does not begin to read, and a word that is there is soon copied. The maps are not shipped.
     """
 
@@ -116,33 +139,33 @@ class Pupil(nn.Module):
         size = self._words.shape[1]
         self.reader = nn.Linear(size, (SLOTS - 1) * size).to(model.dtype)
         self.none = nn.Parameter(torch.zeros(size, dtype=model.dtype))
-        self.signs = [tokenizer.encode(sign)[0] for sign in SIGNS]
+        self.words = [tokenizer.encode(word if word in SIGNS else f" {word}")[0] for word in WORDS]
 
     @property
     def _words(self) -> Tensor:
         return cast(nn.Embedding, self.model.get_input_embeddings()).weight
 
     def read(self, features: Tensor) -> Tensor:
-        """Scores (tokens, `SLOTS`, 1 + signs) of image tokens (tokens, D)."""
-        words = torch.cat([self.none[None], self._words[self.signs].detach()])
+        """Scores (tokens, `SLOTS`, 1 + `WORDS`) of image tokens (tokens, D)."""
+        words = torch.cat([self.none[None], self._words[self.words].detach()])
         slots = torch.cat([features, self.reader(features)], dim=-1).unflatten(-1, (SLOTS, -1))
         return (slots @ words.T).float() * SCALE
 
 
 def loss_of(pupil: Pupil, batch: Batch) -> Tensor:
-    """Weighted next-token loss of a batch and, of pages, that of the signs in them; each picture passes the tower
-    once.
+    """Weighted next-token loss of a batch and, at full size, that of what each image token shows; each picture passes
+    the tower once.
     """
     model = pupil.model
     inner = model.model
     grid = torch.tensor([[1, batch.images.shape[1] // 14, batch.images.shape[2] // 14]]).expand(len(batch.images), 3)
     pixels = patches(batch.images).type(inner.visual.dtype)
     features = inner.visual(pixels, grid_thw=grid).pooler_output.unflatten(0, (len(batch.images), -1))
-    loss = torch.stack([_chunk_loss(model, chunk, features) for chunk in batch.chunks]).sum()
-    if batch.signs is None:
+    loss = sum((_chunk_loss(model, chunk, features) for chunk in batch.chunks), start=torch.zeros(()))
+    if batch.looks is None:
         return loss
-    weight = torch.tensor([EMPTY] + [1.0] * len(SIGNS))
-    return loss + F.cross_entropy(pupil.read(features.flatten(0, 1)).flatten(0, 1), batch.signs.flatten(), weight)
+    weight = torch.tensor([EMPTY] + [1.0] * len(WORDS))
+    return loss + F.cross_entropy(pupil.read(features.flatten(0, 1)).flatten(0, 1), batch.looks.flatten(), weight)
 
 
 def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: Tensor) -> Tensor:
@@ -299,6 +322,8 @@ def train(rank: int, settings: Settings) -> None:
         model = Qwen2VLForConditionalGeneration.from_pretrained(settings.init)
     else:
         model = build_model(tokenizer, settings.seed)
+    if len(tokenizer) > pieces_of(model):
+        grow_model(model, tokenizer)
     nn.Module.to(model, pick_dtype("auto", CPU))
     quicken(model)
     torch.manual_seed(settings.seed)
@@ -342,11 +367,16 @@ def main() -> None:
     parser.add_argument("--curriculum", choices=corpus.CURRICULA, default="tiny", help="tiny_fine: with --init TINY")
     parser.add_argument("--init", type=Path, help="a model folder whose weights and tokenizer to begin with")
     parser.add_argument("--last", type=int, help="only so many steps, the last of the curriculum; with --init")
-    settings = Settings(**vars(parser.parse_args()))
+    parser.add_argument("--grow", action="store_true", help="begin with more pieces, of words of the fine worlds")
+    given = vars(parser.parse_args())
+    grow = given.pop("grow")
+    settings = Settings(**given)
     settings.work.mkdir(parents=True, exist_ok=True)
     (settings.work / "meeting").unlink(missing_ok=True)
     if settings.init and not (settings.work / "tokenizer").exists():
-        PreTrainedTokenizerFast.from_pretrained(settings.init).save_pretrained(settings.work / "tokenizer")
+        known = PreTrainedTokenizerFast.from_pretrained(settings.init)
+        grown = grow_tokenizer(known, fine_texts(2000), MORE) if grow else known
+        grown.save_pretrained(settings.work / "tokenizer")
     if not (settings.work / "tokenizer").exists():
         say("learning the tokenizer")
         train_tokenizer(corpus_texts(6000)).save_pretrained(settings.work / "tokenizer")
