@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,18 +17,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rise_vlm.data.record import Record
 from rise_vlm.engine.sample import sample
 from rise_vlm.policy import Policy
 from rise_vlm.policy.tiny import corpus
+from rise_vlm.policy.tiny import train as pretraining
 from rise_vlm.policy.tiny.batches import Batches, Packed, collate, encode_row, pack, patches
-from rise_vlm.policy.tiny.build import CONTEXT, IMAGE_SIDE, VOCABULARY, grow_model, grow_tokenizer, image_processor
+from rise_vlm.policy.tiny.build import (
+    CONTEXT,
+    IMAGE_SIDE,
+    MORE,
+    VOCABULARY,
+    grow_model,
+    grow_tokenizer,
+    image_processor,
+)
+from rise_vlm.policy.tiny.corpus import Phase
 from rise_vlm.policy.tiny.looks import SIGN_SLOTS, SIGNS, WORDS, looks_of
 from rise_vlm.policy.tiny.pages import sample_page
 from rise_vlm.policy.tiny.rows import Row
-from rise_vlm.policy.tiny.train import fine_texts, share_of
+from rise_vlm.policy.tiny.train import Settings, fine_texts, first_pieces, share_of
 from rise_vlm.tasks.base import DESCRIBE
 from rise_vlm.tasks.distribution import Distribution
 from rise_vlm.worlds import affect, blocks, errand, figures, icons, moves, street
@@ -309,3 +321,58 @@ def test_a_grown_tokenizer_says_the_same_in_fewer_pieces(policy: Policy) -> None
     ids = known.encode(" cube")
     assert len(ids) > 1 and len(grown.encode(" cube")) == 1
     assert model(input_ids=torch.tensor([grown.encode(" cube")])).logits.shape == (1, 1, len(grown))
+
+
+@pytest.fixture(scope="module")
+def grown(policy: Policy) -> Any:
+    return grow_tokenizer(policy.tokenizer, fine_texts(150), MORE)
+
+
+def test_every_look_begins_with_a_token_of_its_own_once_the_tokenizer_has_grown(policy: Policy, grown: Any) -> None:
+    assert len(set(first_pieces(grown))) == len(WORDS) > len(set(first_pieces(policy.tokenizer)))
+
+
+def pretrain(
+    out: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, phases: tuple[Phase, ...], halt: int = 99
+) -> dict[str, Tensor]:
+    """All weights after the phases, in this process."""
+    monkeypatch.setitem(corpus.CURRICULA, "short", phases)
+    settings = Settings(
+        out=out, rate=1e-3, seed=3, save_every=1, halt=halt, processes=1, init=MODEL, curriculum="short"
+    )
+    settings.work.mkdir(exist_ok=True)
+    (settings.work / "meeting").unlink(missing_ok=True)
+    tokenizer.save_pretrained(settings.work / "tokenizer")
+    pretraining.train(0, settings)
+    return load_file(settings.work / "state.safetensors")
+
+
+def short_phase(steps: int, rows: int) -> Phase:
+    return Phase(steps=steps, scenes=1, rows=rows, mixture=corpus.TINY_FINE[-1].mixture, shares=corpus.LAST, fine=1.0)
+
+
+def test_a_phase_without_rows_trains_the_tower_and_leaves_the_language_model_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grown: Any
+) -> None:
+    """Also after a phase with rows: an optimizer remembers."""
+    first = pretrain(tmp_path / "a", grown, monkeypatch, (short_phase(1, 1), short_phase(2, 0)), halt=1)
+    last = pretrain(tmp_path / "a", grown, monkeypatch, (short_phase(1, 1), short_phase(2, 0)))
+    assert (int(first["step"]), int(last["step"])) == (1, 3)
+    moved = {name for name, copy in first.items() if name.startswith("master/") and not copy.equal(last[name])}
+    assert any("visual.blocks" in name for name in moved) and any("reader" in name for name in moved)
+    assert not any("language_model" in name for name in moved)
+
+
+def test_a_pre_training_that_was_cut_ends_with_the_weights_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grown: Any
+) -> None:
+    phases = (short_phase(1, 0), short_phase(2, 2))
+    pretrain(tmp_path / "cut", grown, monkeypatch, phases, halt=2)
+    cut = pretrain(tmp_path / "cut", grown, monkeypatch, phases)
+    whole = pretrain(tmp_path / "whole", grown, monkeypatch, phases)
+    assert cut.keys() == whole.keys()
+    assert all(copy.equal(whole[name]) for name, copy in cut.items())
+    changed = Policy.load(str(tmp_path / "whole"), dtype="float32").model.state_dict()
+    shipped = Policy.load("tiny", dtype="float32").model.state_dict()
+    name = "model.language_model.layers.0.self_attn.q_proj.weight"
+    assert not changed[name].equal(shipped[name])

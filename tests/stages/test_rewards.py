@@ -49,11 +49,20 @@ def texts_unsaid(completions, **kwargs):
 def none(completions, **kwargs):
     return [None, 1]
 
+def swapped(completion, record):
+    return float(len(completion.strip()))
+
 def raises(record, completion):
     return 1 / (len(record.id) - 2)
 
 def trl_raises(completions):
     raise ValueError("no luck")
+
+def array(completions, trainer_state, cot, image, log_metric, **kwargs):
+    import torch
+    assert trainer_state is None and image == ["a.png", "a.png"]
+    log_metric("length", 1.0)
+    return torch.tensor([1.0, 0.5])
 
 def words(record, completion):
     return "much"
@@ -110,6 +119,20 @@ def test_a_function_as_trl_calls_it_gets_messages_and_columns(here: Path) -> Non
 @pytest.mark.parametrize("name", ["texts", "texts_unsaid"])
 def test_plain_texts_where_the_function_takes_those(here: Path, name: str) -> None:
     assert rewarded(f"rewards_of_mine.py:{name}") == [1.0, 0.0]
+
+
+def test_a_function_of_trl_may_ask_for_what_its_trainer_passes_and_return_a_tensor(here: Path) -> None:
+    assert rewarded("rewards_of_mine.py:array") == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("name", ["wants", "words", "swapped"])
+def test_a_reward_that_cannot_be_called_is_told_before_any_work(
+    here: Path, classes: Path, model: Path, name: str
+) -> None:
+    recipe = small_recipe("visual_rft", classes, model, f"grpo.rewards=rewards_of_mine.py:{name}")
+    with pytest.raises(UserError, match=f"reward 'rewards_of_mine.py:{name}'"):
+        prepare(recipe, here / "run")
+    assert not (here / "run").exists()
 
 
 def test_none_counts_nothing(here: Path) -> None:

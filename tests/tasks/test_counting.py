@@ -24,7 +24,8 @@ def reward(completion, record, truth=3, role="answer", task=TASK):
 @pytest.mark.parametrize(
     ("text", "value"),
     [("2", 2), (" 2 \n", 2), ("2.0", 2), ("two", 2), ("Two", 2), ("twenty-one", 21), ("1,024", 1024), ("-3", -3),
-     ("0", 0), ("zero", 0), ("２", 2), ("2.5", 2.5), ("+4", 4), ("1e3", 1000)],
+     ("0", 0), ("zero", 0), ("２", 2), ("2.5", 2.5), ("+4", 4), ("1e3", 1000),
+     ("7.", 7), ("Seven.", 7), ("$7$", 7), (r"\(7\)", 7), (r"$\boxed{7}$", 7)],
 )  # fmt: skip
 def test_a_number_is_read_in_digits_or_words(text, value):
     assert TASK.parse(text, None, FRAME).value == value

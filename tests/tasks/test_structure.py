@@ -135,13 +135,41 @@ def test_floors_by_hand():
     assert TASK.floors(["Yes"], train=["A", "A", "Yes"]) == {"majority": 1.0, "random": 1.0}  # a letter is none
 
 
-def test_the_statement_asks_for_a_letter_where_choices_are_listed(record):
-    assert "the letter of the right choice" in TASK.prompt("answer", record("B", CHOICES), FRAME)
-    assert "Give the number." in TASK.prompt("answer", record(12, "Find the length of AB. Round to 1 digit."), FRAME)
-    for polar in ("Is the triangle isosceles?", "AB is 3, BC is 4. Does AC equal 5?"):
-        assert "Give yes or no." in TASK.prompt("answer", record("Yes", polar), FRAME)
-    for other in ("What is x? It is a length.", "How long is AB?", "Is it A. longer B. shorter?"):
-        assert "Give yes or no." not in TASK.prompt("answer", record("Yes", other), FRAME)
+ASKS = {"letter": "Give the letter of the right choice.", "word": "Give yes or no.", "number": "Give the number."}
+
+
+@pytest.mark.parametrize(("annotation", "kind"), [("B", "letter"), ("Yes", "word"), (12, "number"), ("5", "number")])
+def test_the_statement_asks_for_what_the_annotation_is(record, annotation, kind):
+    """Whatever the question looks like, as in the Reason-RFT code."""
+    for question in (CHOICES, "Is the triangle isosceles?", "How long is AB?"):
+        assert ASKS[kind] in TASK.prompt("answer", record(annotation, question), FRAME), question
+
+
+@pytest.mark.parametrize(
+    ("kind", "question"),
+    [
+        ("letter", CHOICES),
+        ("letter", "Find x.\n(A) 12\n(B) 13"),
+        ("letter", "Find x. (A) 12 (B) 13"),
+        ("letter", "Find x. A: 12 cm B: 13 cm"),
+        ("letter", "Which is it?\nChoices:\nA 50\nB 60"),
+        ("letter", "Which figure is larger? A. the left one B. the right one"),
+        ("word", "Is the triangle isosceles?"),
+        ("word", "AB is 3, BC is 4. Does AC equal 5?"),
+        ("word", "What is the shape, a square? Answer Yes or No."),
+        ("number", "Find the length of AB. Round to 1 digit."),
+        ("number", "How long is AB?"),
+        ("number", "What is x? It is a length."),
+        ("number", "AB touches the circle at A. The line OB meets the circle at B. Find the angle at O."),
+        ("number", "Can you find the length of the third side?"),
+        ("number", "Two sides are 3 and 4. Could you work out x?"),
+    ],
+)
+def test_the_question_shows_what_to_ask_for_where_there_is_no_annotation(record, kind, question):
+    assert ASKS[kind] in TASK.prompt("answer", record(None, question), FRAME)
+
+
+def test_a_structure_without_a_question_is_refused(record):
     with pytest.raises(UserError, match="has no question"):
         TASK.prompt("answer", record(12), FRAME)
 

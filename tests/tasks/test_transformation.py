@@ -55,11 +55,14 @@ def test_what_is_written_is_read_back(sequence):
 @pytest.mark.parametrize(
     "text",
     [TRUTH, TRUTH.replace(", change", "\nchange"), TRUTH.replace(", change", "; change"), TRUTH.upper(),
-     TRUTH.replace("cyan", "'cyan'"), TRUTH.replace(", c", ",c"), f"  {TRUTH}\n"],
+     TRUTH.replace("cyan", "'cyan'"), TRUTH.replace(", c", ",c"), f"  {TRUTH}\n",
+     f"{TRUTH}.", f"{TRUTH};", TRUTH.replace("(2", "('2'"), "1. " + TRUTH.replace(", change", "\n2. change"),
+     "- " + TRUTH.replace(", change", "\n- change")],
 )  # fmt: skip
 def test_spelling_of_joints_and_case_is_free(text):
     assert TASK.parse(text, _row(TRUTH), FRAME).value == TRUTH
-    assert reward("change_position(1, front-left)", "change_position(1, front_left)") == 1.0
+    for way in ("front-left", "front left", "'Front Left'"):
+        assert reward(f"change_position(1, {way})", "change_position(1, front_left)") == 1.0
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_spelling_of_joints_and_case_is_free(text):
      ("move(2, behind)", "no function 'move'"), ("change_color(2, pink)", "no value 'pink'"),
      ("change_size(2, cyan)", "no value 'cyan'"), ("change_color(cyan)", "is not a function"),
      ("change_color(2, cyan),", "is not a function"), (f"I think {TRUTH}", "is not a function"),
-     (f"{TRUTH}.", "is not a function"), ("change_position(2, behind, 1000)", "no number of steps"),
+     (f"{TRUTH}..", "is not a function"), ("change_position(2, behind, 1000)", "no number of steps"),
      ("change_color(2, cyan, 1)", "no number of steps"), (", ".join(["change_color(2, cyan)"] * 1000), "more than 32"),
      ("change_color(-1, cyan)", "is not a function"), ("change_color(2, cyan", "is not a function")],
 )  # fmt: skip
@@ -119,6 +122,7 @@ def test_the_official_variants_by_hand():
     assert official_credit(truth, guess) == pytest.approx(0.5)
     assert exact_credit(truth, guess) == 0.0
     assert penalty_credit(truth, guess) == pytest.approx(-0.25)
+    assert Transformation(score="penalty").score("change_color(1, red)", "change_color(2, blue)") == -0.5
     assert exact_credit(truth, truth[:1]) == 0.5
     # greedy goes wrong where the first by object spoils a second pair: ours gives both halves
     truth = triples(read_calls("change_color(1, red), change_color(2, blue)"))
@@ -291,10 +295,10 @@ def test_the_simulated_score_says_what_it_needs():
 
 @given(answers, answers, st.sampled_from(SCORES[:-1]))
 @settings(deadline=None)
-def test_every_score_is_in_0_to_1_and_1_for_the_truth(truth, guess, kind):
+def test_every_score_is_within_its_bounds_and_1_for_the_truth(truth, guess, kind):
     task = Transformation(score=kind)
     distinct = write(list(dict.fromkeys(truth)))
-    assert 0.0 <= task.score(write(truth), write(guess)) <= 1.0
+    assert (-0.5 if kind == "penalty" else 0.0) <= task.score(write(truth), write(guess)) <= 1.0
     assert task.score(write(truth), distinct) == pytest.approx(1.0)
     assert task.score(write(truth), None) == 0.0
 

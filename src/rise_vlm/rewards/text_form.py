@@ -60,7 +60,7 @@ def shorter_is_better(lengths: Sequence[int], right: Sequence[bool], weight: flo
 def cosine_length(length: int, right: bool, longest: int = 1000) -> float:
     """0.5 to 1 for a right answer, more the shorter; -1 to -0.5 for a wrong one, more the longer (think on).
 
-    Half a cosine between a length of 0 and ``longest``, beyond which nothing changes. Source: open-r1 and VLM-R1, where
+    Half a cosine between a length of 0 and ``longest``, beyond which nothing changes. Source: open-r1, where
     the cosine turns back past ``longest``.
     """
     turn = 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, length / longest))))

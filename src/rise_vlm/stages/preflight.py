@@ -24,7 +24,7 @@ from rise_vlm.recipes.schema import Recipe
 from rise_vlm.stages.limits import check_prompts, derived_note, ruler, short_answers
 from rise_vlm.stages.material import Material, shared_pictures
 from rise_vlm.stages.plan import Step, make_plan
-from rise_vlm.stages.rewards import check_task, load_rewards
+from rise_vlm.stages.rewards import check_task, load_rewards, try_own
 from rise_vlm.stages.shares import check_shares
 from rise_vlm.stages.trained import UNSEEN, require_model, settled, value_of
 from rise_vlm.tasks.detection_coco import MOST
@@ -71,8 +71,10 @@ def prepare(recipe: Recipe, out: Path) -> Prepared:
     if "warm_up" in recipe.stages or recipe.rebuilding:
         material.notes.extend(everyday_names(material))
     if "grpo" in recipe.stages:
-        load_rewards(recipe.grpo.rewards)  # one that is not there is told now
+        rewards = load_rewards(recipe.grpo.rewards)  # one that is not there is told now
         check_task(recipe.grpo.rewards, material.task.name)
+        if material.train:
+            try_own(rewards, material.task, material.train[0])
         material.notes.extend(base_judges(recipe))
     material.notes.extend(built_in_notes(recipe, material))
     check_own(out, "recipe.yaml", "stages")

@@ -41,7 +41,7 @@ from rise_vlm.rewards.text_form import (
     shorter_is_better,
     think_format,
 )
-from rise_vlm.tasks.base import Frame, normal_name
+from rise_vlm.tasks.base import Frame, Task, normal_name, think_answer
 from rise_vlm.tasks.box_answers import found_boxes
 
 
@@ -159,6 +159,19 @@ def check_task(named: Iterable[str], task: str) -> None:
                 f"grpo.rewards: '{name}' rewards the boxes of {NEEDS[name]}, and the dataset's task is {task}; these "
                 f"fit: {able}."
             )
+
+
+def try_own(rewards: Iterable[Reward], task: Task, record: Record) -> None:
+    """Ask each reward of the user's own once, for the true answer to a record, so that one that cannot be called or
+    returns no number is told before the work. Raises RewardError as in training.
+    """
+    frame = Thousand()
+    answer = task.render(record.annotation, record, frame)
+    text = think_answer("", answer)
+    tried = Sampled(record, task.prompt("think", record, frame), answer, [text, text], [[0], [0]], [1.0, 1.0], frame)
+    for reward in rewards:
+        if reward.name not in SHIPPED:
+            reward.function(tried)
 
 
 def rewards_digest(named: Mapping[str, float]) -> dict[str, str]:
@@ -289,6 +302,8 @@ class _TrlReward:
             raise
         except Exception as error:
             raise _failed(self.name, group.record, error) from error
+        if hasattr(values, "tolist"):  # an array or a tensor
+            values = values.tolist()
         if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(group.completions):
             raise RewardError(
                 self.name,
@@ -319,6 +334,10 @@ class _TrlReward:
         return given if self.takes is None else {key: value for key, value in given.items() if key in self.takes}
 
 
+_OF_TRL: dict[str, Any] = {
+    "trainer_state": None, "log_extra": lambda *_: None, "log_metric": lambda *_: None
+}  # fmt: skip
+"""What TRL's trainer passes for logging; there is nothing behind it here."""
 _EXAMPLE = Record(id="example", images=("example.png",), annotation=None, width=1, height=1)
 
 
@@ -334,6 +353,8 @@ def columns(group: Sampled, *, plain: bool) -> dict[str, Any]:
         "question": record.question,
         "id": record.id,
         "images": list(record.images),
+        "image": record.images[0] if record.images else None,
+        "cot": record.rationale,
         "meta": record.meta,
     }
     each = {**record.meta, **each}
@@ -341,6 +362,7 @@ def columns(group: Sampled, *, plain: bool) -> dict[str, Any]:
     return {name: [value] * count for name, value in each.items()} | {
         "completions": said,
         "completion_ids": group.ids,
+        **_OF_TRL,
     }
 
 

@@ -144,7 +144,9 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, annotation: Any, value: Any | None) -> float:
-        """The quality of a parsed answer in 0..1; None (a failed parse) scores 0."""
+        """The quality of a parsed answer in 0..1 (one score of transformation goes below); None (a failed parse) scores
+        0.
+        """
 
     @abstractmethod
     def metrics(self, pairs: Sequence[tuple[Any, Any | None]]) -> dict[str, float]:

@@ -46,8 +46,8 @@ def read_quantity(text: str, exact_forms: bool = False) -> tuple[int | float | N
         return None, "the answer is empty"
     if len(folded) > LONGEST:
         return None, f"the answer is longer than {LONGEST} characters, which no number is"
-    if exact_forms:
-        folded = _bare(folded)
+    folded = _bare(folded) if exact_forms else _undelimited(folded)
+    folded = folded if folded.endswith("..") else folded.removesuffix(".")
     value = _plain(folded)
     if value is None:
         value = _words(folded)
@@ -99,10 +99,15 @@ def _bare(text: str) -> str:
     text = re.sub(r"\\(?:text|mathrm|textrm)\s?\{([^{}]*)\}", r" \1", text)
     text = _SPACES.sub(" ", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")).strip()
     text = re.sub(r"\\frac\s?([0-9])\s?([0-9])(?![0-9])", r"\\frac{\1}{\2}", text)
+    return _UNIT.sub("", _NAMED.sub("", _undelimited(text))).strip()
+
+
+def _undelimited(text: str) -> str:
+    """Without the signs around a formula: ``$7$``."""
     for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
         if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening + closing):
             text = text[len(opening) : -len(closing)].strip()
-    return _UNIT.sub("", _NAMED.sub("", text)).strip()
+    return text
 
 
 def _plain(text: str) -> float | None:

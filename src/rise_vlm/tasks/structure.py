@@ -1,7 +1,8 @@
 """Structure perception: the letter of a choice, a number, or yes or no answers a question about a figure.
 
-Which of them is asked for, the question shows: it lists choices ``A. ... B. ...``, or it begins as only questions with
-yes or no for an answer do (``Is ...``). Left out: any other text of a choice in place of its letter.
+Which of them is asked for, the kind of the annotation decides, as in the Reason-RFT code. Where there is none the
+question shows it: it lists choices ``A. ... B. ...``, or it begins as only questions with yes or no for an answer do
+(``Is ...``). Left out: any other text of a choice in place of its letter.
 """
 
 from __future__ import annotations
@@ -32,11 +33,18 @@ NEAR = 0.01
 
 _WORDS = {"yes": "Yes", "no": "No"}
 _ASKING = "is|are|was|were|does|do|did|can|could|has|have|will|would"
-_POLAR = re.compile(rf"(?:^|[.,:;!?]\s+)(?:{_ASKING})\s[^.!?]*\?\s*$", re.IGNORECASE)
+_POLAR = re.compile(
+    rf"(?:^|[.,:;!?]\s+)(?!\w+ (?:you|we|i)\b)(?:{_ASKING})\s[^.!?]*\?\s*$|\byes or no\b", re.IGNORECASE
+)
 _SAID = r"(?:^|[.!?:]\s*|\banswer\s)['\"]?WORD['\"]?\s*(?:[,.!;]|$)|\banswer (?:is|must be) ['\"]?WORD\b"
 _CHOICE = re.compile(r"\(?([A-Ea-e])\)?[.:]?")
 _MATHS = re.compile(r"\\(?:text|textrm|textbf|mathrm|mathbf)\s?\{([^{}]*)\}|\\[()\[\]]|\$")
-_LISTED = re.compile(r"(?:^|[\s(])A[.):].*?(?:[\s(])B[.):]", re.DOTALL)
+_LISTED = re.compile(
+    r"^\s*A[.):\s].*?^\s*B[.):\s]"  # a line each
+    r"|(?:\(A\)|\bA[):]).*?(?:\(B\)|\bB[):])|\sA\. .*?\sB\. .*?\sC\. |[?.]\s+A\. [^.?]*\sB\. [^.?]*$",
+    re.DOTALL | re.MULTILINE,
+)
+_ASKED = {"letter": "the letter of the right choice", "word": "yes or no", "number": "the number"}
 
 
 class Structure(Task):
@@ -66,9 +74,11 @@ class Structure(Task):
 
     def statement(self, record: Record, frame: Frame) -> str:
         question = self.ask(record)
-        polar = "yes or no" if _POLAR.search(question) else "the number"
-        asked = "the letter of the right choice" if _LISTED.search(question) else polar
-        return f"{question}\nGive {asked}."
+        if isinstance(record.annotation, str | int | float):
+            kind = _kind(record.annotation)
+        else:
+            kind = "letter" if _LISTED.search(question) else "word" if _POLAR.search(question) else "number"
+        return f"{question}\nGive {_ASKED[kind]}."
 
     def render(self, annotation: Any, record: Record, frame: Frame) -> str:
         return str(annotation)

@@ -39,7 +39,11 @@ _CREDITS: dict[str, Callable[..., float]] = {
 SCORES = (*_CREDITS, "simulated")
 BY_SIGHT = ("partial", "exact")
 """Scores for which a move is right if the pictures cannot tell it from the true one."""
-_CALL = re.compile(r"(\w{1,40})\s*\(\s*([0-9]{1,4})\s*,\s*['\"]?([\w\-]{1,40})['\"]?\s*(?:,\s*([0-9]{1,4})\s*)?\)")
+_CALL = re.compile(
+    r"(?:(?:[0-9]{1,2}[.)]|[-*])\s+)?"  # of a list
+    r"(\w{1,40})\s*\(\s*['\"]?([0-9]{1,4})['\"]?\s*,"
+    r"\s*['\"]?(\w{1,20}(?:[ -]\w{1,20})?)['\"]?\s*(?:,\s*([0-9]{1,4})\s*)?\)"
+)
 _JOINT = re.compile(r"\s*[,;\n]\s*|\s+|$")
 _TELLING = re.compile(r"\bchange[ _]?(?:size|colou?r|material|shape|position)|\b\w+\s*\(\s*[0-9]+\s*,", re.IGNORECASE)
 _LISTED = re.compile(r"\(\s*['\"]?([0-9]{1,4})['\"]?\s*,\s*['\"]?(?:cube|sphere|cylinder)\b", re.IGNORECASE)
@@ -49,7 +53,7 @@ _LIST = "; ".join(f"{name}(object, {'|'.join(values)})" for name, values in FUNC
 
 class Transformation(Task):
     """Scores: ``partial`` (ours): partial credit by the best assignment; ``official``: the greedy one of the code;
-    ``exact``: equal calls only, what its scripts train with; ``penalty``: near misses cost, not below 0;
+    ``exact``: equal calls only, what its scripts train with; ``penalty``: near misses cost, down to -0.5;
     ``simulated``: 1 where the calls, carried out in order without a collision, end in the true state. Where an
     annotation holds the states, ``partial`` and ``exact`` take any way into sight or out of it for the true one.
     """
@@ -82,7 +86,7 @@ class Transformation(Task):
         return write(calls_of(annotation))
 
     def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
-        """Calls and nothing else, joined by commas, semicolons or blanks -> the canonical text."""
+        """Calls and nothing else, joined by commas, semicolons or blanks, a full stop behind -> the canonical text."""
         try:
             calls = read_calls(text)
         except ValueError as error:
@@ -101,7 +105,7 @@ class Transformation(Task):
             if state is None:
                 raise UserError(NEEDS_STATES)
             return float(self._reached(state, value, ordered=True))
-        return max(0.0, self._credit(self.kind, annotation, value))
+        return self._credit(self.kind, annotation, value)
 
     def _credit(self, kind: str, annotation: Any, value: Any) -> float:
         truth, guess = calls_of(annotation), calls_of(value)
@@ -190,6 +194,7 @@ class Transformation(Task):
 def read_calls(text: str) -> tuple[Call, ...]:
     """The calls of a text that holds nothing else. Raises ValueError saying why there are none."""
     text = text.strip()
+    text = text[:-1].rstrip() if text[-1:] in (".", ";") else text
     if not text:
         raise ValueError("the answer is empty")
     calls: list[Call] = []
@@ -207,7 +212,7 @@ def read_calls(text: str) -> tuple[Call, ...]:
 
 
 def _known(function: str, thing: str, value: str, steps: str | None) -> Call:
-    function, value = function.casefold(), value.casefold().replace("-", "_")
+    function, value = function.casefold(), re.sub("[ -]", "_", value.casefold())
     if function not in FUNCTIONS:
         raise ValueError(f"there is no function '{function}'.{nearest(function, FUNCTIONS)}".removesuffix("."))
     value = "gray" if value == "grey" else value

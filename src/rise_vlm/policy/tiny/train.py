@@ -127,6 +127,11 @@ def quicken(model: Qwen2VLForConditionalGeneration) -> None:
             module.forward = MethodType(tower_attention, module)
 
 
+def first_pieces(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The token that each of ``WORDS`` begins with."""
+    return [tokenizer.encode(word if word in SIGNS else f" {word}")[0] for word in WORDS]
+
+
 class Pupil(nn.Module):
     """The model, and beside it what says what an image token shows (`looks`), in the model's own words: the first is to
     be near the embedding of that sign's token, the others after a map of their own. A tower that sees text only through
@@ -139,7 +144,7 @@ class Pupil(nn.Module):
         size = self._words.shape[1]
         self.reader = nn.Linear(size, (SLOTS - 1) * size).to(model.dtype)
         self.none = nn.Parameter(torch.zeros(size, dtype=model.dtype))
-        self.words = [tokenizer.encode(word if word in SIGNS else f" {word}")[0] for word in WORDS]
+        self.words = first_pieces(tokenizer)
 
     @property
     def _words(self) -> Tensor:
@@ -215,6 +220,10 @@ class Masters:
         for (name, parameter), gradient in zip(self.named, flat.split(sizes), strict=True):
             self.copies[name].grad = gradient.view_as(parameter)
             parameter.grad = None
+        # No gradient on any process: left alone, since Muon would go on along what it remembers, at full rate.
+        for copy in self.copies.values():
+            if copy.grad is not None and not copy.grad.any():
+                copy.grad = None
         norm = float(nn.utils.clip_grad_norm_(list(self.copies.values()), 1.0))
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = self.rate * share
@@ -281,11 +290,25 @@ class Settings:
     processes: int
     init: Path | None
     curriculum: str
-    last: int | None
+    chosen: range | None = None
 
     @property
-    def phases(self) -> tuple[corpus.Phase, ...]:
-        return corpus.CURRICULA[self.curriculum]
+    def phases(self) -> dict[int, corpus.Phase]:
+        """The phases of the curriculum, or those chosen, by their number in it; each has a stream of scenes of its own,
+        and those of `tiny_fine` go on from `tiny`'s.
+        """
+        before = 0 if self.curriculum == "tiny" else len(corpus.TINY)
+        every = dict(enumerate(corpus.CURRICULA[self.curriculum], start=1))
+        return {before + n - 1: phase for n, phase in every.items() if self.chosen is None or n in self.chosen}
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases.values())
+
+    @property
+    def side(self) -> int:
+        """Pixels, of the pictures that the model will be shown."""
+        return SIDE if any(phase.fine or phase.pages for phase in self.phases.values()) else IMAGE_SIDE
 
     @property
     def work(self) -> Path:
@@ -293,18 +316,10 @@ class Settings:
         return self.out.with_name(self.out.name + "-work")
 
 
-def steps_of(settings: Settings) -> int:
-    """How many steps a run has: the curriculum's, or its last."""
-    whole = sum(phase.steps for phase in settings.phases)
-    return whole if settings.last is None else min(settings.last, whole)
-
-
 def batch_of(tokenizer: PreTrainedTokenizerFast, settings: Settings, step: int, rank: int) -> Batch:
     """The batch of process ``rank`` in ``step``: process r of n takes every n-th one of the phase."""
-    step += sum(phase.steps for phase in settings.phases) - steps_of(settings)
-    for number, phase in enumerate(settings.phases, start=0 if settings.curriculum == "tiny" else len(corpus.TINY)):
+    for number, phase in settings.phases.items():
         if step < phase.steps:
-            # Each phase has a stream of scenes of its own.
             return Batches(tokenizer, phase, settings.seed * 100 + number)[step * settings.processes + rank]
         step -= phase.steps
     raise IndexError("the curriculum is over")
@@ -330,11 +345,11 @@ def train(rank: int, settings: Settings) -> None:
     pupil = Pupil(model, tokenizer)
     masters, first = Masters(pupil, settings.rate), 0
     if (work / "state.safetensors").exists():
-        first = json.loads((work / "state.json").read_text())["step"]
-        masters.load(load_file(work / "state.safetensors"))
+        state = load_file(work / "state.safetensors")
+        first = int(state.pop("step"))
+        masters.load(state)
         say(f"continuing from step {first}")
-    side = SIDE if any(phase.fine for phase in settings.phases) else IMAGE_SIDE
-    steps = steps_of(settings)
+    steps = settings.steps
     last = min(steps, settings.halt)
     with progress("pre-training", last - first) as bar, (work / f"log-{rank}.jsonl").open("a") as log:
         for step in range(first, last):
@@ -348,11 +363,16 @@ def train(rank: int, settings: Settings) -> None:
             if lead:
                 bar.update(loss=row["loss"])
             if lead and ((step + 1) % settings.save_every == 0 or step + 1 == last):
-                save_file(masters.state(), work / "state.tmp")
+                save_file(masters.state() | {"step": torch.tensor(step + 1)}, work / "state.tmp")
                 (work / "state.tmp").replace(work / "state.safetensors")
-                (work / "state.json").write_text(json.dumps({"step": step + 1}))
-                save_model(model, tokenizer, settings.out, side)
+                save_model(model, tokenizer, settings.out, settings.side)
     distributed.destroy_process_group()
+
+
+def span(text: str) -> range:
+    """``4`` or ``2:3``, both ends included and counted from 1."""
+    first, _, last = text.partition(":")
+    return range(int(first), int(last or first) + 1)
 
 
 def main() -> None:
@@ -366,7 +386,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="single-threaded workers that share each step")
     parser.add_argument("--curriculum", choices=corpus.CURRICULA, default="tiny", help="tiny_fine: with --init TINY")
     parser.add_argument("--init", type=Path, help="a model folder whose weights and tokenizer to begin with")
-    parser.add_argument("--last", type=int, help="only so many steps, the last of the curriculum; with --init")
+    parser.add_argument(
+        "--phases", type=span, dest="chosen", help="only these of the curriculum, such as 4 or 2:3; with --init"
+    )
     parser.add_argument("--grow", action="store_true", help="begin with more pieces, of words of the fine worlds")
     given = vars(parser.parse_args())
     grow = given.pop("grow")
@@ -380,6 +402,9 @@ def main() -> None:
     if not (settings.work / "tokenizer").exists():
         say("learning the tokenizer")
         train_tokenizer(corpus_texts(6000)).save_pretrained(settings.work / "tokenizer")
+    pieces = first_pieces(PreTrainedTokenizerFast.from_pretrained(settings.work / "tokenizer"))
+    if settings.side == SIDE and len(set(pieces)) < len(WORDS):
+        parser.error("things that look different have names that begin with one token: --grow makes words of them")
     spawn(train, (settings,), nprocs=settings.processes)
 
 
