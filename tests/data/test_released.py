@@ -116,6 +116,10 @@ def test_tests_of_the_same_scenes_by_three_cameras_may_share_their_ids(
     assert "have rows of the same id" in " ".join(told["notes"])
     (left,) = Dataset.open(tmp_path / "out").records("ood_left")
     assert left.id == "Spatial-Transformation-ood-left-test-1k.json#7"
+    for format in ("reasonrft", "sharegpt"):
+        code, told, _ = rise(capsys, "data", "export", tmp_path / "out", format, "--out", tmp_path / format)
+        (written,) = (tmp_path / format).rglob("*ood*left*.json")
+        assert code == 0 and [row["id"] for row in json.loads(written.read_text())] == ["7"]
 
 
 def test_a_row_that_comes_in_two_files_is_a_duplicate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,11 @@ def told_apart(found: Iterable[Found]) -> Iterator[Found]:
         yield each
 
 
+def as_given(id_: str) -> str:
+    """An id as its file had it, where ``told_apart`` has put the file before it."""
+    return re.sub(r"^.*\.jsonl?#", "", id_)
+
+
 def images_of(row: dict[str, Any], images: Images, id_: str | None, near: Sequence[str] = ()) -> list[Path]:
     """The images that a row names in ``image`` or ``images``: one, a list, or a list of objects with ``path``. Raises
     BadRow where there is none.

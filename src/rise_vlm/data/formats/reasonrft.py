@@ -15,6 +15,7 @@ from rise_vlm.data.checking import BadRow, Problem
 from rise_vlm.data.formats.answers import (
     SUFFIXES,
     annotation_of,
+    as_given,
     id_of,
     item_of,
     reasoned,
@@ -104,7 +105,7 @@ def write_file(entries: Iterable[Entry], path: Path, target: Target) -> None:
 
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
     image = [entry.image, *entry.more] if entry.more else entry.image
-    row = {"id": entry.id, "image": image, "problem": entry.question or target.question}
+    row = {"id": as_given(entry.id), "image": image, "problem": entry.question or target.question}
     row |= {"cot": entry.rationale} if entry.rationale else {}
     answer = to_text(entry, target)
     row |= {"answer": answer, "solution": answer}  # the released files have the first, the RL code reads both

@@ -16,6 +16,7 @@ from typing import Any
 from rise_vlm.data.checking import BadRow, Problem
 from rise_vlm.data.formats.answers import (
     annotation_of,
+    as_given,
     asked_and_told,
     id_of,
     item_of,
@@ -107,4 +108,4 @@ def _plain(text: str) -> str:
 def _written(entry: Entry, target: Target) -> dict[str, Any]:
     question = f"\n{entry.question or target.question}"
     images = [entry.image, *entry.more]
-    return row_of(entry.id, question, reply(entry, to_text(entry, target)), images) | states_of(entry, target)
+    return row_of(as_given(entry.id), question, reply(entry, to_text(entry, target)), images) | states_of(entry, target)
