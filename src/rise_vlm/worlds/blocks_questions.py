@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rise_vlm.worlds.blocks_words import Description, Seen, article, fits, phrase
+from rise_vlm.worlds.blocks_words import Description, Seen, article, fits, in_order, phrase, where
 
 Step = tuple[str, int | str, Description]
 THING: Description = ("", "", "", "thing")
@@ -214,11 +214,13 @@ def question(program: Program, rng: random.Random) -> str:
 
 
 def reasons(program: Program, seen: Sequence[Seen], rng: random.Random) -> str:
-    """A rationale that lists what is counted and follows the count step by step; right by construction."""
+    """A rationale that lists what is counted, from left to right, and follows the count step by step; right by
+    construction.
+    """
     counts = trace(program, seen)
-    asked = [one for one in seen if fits(one, program.query)]
+    asked = in_order([one for one in seen if fits(one, program.query)])
     plural = phrase(program.query, 2)
-    listed = ", ".join(f"{article(text)} {text}" for text in (phrase(one.full) for one in asked))
+    listed = ", ".join(f"{article(name)} {name} {where(place)}" for name, place in asked)
     begin = rng.choice(("I look for the {p}: {l}.", "The {p} in the picture: {l}.", "First the {p}. I see {l}."))
     begin = begin if asked else "What is asked for is not in the picture."
     text = [begin.replace("{p}", plural).replace("{l}", listed)]

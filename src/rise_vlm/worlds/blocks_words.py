@@ -65,6 +65,12 @@ def phrase(description: Description, number: int = 1, rng: random.Random | None 
     return " ".join(words) if number == 1 else " ".join([*words[:-1], plural(words[-1])])
 
 
+def in_order(seen: Sequence[Seen]) -> list[tuple[str, str]]:
+    """Full names and places, from left to right and at one place by name: an order that the picture settles."""
+    told = sorted((PLACES.index(one.place), phrase(one.full)) for one in seen)
+    return [(name, PLACES[at]) for at, name in told]
+
+
 def plural(noun: str) -> str:
     """`buses`, `cubes`."""
     return noun + ("es" if noun.endswith("s") else "s")
@@ -168,11 +174,12 @@ def _single(one: Seen, rng: random.Random) -> str:
     size, colour, material, shape = one.full
     description = (size if rng.random() < 0.6 else "", colour, material if rng.random() < 0.6 else "", shape)
     words = phrase(description, 1, rng)
-    form = rng.choice(_PLACED if rng.random() < 0.45 else _THERE).replace("{place}", _where(one.place))
+    form = rng.choice(_PLACED if rng.random() < 0.45 else _THERE).replace("{place}", where(one.place))
     return form.replace("{the}", f"the {words}").replace("{a}", f"{article(words)} {words}")
 
 
-def _where(place: str) -> str:
+def where(place: str) -> str:
+    """``on the left``."""
     return "in the middle" if place == "middle" else f"on the {place}"
 
 

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from rise_vlm.policy.tiny.rows import Row, any_role, in_role, record_of
 from rise_vlm.tasks.counting import Counting
 from rise_vlm.worlds import blocks
-from rise_vlm.worlds.blocks_words import PLACES, Description, Seen, fits, phrase
+from rise_vlm.worlds.blocks_words import Description, Seen, fits, in_order, phrase, where
 
 
-def in_order(seen: Sequence[Seen]) -> str:
+def listed(seen: Sequence[Seen]) -> str:
     """All things, by their places and names: what to say is settled."""
-    told = sorted((PLACES.index(one.place), phrase(one.full)) for one in seen)
-    return ", ".join(f"{name} {PLACES[at]}" for at, name in told)
+    return ", ".join(f"{name} {place}" for name, place in in_order(seen))
 
 
 def block_list_row(scene: blocks.Scene, rng: random.Random) -> Row:
@@ -25,7 +24,7 @@ def block_list_row(scene: blocks.Scene, rng: random.Random) -> Row:
     seen = blocks.seen(scene)
     kind = rng.choice(("all", "all", "shape", "colour"))
     if kind == "all":
-        return Row("List every thing.", 1, f"{in_order(seen)}.")
+        return Row("List every thing.", 1, f"{listed(seen)}.")
     values = sorted({getattr(one, kind) for one in seen})
     told = [f"{sum(getattr(one, kind) == value for one in seen)} {value}" for value in values]
     return Row(f"How many are there of each {kind}?", 1, f"{', '.join(told)}, {len(seen)} in all.")
@@ -36,7 +35,7 @@ def block_count_row(scene: blocks.Scene, rng: random.Random) -> Row:
     seen = blocks.seen(scene)
     wanted = _description(seen, rng)
     fitting = [one for one in seen if fits(one, wanted)]
-    named = [phrase(one.full, 1, rng) for one in fitting]
+    named = [f"{name} {where(place)}" for name, place in in_order(fitting)]
     words = phrase(wanted, 2, rng)
     rationale = f"I look for {words}. " + (f"There is a {', a '.join(named)}." if named else "There is none.")
     return in_role(Counting(), record_of(f"How many {words} are there?", len(fitting)), any_role(rng), rationale)

@@ -161,8 +161,8 @@ TINY_FINE = (
     # Reading begins on scraps, where there is little to look through, and is then taken to pages as large as a figure.
     Phase(steps=500, scenes=0, rows=0, mixture={}, shares={}, pages=1.0, page_grids=SCRAPS),
     Phase(steps=950, scenes=5, rows=4, mixture=_EVERY, shares=LAST, fine=0.64, pages=0.24, page_grids=SHEETS),
-    # To come, not in the shipped weights yet: shapes are seen badly (76 % of solids, colours 96 %), so the tower learns
-    # them from what each image token shows, then the language model to speak of them, in longer pieces (`--grow`).
+    # Shapes were seen badly (76 % of solids, colours 96 %), so the tower learns them from what each image token shows,
+    # then the language model to speak of them, in longer pieces (`--grow`).
     Phase(steps=300, scenes=12, rows=0, mixture={}, shares={}, fine=0.85, pages=0.15, page_grids=SHEETS),
     Phase(steps=700, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.76, pages=0.12, page_grids=SHEETS),
 )

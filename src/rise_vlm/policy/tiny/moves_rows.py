@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from rise_vlm.policy.tiny.blocks_rows import in_order
+from rise_vlm.policy.tiny.blocks_rows import listed
 from rise_vlm.policy.tiny.rows import Row
 from rise_vlm.worlds import moves
 from rise_vlm.worlds.blocks_words import Seen, caption
@@ -25,7 +25,7 @@ def move_describe_row(scene: moves.Scene, rng: random.Random) -> Row:
     if rng.random() < 0.5:
         text = caption(seen, ("cube", "sphere", "cylinder"), rng)
         return Row(f"Describe the {name} picture in at most 100 words.", 2, text)
-    return Row(f"List every thing of the {name} picture.", 2, f"{in_order(seen)}.")
+    return Row(f"List every thing of the {name} picture.", 2, f"{listed(seen)}.")
 
 
 def move_table_row(scene: moves.Scene, rng: random.Random) -> Row:
