@@ -22,7 +22,7 @@ from toy import Packed, ToyPolicy, ToyWork, result_of, rows_of, settings
 from rise_vlm.engine import trainer
 from rise_vlm.engine.metrics import start_trackers
 from rise_vlm.engine.objective import Loss
-from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at
+from rise_vlm.engine.optimizer import MasterOptimizer, learning_rate_at, muon_products
 from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.engine.trainer import seed_of, train
 from rise_vlm.engine.work import Prepared
@@ -241,10 +241,28 @@ def test_muon_takes_hidden_matrices_and_leaves_the_rest_to_adamw() -> None:
         for one in (ours, theirs):
             one["hidden"](one["embed_tokens"](tokens)).pow(2).sum().backward()
         optimizer.step(0.01, norm=optimizer.gradient_norm(), max_norm=None)
-        muon.step(), adamw.step()
+        with muon_products(torch.device("cpu")):
+            muon.step()
+        adamw.step()
         optimizer.clear(), theirs.zero_grad()
     for name, weight in theirs.named_parameters():
         torch.testing.assert_close(dict(ours.named_parameters())[name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_muon_steps_in_float32_where_bfloat16_is_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update is the same but for the rounding of bfloat16; on a processor without it that takes a twentieth."""
+    moved = []
+    for has in (True, False):
+        monkeypatch.setattr("rise_vlm.engine.optimizer.cpu_has_bf16", lambda has=has: has)
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(16, 12, bias=False)
+        before = layer.weight.detach().clone()
+        optimizer = MasterOptimizer(dict(layer.named_parameters()), kind="muon")
+        layer(torch.randn(64, 16)).pow(2).sum().backward()  # of full rank: what is noise in bfloat16 would be blown up
+        optimizer.step(0.01, norm=1.0, max_norm=None)
+        moved.append(layer.weight.detach() - before)
+    assert not moved[0].equal(moved[1])
+    torch.testing.assert_close(moved[0], moved[1], rtol=0, atol=0.1 * float(moved[1].abs().max()))
 
 
 def test_bfloat16_weights_keep_updates_too_small_for_them() -> None:

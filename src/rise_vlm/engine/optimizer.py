@@ -17,14 +17,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rise_vlm import ranks
 from rise_vlm.engine.settings import OptimizerKind
 from rise_vlm.errors import UserError
+from rise_vlm.policy.loading import cpu_has_bf16
 from rise_vlm.policy.parts import collect, is_part, lay_out, own, take
 
 HALF = (torch.bfloat16, torch.float16)
@@ -48,6 +52,20 @@ def learning_rate_at(step: int, *, peak: float, steps: int, warmup_steps: int, s
     if schedule == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * progress))
     return peak
+
+
+class Wide(TorchFunctionMode):
+    """What asks for bfloat16 inside gets float32: Muon's products, fifty times slower in bfloat16 on processors that do
+    not multiply it.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0].float().clone() if func is Tensor.bfloat16 else func(*args, **(kwargs or {}))
+
+
+def muon_products(device: torch.device) -> AbstractContextManager[Any]:
+    """In which Muon steps on a device."""
+    return Wide() if device.type == "cpu" and not cpu_has_bf16() else nullcontext()
 
 
 class MasterOptimizer:
@@ -78,6 +96,7 @@ class MasterOptimizer:
         self._hooks = [p.register_post_accumulate_grad_hook(partial(self._collect, name)) for name, p in halves]
         self._fused = all(master.device.type in ("cpu", "cuda") for master in self.masters.values())
         self._optimizers: list[torch.optim.Optimizer] = []
+        self._products = muon_products(next(iter(parameters.values())).device)
         matrices = [master for name, master in self.masters.items() if name in hidden]
         if matrices:
             muon = torch.optim.Muon(matrices, lr=0.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
@@ -165,7 +184,8 @@ class MasterOptimizer:
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            optimizer.step()
+            with self._products:
+                optimizer.step()
         with torch.no_grad():
             for name, master in self.masters.items():
                 if self.parameters[name].dtype in HALF:

@@ -17,7 +17,7 @@ from PIL import Image
 from rise_vlm.rewards.states import UNIT, Call
 from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import solid
-from rise_vlm.worlds.blocks_words import Seen, article, caption, phrase, stated_in, true_of
+from rise_vlm.worlds.blocks_words import Seen, article, caption, in_order, phrase, stated_in, true_of, where
 from rise_vlm.worlds.moves_scene import SPLITS, Scene, State, camera, options, sample_scene
 from rise_vlm.worlds.writing import measured, write_world
 
@@ -120,23 +120,31 @@ def question(scene: Scene) -> str:
 
 
 def rationale(scene: Scene) -> str:
-    """What differs between the pictures, thing by thing, and by which change; right by construction."""
+    """What is in either picture, from left to right, and what differs, thing by thing; right by construction."""
     rng = random.Random(f"reasons {scene.seed}")
     begin = {"center": "Both pictures are taken from the same place."}.get(
         scene.view, f"The second picture is taken from the {scene.view}, so places look turned."
     )
-    text = [begin]
+    text = [begin, _listed("first", seen(scene.initial, scene), rng)]
+    text.append(_listed("second", seen(scene.final, scene, scene.view), rng))
     for index in dict.fromkeys(call.object for call in scene.calls):
         mine = [call for call in scene.calls if call.object == index]
         text.append(_changes(scene, index, mine, rng))
     return " ".join(text)
 
 
+def _listed(which: str, things: list[Seen], rng: random.Random) -> str:
+    listed = ", ".join(f"{article(name)} {name} {where(place)}" for name, place in in_order(things)) or "nothing"
+    return rng.choice(("In the {which} picture I see {listed}.", "The {which} picture shows {listed}.")).format(
+        which=which, listed=listed
+    )
+
+
 def _changes(scene: Scene, index: int, calls: list[Call], rng: random.Random) -> str:
-    """The sentences about one thing."""
+    """The sentences about one thing: its looks, by which the table has its number, then what became of it."""
     thing, last = scene.initial[index], scene.final[index]
     name = phrase((thing.size, thing.color, thing.material, thing.shape))
-    start = f"Object {index} is {article(name)} {name}"
+    start = f"The {name} is object {index}"
     if not thing.visible:
         start += ", out of sight in the first picture"
     told: list[str] = []

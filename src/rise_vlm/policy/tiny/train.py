@@ -14,24 +14,23 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
-from typing import Any, cast
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
 
 from rise_vlm.console import progress, say
 from rise_vlm.data.card import Card
+from rise_vlm.engine.optimizer import muon_products
 from rise_vlm.policy.loading import pick_dtype
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.batches import Batch, Batches, Chunk, patches
@@ -189,19 +188,12 @@ def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: 
     return (F.cross_entropy(logits, chunk.ids[:, 1:][scored], reduction="none") * weights[scored]).sum()
 
 
-class Wide(TorchFunctionMode):
-    """What asks for bfloat16 inside gets float32: Muon's products, on processors that do not multiply bfloat16."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0].float().clone() if func is Tensor.bfloat16 else func(*args, **(kwargs or {}))
-
-
 class Masters:
     """float32 copies of the weights, updated by Muon (matrices) and AdamW (embeddings, reader, norms, biases)."""
 
     def __init__(self, model: nn.Module, rate: float) -> None:
         self.rate = rate
-        self.products = nullcontext() if pick_dtype("auto", CPU) == torch.bfloat16 else Wide()
+        self.products = muon_products(CPU)
         self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.copies = {name: p.detach().float().clone() for name, p in self.named}
         ends = ("embed_tokens", "reader")
