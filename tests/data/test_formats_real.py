@@ -98,7 +98,7 @@ def test_trance(tmp_path: Path, shared_data: Find) -> None:
         assert record.annotation["functions"] == told
         assert Transformation().metrics([(record.annotation, told)])["final_state"] == 1.0
         assert "(2, cube, small, yellow, glass)" in (record.question or "")
-        assert "Object 4 is a large blue glass cube" in (record.rationale or "")
+        assert "The large blue glass cube is object 4." in (record.rationale or "")
         assert record.meta["options"] == [["cyan"], [["behind", 2]], ["brown"]]
 
 
