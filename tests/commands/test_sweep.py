@@ -90,3 +90,7 @@ def test_an_arm_is_given_the_time_of_another(classes: Path, model: Path, tmp_pat
     assert f"{results['stages']['sft']['summary']['steps']} steps of sft" in note
     assert run([*words, "--json"]) == 0
     assert {one["status"] for one in json.loads(capsys.readouterr().out)["runs"]} == {"before"}
+    path.write_text(path.read_text(encoding="utf-8").replace("sft.steps: 3", "sft.steps: 4"), encoding="utf-8")
+    for also in (["--dry-run"], []):  # a dry run says what the run would
+        assert run([*words, *also]) == 2
+        assert "arms.twice is another than asked for now" in capsys.readouterr().err

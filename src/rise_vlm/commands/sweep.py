@@ -51,9 +51,10 @@ def main(
     if table or into is not None:
         _tables(loaded, planned, folder, into, as_json)
         return
-    from rise_vlm.stages.sweep import look, run_sweep
+    from rise_vlm.stages.sweep import look, run_sweep, with_before
 
     if dry_run:
+        with_before(loaded, folder)
         _show(loaded, look(loaded, planned), folder, as_json)
         return
     command = shlex.join(["rise", "sweep", sweep, *(settings or []), "--out", str(folder)])

@@ -48,10 +48,7 @@ class Outcome:
 def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> list[Outcome]:
     """Run what is not done yet. Raises UserError only for what concerns all cells, such as data of another sweep, and
     `Interrupted` for Ctrl-C."""
-    from rise_vlm.stages.preflight import check_own
-
-    check_own(out, FILE)
-    whole = joined(load_sweep(out / FILE), sweep, out) if (out / FILE).is_file() else sweep
+    whole = with_before(sweep, out)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / FILE, resolved(whole))
     draw_data(sweep, out)
@@ -67,6 +64,15 @@ def run_sweep(sweep: Sweep, cells: Sequence[Cell], out: Path, command: str) -> l
             say(f"sweep {sweep.name}: {cell.name} failed: {outcomes[-1].message}")
     say(f"sweep {sweep.name}: {_counted(outcomes)}, in {duration(time.monotonic() - began)}.")
     return outcomes
+
+
+def with_before(sweep: Sweep, out: Path) -> Sweep:
+    """The sweep and what its folder was asked for before. Raises UserError where they contradict each other, and for a
+    folder that holds something else."""
+    from rise_vlm.stages.preflight import check_own
+
+    check_own(out, FILE)
+    return joined(load_sweep(out / FILE), sweep, out) if (out / FILE).is_file() else sweep
 
 
 def _check_first(sweep: Sweep, cells: Sequence[Cell]) -> None:
