@@ -21,7 +21,7 @@ demo: $(VENV)/installed
 	$(BIN)/rise demo $(RISE_ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before anything imports torch
@@ -18,6 +19,21 @@ from hypothesis import settings
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
+
+
+LONGEST = (
+    "stages/test_worlds.py", "stages/test_parts.py", "stages/test_run.py", "stages/test_together.py",
+    "test_benchmarks.py", "policy/test_tiny.py", "commands/test_bench.py", "stages/test_quality.py", "test_tutorial.py",
+)  # fmt: skip
+"""The files that take a minute and more, the longest first: begun last, one process would end alone with them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        return LONGEST.index(file) if file in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 def chromium(own: str) -> str | None:
