@@ -18,6 +18,7 @@ from rise_vlm.worlds import load_world
     [
         ("rise", "icons", {"test", "ood"}, "top1"),
         ("rise", "street", {"test", "ood"}, "ap"),
+        ("rise", "street_one", {"test", "ood"}, "ap"),
         ("reason_rft", "blocks", {"test", "ood", "ood_long"}, "accuracy"),
         ("reason_rft", "figures", {"test", "ood"}, "accuracy"),
         ("reason_rft", "moves", {"test", "ood_left", "ood_right"}, "exact_set"),
