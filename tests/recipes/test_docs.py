@@ -16,7 +16,8 @@ from rise_vlm.policy.lora import LoraSettings
 from rise_vlm.recipes import SHIPPED, Recipe, load_recipe
 from rise_vlm.recipes.loader import leaves
 from rise_vlm.recipes.schema import RECONSTRUCTION
-from rise_vlm.recipes.sweep import SWEEPS, cells, load_sweep
+from rise_vlm.recipes.sweep import cells
+from rise_vlm.recipes.sweep_file import SWEEPS, load_sweep
 from rise_vlm.stages.rewards import SHIPPED as REWARDS
 
 PAGE_FOLDER = Path(__file__).parents[2] / "docs"

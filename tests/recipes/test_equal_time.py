@@ -9,7 +9,8 @@ import pytest
 
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.schema import Recipe
-from rise_vlm.recipes.sweep import cells, load_sweep, told_settings
+from rise_vlm.recipes.sweep import cells, told_settings
+from rise_vlm.recipes.sweep_file import load_sweep
 
 TEXT = """
 data: {noise: noise}

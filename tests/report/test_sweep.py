@@ -18,7 +18,8 @@ from rise_vlm.cli import run
 from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.joining import joined
-from rise_vlm.recipes.sweep import SWEEPS, Sweep, cells, load_sweep
+from rise_vlm.recipes.sweep import Sweep, cells, resolved
+from rise_vlm.recipes.sweep_file import SWEEPS, load_sweep
 from rise_vlm.report.sweep import Block, _minus, blocks, fill, markdown, marks, publish, write_sweep_page
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.paired import Difference
@@ -258,6 +259,59 @@ def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
     assert load_sweep("arms", ["data=./affect"]).data == {"affect": "./affect"}
     with pytest.raises(UserError, match="two data sets would be called 'affect'"):
         load_sweep("arms", ["data=[affect, elsewhere/affect]"])
+
+
+def test_what_the_file_says_for_arms_not_picked_is_no_mistake(tmp_path: Path) -> None:
+    part = load_sweep("reason_rft", ["arms=[ans_sft]", "seeds=0", "data=moves", "sft.epochs=1"])
+    (cell,) = cells(part, tmp_path)
+    assert "grpo.objective.beta" in part.settings and cell.recipe.sft.epochs == 1
+    written(tmp_path / "sweep.yaml", resolved(part))
+    assert load_sweep(tmp_path).arms == part.arms
+    for setting, arm in (("grpo.learning_rate=1", "ans_sft"), ("sft.epochs=1", "zero_shot")):
+        with pytest.raises(UserError, match="reaches no arm"):
+            load_sweep("reason_rft", [f"arms=[{arm}]", setting])
+    path = written(tmp_path / "mine.yaml", "data: d\nsettings: {grpo.steps: 1}\narms: [ans_sft, cot_sft]\n")
+    with pytest.raises(UserError, match="reaches no arm"):
+        load_sweep(path, ["arms=[ans_sft]"])
+
+
+def test_a_metric_of_the_data_not_picked_is_told_and_no_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "data: {m: {world: moves, train: 2, val: 1, test: 1}}\nmetric: [accuracy, score]\narms: [zero_shot]\n"
+    sweep, out = load_sweep(written(tmp_path / "mine.yaml", text)), tmp_path / "out"
+    draw_data(sweep, out)
+    look(sweep, cells(sweep, out))
+    assert "note: metric: no data set has 'accuracy' (there are: score, parsed, partial" in capsys.readouterr().err
+
+
+def test_a_sweep_extends_another(tmp_path: Path) -> None:
+    base = (
+        "data: {a: x, b: y}\nseeds: [0, 1]\nsettings: {sft.steps: 4, model: tiny}\n"
+        "arms: {ans_sft: {set: {sft.steps: 5}}, rise: null}\n"
+    )
+    written(tmp_path / "base.yaml", base + "against: rise\ndescription: the base\n")
+    path = written(
+        tmp_path / "mine.yaml",
+        "extends: base.yaml\ndata: b\nsettings: {sft.steps: 8}\narms: [rise, ans_sft, cot_sft]\n",
+    )
+    sweep = load_sweep(path, ["seeds=3"])
+    assert (sweep.name, sweep.description, sweep.seeds, sweep.data) == ("mine", "", (3,), {"b": "y"})
+    assert sweep.settings == {"sft.steps": 8, "model": "tiny"} and sweep.reference == "rise"
+    assert {name: arm.set for name, arm in sweep.arms.items()} == {
+        "rise": {},
+        "ans_sft": {"sft.steps": 5},
+        "cot_sft": {},
+    }
+    shipped, whole = load_sweep("data_efficiency"), load_sweep("reason_rft")
+    assert (shipped.settings, shipped.arms) == (whole.settings, whole.arms), (
+        "its largest size are the runs of the other"
+    )
+    written(tmp_path / "base.yaml", "extends: mine.yaml\n")
+    with pytest.raises(UserError, match="extend each other in a circle: mine -> base -> mine"):
+        load_sweep(path)
+    with pytest.raises(UserError, match="sweep 'reason_rtf' is neither .* Did you mean 'reason_rft'"):
+        load_sweep(written(tmp_path / "typo.yaml", "extends: reason_rtf\n"))
 
 
 def test_values_reach_the_recipe_as_they_are_written(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def main(
     Repeating the command continues. Stages that two arms share are made once. Tables come from the results alone:
     --table prints them, --into puts them between the marks `<!-- rise sweep NAME -->` of a page.
     """
-    from rise_vlm.recipes.sweep import FILE, cells, load_sweep
+    from rise_vlm.recipes.sweep import FILE, cells
+    from rise_vlm.recipes.sweep_file import load_sweep
 
     if dry_run and (table or into is not None):
         raise UserError("--dry-run shows what would run, --table and --into what came out of it: give one of them.")

@@ -1,30 +1,23 @@
 """Sweeps: arms x data sets x sizes x seeds, as one YAML file. Each combination is a cell, and each cell a run.
 
-Left out: running them (``rise_vlm.stages.sweep``), and any search: a sweep tries what it lists.
+Left out: reading that file (``sweep_file``), running them (``rise_vlm.stages.sweep``), and any search: a sweep tries
+what it lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from rise_vlm.console import say
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.recipes.equal_time import derive, trained_stage
-from rise_vlm.recipes.loader import RIVALS, Values, as_overrides, expand, load_recipe, parse_overrides, read_yaml, told
+from rise_vlm.recipes.loader import RIVALS, Values, as_overrides, expand, load_recipe
 from rise_vlm.recipes.schema import STAGES, Count, Recipe, Settings
 from rise_vlm.worlds import WORLDS
-
-FOLDER = Path(__file__).parent / "sweeps"
-SWEEPS: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
-"""Names of the sweeps that come with the package."""
-
-OWN = ("data", "seeds", "records", "against", "arms", "metric")
-"""The keys of a sweep that may be given after its name; any other is a setting for all arms."""
 
 SWEEPS_TO_SET = ("name", "seed", "data", "data.folder", "data.limit")
 """The keys of a recipe that differ between the cells of a sweep: no arm and no setting may give them."""
@@ -33,6 +26,26 @@ FILE = "sweep.yaml"
 """In a sweep's folder: the sweep, resolved."""
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+
+
+def by_name(value: Any, own: Mapping[str, Any]) -> Any:
+    """One data set or a list, by name: those of ``own`` by theirs, a folder or world by its own; what has names already
+    stays. Raises ValueError where two would have one name.
+    """
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list):
+        return value
+    named: dict[str, Any] = {}
+    for one in listed:
+        known = not isinstance(one, Mapping) and str(one) in own
+        name = str(one.get("world", "")) if isinstance(one, Mapping) else Path(str(one)).resolve().name
+        name = str(one) if known else name
+        if name in named:
+            raise ValueError(
+                f"two data sets would be called '{name}': give them names, as in 'data: {{a: ..., b: ...}}'"
+            )
+        named[name] = own[str(one)] if known else one
+    return named
 
 
 class Drawn(Settings):
@@ -117,7 +130,7 @@ class Sweep(Settings):
         """One folder or world, or a list of them, which are then called by their folder's or world's name."""
         if isinstance(value, Mapping) and "world" in value and not isinstance(value["world"], Mapping):
             value = [value]
-        return _named(value, {})
+        return by_name(value, {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
@@ -168,110 +181,16 @@ def size_name(records: int | None) -> str:
     return "all" if records is None else str(records)
 
 
-def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
-    """A shipped sweep, a YAML file, or the folder of one that was run, with ``key=value`` overrides.
-
-    ``seeds``, ``records``, ``against``, ``metric`` and ``data`` replace the sweep's own (a name that its data sets have
-    picks that one; write ./NAME for a folder of that name), ``arms=[a, b]`` picks some of its arms, any other key is a
-    setting for every arm. Raises UserError naming file and key.
-    """
-    path = find(sweep)
-    values = {"name": path.stem if path.name != FILE else path.resolve().parent.name} | read_yaml(path)
-    given = parse_overrides(overrides)
-    for key, value in given.items():
-        if key == "data":
-            own = values.get("data")
-            try:
-                values["data"] = _named(value, own if isinstance(own, Mapping) else {})
-            except ValueError as error:
-                raise UserError(f"{path}: data: {error}.") from None
-        elif key in ("seeds", "records", "against", "metric"):
-            values[key] = [value] if key in ("seeds", "records") and not isinstance(value, list) else value
-        elif key == "arms":
-            whole = values.get("arms")
-            values["arms"] = _chosen(whole, value, path)
-            if "against" not in given:
-                values["against"] = _among(values["arms"], values.get("against"), whole)
-        else:
-            expand({key: value}, OWN)
-            settings = values.get("settings") or {}
-            if not isinstance(settings, Mapping):
-                raise UserError(f"{path}: 'settings' must hold keys and values, such as 'settings: {{model: tiny}}'.")
-            values["settings"] = {**settings, key: value}
-    known = list(Sweep.model_fields)
-    for key in values:
-        if key not in known:
-            raise UserError(f"{path}: unknown key '{key}'.{nearest(key, known)}")
-    try:
-        return Sweep.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{path}: {told(error)}") from None
-
-
-def find(sweep: str | Path) -> Path:
-    """The file of a shipped sweep, of a path, or in a sweep's folder."""
-    if str(sweep) in SWEEPS:
-        return FOLDER / f"{sweep}.yaml"
-    path = Path(sweep)
-    if path.is_dir() and (path / FILE).is_file():
-        return path / FILE
-    if path.is_file():
-        return path
-    what = f"holds no {FILE}" if path.is_dir() else "is neither a shipped sweep nor a file"
-    raise UserError(f"sweep '{sweep}' {what}. Shipped: {', '.join(SWEEPS)}.{nearest(str(sweep), SWEEPS)}")
-
-
-def _named(value: Any, own: Mapping[str, Any]) -> Any:
-    """One data set or a list, by name: those of ``own`` by theirs, a folder or world by its own; what has names already
-    stays. Raises ValueError where two would have one name.
-    """
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list):
-        return value
-    named: dict[str, Any] = {}
-    for one in listed:
-        known = not isinstance(one, Mapping) and str(one) in own
-        name = str(one.get("world", "")) if isinstance(one, Mapping) else Path(str(one)).resolve().name
-        name = str(one) if known else name
-        if name in named:
-            raise ValueError(
-                f"two data sets would be called '{name}': give them names, as in 'data: {{a: ..., b: ...}}'"
-            )
-        named[name] = own[str(one)] if known else one
-    return named
-
-
-def _chosen(arms: Any, wanted: Any, path: Path) -> Any:
-    names = [wanted] if isinstance(wanted, str) else wanted
-    if isinstance(arms, list):
-        arms = dict.fromkeys(str(name) for name in arms)
-    if not isinstance(arms, Mapping) or not isinstance(names, list):
-        return wanted
-    names = [str(name) for name in names]
-    arms = {str(name): how for name, how in arms.items()}
-    for name in names:
-        if name not in arms:
-            raise UserError(f"{path}: there is no arm '{name}'.{nearest(name, arms)}")
-    return {name: arms[name] for name in names}
-
-
-def _among(picked: Any, against: Any, whole: Any) -> Any:
-    """The arm that the file compares with, or, where it is not among those ``picked`` of the whole, their first."""
-    names = [str(name) for name in whole] if isinstance(whole, Mapping | list) else []
-    if not picked or str(against) in picked or str(against) not in names:
-        return against
-    first = next(iter(picked))
-    say(f"note: against: '{against}' is not among the arms picked, so tables compare with '{first}'.")
-    return first
-
-
 def cells(sweep: Sweep, out: Path) -> list[Cell]:
     """Every run of ``sweep``, seed by seed, so that what is there after some time is balanced; arms that are given
     another's time come after the others.
 
     Raises UserError for an arm whose recipe or settings cannot be.
     """
-    _check_settings(sweep)
+    _check_free("settings", sweep.settings)
+    for name, arm in sweep.arms.items():
+        if arm.like is not None:
+            trained_stage(_bare(sweep, name), name)
     arms = sorted(sweep.arms, key=lambda arm: sweep.arms[arm].like is not None)
     return [
         make_cell(sweep, out, data, records, arm, seed)
@@ -346,14 +265,10 @@ def _has(recipe: Recipe, key: str) -> bool:
     return stage not in STAGES or stage in recipe.resolved()
 
 
-def _check_settings(sweep: Sweep) -> None:
-    """A setting that reaches no arm would be ignored without a word."""
-    _check_free("settings", sweep.settings)
+def check_reached(sweep: Sweep, settings: Values) -> None:
+    """A setting that reaches no arm would be ignored without a word. Raises UserError naming the first."""
     recipes = [_bare(sweep, arm) for arm in sweep.arms]
-    for (name, arm), recipe in zip(sweep.arms.items(), recipes, strict=True):
-        if arm.like is not None:
-            trained_stage(recipe, name)
-    for key in expand(sweep.settings):
+    for key in expand(settings):
         if not any(_has(recipe, key) for recipe in recipes):
             raise UserError(f"settings: {key} reaches no arm, since none has the stage {key.split('.')[0]}.")
 

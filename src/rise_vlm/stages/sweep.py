@@ -18,7 +18,8 @@ from rise_vlm.atomic import write_text
 from rise_vlm.console import duration, say
 from rise_vlm.errors import Interrupted, UserError, nearest
 from rise_vlm.recipes.joining import joined
-from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, load_sweep, make_cell, resolved
+from rise_vlm.recipes.sweep import FILE, Cell, Drawn, Sweep, make_cell, resolved
+from rise_vlm.recipes.sweep_file import load_sweep
 from rise_vlm.stages.drawing import draw_data
 from rise_vlm.stages.files import read_json
 from rise_vlm.stages.material import Material
@@ -92,17 +93,21 @@ def _check_first(sweep: Sweep, cells: Sequence[Cell]) -> None:
 
 
 def check_metrics(sweep: Sweep, data: Mapping[str, Material]) -> None:
-    """Raise UserError for a metric that none of the data sets has, as far as these were read."""
+    """Say which metrics none of the data sets has, as far as these were read: they may be for those that were not
+    picked. Raises UserError where that leaves none."""
     known: dict[str, None] = {}
     for material in data.values():
         records = next((found for found in material.tests.values() if found), ())
         if not records:
             return
         known |= dict.fromkeys(material.task.metrics([(record.annotation, None) for record in records[:100]]))
-    for metric in sweep.metric:
-        if known and metric not in known and data.keys() == sweep.data.keys():
-            listed = ", ".join(known)
-            raise UserError(f"metric: no data set has '{metric}' (there are: {listed}).{nearest(metric, known)}")
+    missing = [metric for metric in sweep.metric if metric not in known]
+    if not missing or not known or data.keys() != sweep.data.keys():
+        return
+    said = f"metric: no data set has '{missing[0]}' (there are: {', '.join(known)}).{nearest(missing[0], known)}"
+    if len(missing) == len(sweep.metric):
+        raise UserError(said)
+    say(f"note: {said}")
 
 
 def _counted(outcomes: Sequence[Outcome]) -> str:
