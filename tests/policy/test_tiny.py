@@ -38,6 +38,7 @@ from rise_vlm.policy.tiny.build import (
 )
 from rise_vlm.policy.tiny.corpus import Phase
 from rise_vlm.policy.tiny.looks import SIGN_SLOTS, SIGNS, WORDS, looks_of
+from rise_vlm.policy.tiny.moves_rows import move_table_row, table_row
 from rise_vlm.policy.tiny.pages import sample_page
 from rise_vlm.policy.tiny.rows import Row
 from rise_vlm.policy.tiny.train import Settings, fine_texts, first_pieces, share_of
@@ -246,8 +247,39 @@ def test_pages_say_what_is_on_them_and_where(policy: Policy) -> None:
         assert sorted(told) == sorted("".join(text.text for text in page.texts))
     phase = corpus.TINY_FINE[-1]
     batches = Batches(policy.tokenizer, replace(phase, scenes=2), 0)
-    kinds = [batches[step].looks is not None for step in range(0, 160, 8)]
+    kinds = [batches[step].images is not None and batches[step].looks is not None for step in range(0, 160, 8)]
     assert 0 < sum(kinds) < len(kinds)
+
+
+def numbered(table: str) -> dict[str, str]:
+    """By number in a table of things: its looks as words have them."""
+    rows = re.findall(r"\((\d+), (\w+), (\w+), (\w+), (\w+)\)", table)
+    return {number: f"{size} {color} {stuff} {shape}" for number, shape, size, color, stuff in rows}
+
+
+def test_tables_are_read_truly() -> None:
+    for number in range(60):
+        row = table_row(random.Random(number), 2 + number % 9)
+        lines = numbered(row.prompt)
+        assert row.pictures == 0 and len(lines) == len(set(lines.values())) == 2 + number % 9
+        told = re.findall(r"The ([\w ]+) is object (\d+)\.|Object (\d+) is a ([\w ]+)\.", row.completion)
+        asked = row.prompt.split("\n")[1]
+        assert told and all(lines[after or before] == (name or looks) for name, after, before, looks in told)
+        assert all((name or before) in asked for name, _, before, _ in told)
+        scene = moves.sample_scene(random.Random(f"table {number}"), "any")
+        row = move_table_row(scene, random.Random(number))
+        told = dict(re.findall(r"The ([\w ]+) is object (\d+)\.", row.completion))
+        state, view = (scene.final, scene.view) if "second" in row.prompt else (scene.initial, "center")
+        there = [" ".join(one.full) for one in moves.seen(state, scene, view)]
+        assert set(told) == set(there) and all(numbered(row.prompt)[at] == name for name, at in told.items())
+
+
+def test_a_batch_of_tables_has_no_pictures_and_is_learned_from(policy: Policy) -> None:
+    phase = Phase(steps=1, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=(2,))
+    batch = Batches(policy.tokenizer, phase, 0)[0]
+    assert batch.images is None and sum(len(chunk.ids) for chunk in batch.chunks) == 80
+    loss = pretraining.loss_of(pretraining.Pupil(policy.model, policy.tokenizer), batch)
+    assert loss.item() > 0 and loss.requires_grad
 
 
 def told_in(looks: Tensor) -> dict[tuple[int, int], list[str]]:

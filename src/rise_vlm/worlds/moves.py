@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,24 @@ from PIL import Image
 from rise_vlm.rewards.states import UNIT, Call
 from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import solid
-from rise_vlm.worlds.blocks_words import Seen, article, caption, in_order, phrase, stated_in, true_of, where
+from rise_vlm.worlds.blocks_words import (
+    Description,
+    Seen,
+    article,
+    caption,
+    in_order,
+    phrase,
+    stated_in,
+    true_of,
+    where,
+)
 from rise_vlm.worlds.moves_scene import SPLITS, Scene, State, camera, options, sample_scene
 from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors", "functions",
-    "make", "options", "pictures", "question", "rationale", "sample_scene", "seen", "stated_facts", "true_facts",
+    "make", "options", "pictures", "question", "rationale", "sample_scene", "seen", "stated_facts", "table",
+    "true_facts",
 ]  # fmt: skip
 
 NAME = "moves"
@@ -110,13 +122,14 @@ def annotation(scene: Scene) -> dict[str, Any]:
 
 def question(scene: Scene) -> str:
     """The table of all ten things, and what is asked."""
-    table = ", ".join(
-        f"({k}, {thing.shape}, {thing.size}, {thing.color}, {thing.material})" for k, thing in enumerate(scene.initial)
-    )
-    return (
-        f"Objects (number, shape, size, color, material) before the change, some out of sight: {table}.\n"
-        "Which functions turn the scene of the first picture into that of the second?"
-    )
+    lines = table([(thing.size, thing.color, thing.material, thing.shape) for thing in scene.initial])
+    return f"{lines}\nWhich functions turn the scene of the first picture into that of the second?"
+
+
+def table(things: Sequence[Description]) -> str:
+    """The numbers and looks of things, as questions begin with them."""
+    rows = (f"({k}, {shape}, {size}, {color}, {stuff})" for k, (size, color, stuff, shape) in enumerate(things))
+    return f"Objects (number, shape, size, color, material) before the change, some out of sight: {', '.join(rows)}."
 
 
 def rationale(scene: Scene) -> str:

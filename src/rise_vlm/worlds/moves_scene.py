@@ -169,9 +169,25 @@ def _calls(rng: random.Random, initial: State, kinds: Sequence[str], shift: Sequ
             return None
         state = after
         calls.append(call)
+    calls = _by_number(initial, calls, kinds, shift)
     touched = {call.object for call in calls}
     plain = all(clear(state, k, shift, tuple(VIEWS)) for k in touched if state[k].visible)
     return tuple(calls) if plain and one_answer(initial, state, touched) else None
+
+
+def _by_number(initial: State, calls: list[Call], kinds: Sequence[str], shift: Sequence[float]) -> list[Call]:
+    """The calls in the order of their objects' numbers, an order that can be foretold, where that is allowed as well:
+    what they lead to is the same.
+    """
+    turns = sorted(zip(calls, kinds, strict=True), key=lambda turn: turn[0].object)
+    state, done = initial, list[Call]()
+    for call, kind in turns:
+        after = change(state, call)
+        if not _allowed(state, after, call, kind, done, shift):
+            return calls
+        state = after
+        done.append(call)
+    return done
 
 
 def _call(rng: random.Random, state: State, kind: str) -> Call:

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from rise_vlm.policy.tiny import corpus
 from rise_vlm.policy.tiny.build import END, IMAGE_PAD, MERGE, PATCH, TURN_END, token_id
 from rise_vlm.policy.tiny.looks import looks_of
+from rise_vlm.policy.tiny.moves_rows import table_row
 from rise_vlm.policy.tiny.pages import sample_page
 from rise_vlm.policy.tiny.rows import SIDE, Row
 
@@ -28,6 +29,8 @@ FINE_GRIDS = [(24, 24)] * 6 + [(20, 28), (28, 20)]
 """The same at full size."""
 PAGE_TOKENS, MOST_PAGES = 1440, 48
 """Image tokens of a batch of pages, and how many pages at most."""
+TABLE_LINES = 160
+"""Things in the tables of a batch."""
 CHUNKS = 5
 ALIKE = 8
 """So many batches in a row are of one size: processes side by side then take as long as each other."""
@@ -59,11 +62,11 @@ class Chunk:
 
 @dataclass
 class Batch:
-    """``images`` (N, H, W, 3) uint8 and the chunks of rows about them; all weights of a batch sum to 1. ``looks``
-    (N, tokens, slots): what each image token shows, of pages and pictures at full size (`looks`).
+    """``images`` (N, H, W, 3) uint8, none of text alone, and the chunks of rows about them; all weights of a batch sum
+    to 1. ``looks`` (N, tokens, slots): what each image token shows, of pages and pictures at full size (`looks`).
     """
 
-    images: Tensor
+    images: Tensor | None
     chunks: list[Chunk]
     looks: Tensor | None = None
 
@@ -78,6 +81,8 @@ class Batches:
         kind = random.Random(f"fine {self.seed}/{step // ALIKE}").random()
         if kind < self.phase.pages:
             return self._pages(step)
+        if kind >= 1 - self.phase.tables:
+            return self._tables(step)
         fine = kind < self.phase.pages + self.phase.fine
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(FINE_GRIDS if fine else GRIDS)
         shares = corpus.FINE if fine else self.phase.shares
@@ -108,6 +113,13 @@ class Batches:
         ]
         images = torch.from_numpy(np.stack([np.asarray(page.draw()) for page in pages]))
         return Batch(images, self._chunks(packed), torch.stack([page.looks() for page in pages]))
+
+    def _tables(self, step: int) -> Batch:
+        rng = random.Random(f"table {self.seed}/{step}")
+        things = rng.choice(self.phase.table_sizes)
+        rows = [table_row(rng, things) for _ in range(TABLE_LINES // things)]
+        packed = [(range(0), pack([encode_row(self.tokenizer, row, (1, 1))])) for row in rows]
+        return Batch(None, self._chunks(packed))
 
     def _chunks(self, packed: list[tuple[range, Packed]]) -> list[Chunk]:
         packed = sorted(packed, key=lambda one: len(one[1].ids))

@@ -56,13 +56,16 @@ FINE = {"blocks": 0.48, "figures": 0.32, "moves": 0.20}
 SCRAPS = ((2, 4), (3, 4), (4, 6))
 SHEETS = ((4, 6), (6, 6), (8, 8), (12, 12), (12, 12))
 """How many image tokens pages have, down and across."""
+SHORT, LONG = (2, 3, 4, 6), (6, 8, 10, 10)
+"""How many things tables have."""
 
 
 @dataclass(frozen=True)
 class Phase:
     """``steps`` steps in which each process draws ``scenes`` scenes of the worlds by their ``shares``, with ``rows``
     rows each from a mixture. A share ``fine`` of the batches shows the worlds of ``FINE`` at full size instead, and a
-    share ``pages`` is pages to read, as large as one of ``page_grids`` (image tokens down and across).
+    share ``pages`` is pages to read, as large as one of ``page_grids`` (image tokens down and across), a share
+    ``tables`` of tables in the text, of as many things as one of ``table_sizes``.
     """
 
     steps: int
@@ -73,6 +76,8 @@ class Phase:
     fine: float = 0.0
     pages: float = 0.0
     page_grids: tuple[tuple[int, int], ...] = ()
+    tables: float = 0.0
+    table_sizes: tuple[int, ...] = ()
 
 
 def _two(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: float = 0.0) -> Mixture:
@@ -165,6 +170,12 @@ TINY_FINE = (
     # then the language model to speak of them, in longer pieces (`--grow`).
     Phase(steps=300, scenes=12, rows=0, mixture={}, shares={}, fine=0.85, pages=0.15, page_grids=SHEETS),
     Phase(steps=700, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.76, pages=0.12, page_grids=SHEETS),
+    # Which line of a table fits what was asked: guessed until then. Begins with short ones, as reading with scraps.
+    Phase(steps=150, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=SHORT),
+    Phase(
+        steps=600, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.5, pages=0.1, page_grids=SHEETS, tables=0.34,
+        table_sizes=LONG,
+    ),
 )
 CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
 """By built-in model; the second goes on from the first."""

@@ -1,4 +1,4 @@
-"""Rows of pre-training about `moves`: both pictures described, and the table of things read.
+"""Rows of pre-training about `moves`: both pictures described, and tables of things read.
 
 Left out: the downstream question, which functions change the one picture into the other.
 """
@@ -6,11 +6,16 @@ Left out: the downstream question, which functions change the one picture into t
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from itertools import product
 
 from rise_vlm.policy.tiny.blocks_rows import listed
 from rise_vlm.policy.tiny.rows import Row
 from rise_vlm.worlds import moves
-from rise_vlm.worlds.blocks_words import Seen, caption
+from rise_vlm.worlds.blocks_words import COLOURS, MATERIALS, SIZES, Description, Seen, caption, in_order, phrase
+from rise_vlm.worlds.moves_scene import SHAPES, Thing
+
+LOOKS: list[Description] = list(product(SIZES, COLOURS, MATERIALS, SHAPES))
 
 
 def _views(scene: moves.Scene) -> tuple[list[Seen], list[Seen]]:
@@ -29,20 +34,32 @@ def move_describe_row(scene: moves.Scene, rng: random.Random) -> Row:
 
 
 def move_table_row(scene: moves.Scene, rng: random.Random) -> Row:
-    """Numbers of things in the table of all ten: by their looks, or which of them are in sight."""
-    table = moves.question(scene).split("\n", maxsplit=1)[0]
+    """What is in one of the pictures, from left to right, each by its number in the table of all ten."""
+    which = rng.randrange(2)
+    name, state = (("first", scene.initial), ("second", scene.final))[which]
+    seen = list(dict.fromkeys(told for told, _ in in_order(_views(scene)[which])))
+    numbers = {phrase(_looks(thing)): number for number, thing in enumerate(state) if thing.visible}
+    lines = moves.table(list(map(_looks, state)))  # as they look in that picture
+    return Row(f"{lines}\nWhich objects are in the {name} picture?", 2, _told([(one, numbers[one]) for one in seen]))
+
+
+def _looks(thing: Thing) -> Description:
+    return thing.size, thing.color, thing.material, thing.shape
+
+
+def table_row(rng: random.Random, things: int) -> Row:
+    """A table of so many things, no two alike, and some of them to find in it by number or by looks; no picture."""
+    drawn = rng.sample(LOOKS, things)
+    asked = rng.sample(range(things), rng.randint(1, things))
+    names = [phrase(drawn[number]) for number in asked]
     if rng.random() < 0.5:
-        which = rng.randrange(2)
-        state = (scene.initial, scene.final)[which]
-        told = [str(k) for k, thing in enumerate(state) if thing.visible]
-        name = ("first", "second")[which]
-        return Row(f"{table}\nWhich objects are in the {name} picture?", 2, f"{', '.join(told)}.")
-    number = rng.randrange(len(scene.initial))
-    thing = scene.initial[number]
-    looks = f"{thing.size} {thing.color} {thing.material} {thing.shape}"
-    if rng.random() < 0.5:
-        return Row(f"{table}\nWhat is object {number}?", 0, f"{looks}.")
-    alike = [str(k) for k, other in enumerate(scene.initial)
-             if (other.size, other.color, other.material, other.shape)
-             == (thing.size, thing.color, thing.material, thing.shape)]  # fmt: skip
-    return Row(f"{table}\nWhich number has the {looks}?", 0, f"{', '.join(alike)}.")
+        question = f"What are the objects {', '.join(map(str, asked))}?"
+        answer = " ".join(f"Object {number} is a {name}." for number, name in zip(asked, names, strict=True))
+    else:
+        question = f"Which numbers have the {', the '.join(names)}?"
+        answer = _told(list(zip(names, asked, strict=True)))
+    return Row(f"{moves.table(drawn)}\n{question}", 0, answer)
+
+
+def _told(numbered: Sequence[tuple[str, int]]) -> str:
+    return " ".join(f"The {name} is object {number}." for name, number in numbered)

@@ -162,6 +162,8 @@ def loss_of(pupil: Pupil, batch: Batch) -> Tensor:
     """
     model = pupil.model
     inner = model.model
+    if batch.images is None:
+        return sum((_chunk_loss(model, chunk, None) for chunk in batch.chunks), start=torch.zeros(()))
     grid = torch.tensor([[1, batch.images.shape[1] // 14, batch.images.shape[2] // 14]]).expand(len(batch.images), 3)
     pixels = patches(batch.images).type(inner.visual.dtype)
     features = inner.visual(pixels, grid_thw=grid).pooler_output.unflatten(0, (len(batch.images), -1))
@@ -172,10 +174,11 @@ def loss_of(pupil: Pupil, batch: Batch) -> Tensor:
     return loss + F.cross_entropy(pupil.read(features.flatten(0, 1)).flatten(0, 1), batch.looks.flatten(), weight)
 
 
-def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: Tensor) -> Tensor:
+def _chunk_loss(model: Qwen2VLForConditionalGeneration, chunk: Chunk, features: Tensor | None) -> Tensor:
     embedded = model.get_input_embeddings()(chunk.ids)
-    slots = (chunk.ids == model.config.image_token_id).unsqueeze(-1)
-    embedded = embedded.masked_scatter(slots, features[chunk.shown].to(embedded.dtype))
+    if features is not None:
+        slots = (chunk.ids == model.config.image_token_id).unsqueeze(-1)
+        embedded = embedded.masked_scatter(slots, features[chunk.shown].to(embedded.dtype))
     hidden = model.model.language_model(
         inputs_embeds=embedded,
         position_ids=chunk.positions,
