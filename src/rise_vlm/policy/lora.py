@@ -34,6 +34,14 @@ class LoraSettings(BaseModel):
     targets: tuple[str, ...] | str = "all-linear"
 
 
+def refuse_adapters(name: str, adapts: bool, lora: bool, freeze_tower: bool) -> None:
+    """Raise UserError for adapters upon adapters, or beside a tower that trains."""
+    if adapts and lora:
+        raise UserError(f"model {name}: it is an adapter already, so lora cannot add another. Leave lora out.")
+    if (adapts or lora) and not freeze_tower:
+        raise UserError("lora trains adapters of the language model only: it needs freeze_tower: true.")
+
+
 def add_lora(model: Any, language_model: nn.Module, settings: LoraSettings, name: str) -> Any:
     """Wrap ``model`` with fresh adapters on ``language_model``, a part of it; only they train.
 

@@ -33,6 +33,7 @@ from rise_vlm.policy.lora import (
     add_lora,
     load_adapter,
     merged_state,
+    refuse_adapters,
     save_adapter,
 )
 from rise_vlm.policy.placing import placed
@@ -96,7 +97,7 @@ class Policy:
         freeze_tower = freeze_tower or frozen
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         base_name = adapter_base(name)
-        _refuse_adapters(name, bool(base_name), bool(lora), freeze_tower)
+        refuse_adapters(name, bool(base_name), bool(lora), freeze_tower)
         if base_name is not None and max_pixels is None:
             max_pixels = adapter_pixels(name)
         loaded = load_checkpoint(base_name or name, dtype=pick_dtype(dtype, place), max_pixels=max_pixels)
@@ -396,11 +397,3 @@ class Policy:
             yield
         finally:
             self.model = trained
-
-
-def _refuse_adapters(name: str, adapts: bool, lora: bool, freeze_tower: bool) -> None:
-    """Adapters upon adapters, or beside a tower that trains."""
-    if adapts and lora:
-        raise UserError(f"model {name}: it is an adapter already, so lora cannot add another. Leave lora out.")
-    if (adapts or lora) and not freeze_tower:
-        raise UserError("lora trains adapters of the language model only: it needs freeze_tower: true.")

@@ -172,11 +172,9 @@ TINY_FINE = (
     Phase(steps=700, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.76, pages=0.12, page_grids=SHEETS),
     # Which line of a table fits what was asked: guessed until then. Begins with short ones, as reading with scraps.
     Phase(steps=150, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=SHORT),
-    Phase(
-        steps=600, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.5, pages=0.1, page_grids=SHEETS, tables=0.34,
-        table_sizes=LONG,
-    ),
-)
+    Phase(steps=600, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.5, pages=0.1, page_grids=SHEETS,
+          tables=0.34, table_sizes=LONG),
+)  # fmt: skip
 CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
 """By built-in model; the second goes on from the first."""
 
