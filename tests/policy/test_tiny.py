@@ -260,18 +260,20 @@ def numbered(table: str) -> dict[str, str]:
 def test_tables_are_read_truly() -> None:
     for number in range(60):
         row = table_row(random.Random(number), 2 + number % 9)
-        lines = numbered(row.prompt)
-        assert row.pictures == 0 and len(lines) == len(set(lines.values())) == 2 + number % 9
-        told = re.findall(r"The ([\w ]+) is object (\d+)\.|Object (\d+) is a ([\w ]+)\.", row.completion)
-        asked = row.prompt.split("\n")[1]
-        assert told and all(lines[after or before] == (name or looks) for name, after, before, looks in told)
-        assert all((name or before) in asked for name, _, before, _ in told)
+        things = numbered(row.prompt)
+        assert row.pictures == 0 and len(things) == len(set(things.values())) == 2 + number % 9
+        told = re.findall(r"Object (\d+): ([\w ]+)\.", row.completion)
+        assert told and all(things[at] == name for at, name in told)
+        assert row.prompt.endswith(f"What are the objects {', '.join(at for at, _ in told)}?")
         scene = moves.sample_scene(random.Random(f"table {number}"), "any")
         row = move_table_row(scene, random.Random(number))
-        told = dict(re.findall(r"The ([\w ]+) is object (\d+)\.", row.completion))
         state, view = (scene.final, scene.view) if "second" in row.prompt else (scene.initial, "center")
-        there = [" ".join(one.full) for one in moves.seen(state, scene, view)]
-        assert set(told) == set(there) and all(numbered(row.prompt)[at] == name for name, at in told.items())
+        assert re.findall(r"Object (\d)", row.completion) == list(numbered(row.prompt)) == list("0123456789")
+        there = re.findall(r"Object (\d): an? ([\w ]+?) (?:on|in) the (\w+)\.", row.completion)
+        assert [(*name.split(), place) for _, name, place in there] == [
+            (*one.full, one.place) for one in moves.seen(state, scene, view)
+        ]
+        assert all(numbered(row.prompt)[at] == name for at, name, _ in there)
 
 
 def test_a_batch_of_tables_has_no_pictures_and_is_learned_from(policy: Policy) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,18 @@ from rise_vlm.worlds.blocks_words import (
     Seen,
     article,
     caption,
-    in_order,
     phrase,
     stated_in,
     true_of,
     where,
 )
-from rise_vlm.worlds.moves_scene import SPLITS, Scene, State, camera, options, sample_scene
+from rise_vlm.worlds.moves_scene import SPLITS, Scene, State, Thing, camera, options, sample_scene
 from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors", "functions",
-    "make", "options", "pictures", "question", "rationale", "sample_scene", "seen", "stated_facts", "table",
-    "true_facts",
+    "lines", "looks", "make", "options", "pictures", "question", "rationale", "sample_scene", "seen", "stated_facts",
+    "table", "true_facts",
 ]  # fmt: skip
 
 NAME = "moves"
@@ -84,13 +83,12 @@ def pictures(scene: Scene, size: int = 336, supersample: int = 2) -> tuple[Image
 
 def seen(state: State, scene: Scene, view: str = "center") -> list[Seen]:
     """The things in sight as words know them."""
-    found: list[Seen] = []
-    for thing in state:
-        if thing.visible:
-            u = camera(view, scene.shift).project(thing.x * UNIT, thing.y * UNIT, 0.3)[0]
-            place = "left" if u < 0.38 else "right" if u > 0.62 else "middle"
-            found.append(Seen(thing.size, thing.color, thing.material, thing.shape, place))
-    return found
+    return [Seen(*looks(thing), _place(thing, scene, view)) for thing in state if thing.visible]
+
+
+def _place(thing: Thing, scene: Scene, view: str) -> str:
+    u = camera(view, scene.shift).project(thing.x * UNIT, thing.y * UNIT, 0.3)[0]
+    return "left" if u < 0.38 else "right" if u > 0.62 else "middle"
 
 
 def describe(scene: Scene, rng: random.Random, facts: int | None = None) -> str:
@@ -122,44 +120,54 @@ def annotation(scene: Scene) -> dict[str, Any]:
 
 def question(scene: Scene) -> str:
     """The table of all ten things, and what is asked."""
-    lines = table([(thing.size, thing.color, thing.material, thing.shape) for thing in scene.initial])
-    return f"{lines}\nWhich functions turn the scene of the first picture into that of the second?"
+    things = table(map(looks, scene.initial))
+    return f"{things}\nWhich functions turn the scene of the first picture into that of the second?"
 
 
-def table(things: Sequence[Description]) -> str:
+def table(things: Iterable[Description]) -> str:
     """The numbers and looks of things, as questions begin with them."""
     rows = (f"({k}, {shape}, {size}, {color}, {stuff})" for k, (size, color, stuff, shape) in enumerate(things))
     return f"Objects (number, shape, size, color, material) before the change, some out of sight: {', '.join(rows)}."
 
 
 def rationale(scene: Scene) -> str:
-    """What is in either picture, from left to right, and what differs, thing by thing; right by construction."""
+    """The table gone through: what of it is in the first picture, and where, and what has become of it in the second;
+    right by construction.
+    """
     rng = random.Random(f"reasons {scene.seed}")
     begin = {"center": "Both pictures are taken from the same place."}.get(
         scene.view, f"The second picture is taken from the {scene.view}, so places look turned."
     )
-    text = [begin, _listed("first", seen(scene.initial, scene), rng)]
-    text.append(_listed("second", seen(scene.final, scene, scene.view), rng))
-    for index in dict.fromkeys(call.object for call in scene.calls):
-        mine = [call for call in scene.calls if call.object == index]
-        text.append(_changes(scene, index, mine, rng))
+    text = [begin]
+    for number, line in enumerate(lines(scene.initial, scene)):
+        mine = [call for call in scene.calls if call.object == number]
+        text.append(line if not mine else f"{line} {_changes(scene, number, mine, rng)}")
     return " ".join(text)
 
 
-def _listed(which: str, things: list[Seen], rng: random.Random) -> str:
-    listed = ", ".join(f"{article(name)} {name} {where(place)}" for name, place in in_order(things)) or "nothing"
-    return rng.choice(("In the {which} picture I see {listed}.", "The {which} picture shows {listed}.")).format(
-        which=which, listed=listed
-    )
+def lines(state: State, scene: Scene, view: str = "center") -> list[str]:
+    """A sentence for each thing of the table: its number and looks, and its place or that there is no such thing."""
+    twins = Counter(looks(thing) for thing in state if thing.visible)
+    told: list[str] = []
+    for number, thing in enumerate(state):
+        name = phrase(looks(thing))
+        if thing.visible:
+            told.append(f"Object {number}: {article(name)} {name} {where(_place(thing, scene, view))}.")
+        elif twins[looks(thing)]:
+            told.append(f"Object {number}: out of sight.")
+        else:
+            told.append(f"Object {number}: no {name}.")
+    return told
+
+
+def looks(thing: Thing) -> Description:
+    """As words have them."""
+    return thing.size, thing.color, thing.material, thing.shape
 
 
 def _changes(scene: Scene, index: int, calls: list[Call], rng: random.Random) -> str:
-    """The sentences about one thing: its looks, by which the table has its number, then what became of it."""
+    """What became of one thing."""
     thing, last = scene.initial[index], scene.final[index]
-    name = phrase((thing.size, thing.color, thing.material, thing.shape))
-    start = f"The {name} is object {index}"
-    if not thing.visible:
-        start += ", out of sight in the first picture"
     told: list[str] = []
     for call in calls:
         if call.function != "change_position":
@@ -172,7 +180,7 @@ def _changes(scene: Scene, index: int, calls: list[Call], rng: random.Random) ->
         else:
             told.append(rng.choice(("it has moved", "it stands further")) + f" {_way(call)}")
     joined = " and ".join(told) if len(told) < 3 else ", ".join(told[:-1]) + " and " + told[-1]
-    return f"{start}. {rng.choice(('In the second picture', 'Afterwards', 'Then'))} {joined}."
+    return f"{rng.choice(('In the second picture', 'Afterwards', 'Then'))} {joined}."
 
 
 def _way(call: Call) -> str:

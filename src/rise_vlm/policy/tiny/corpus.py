@@ -142,8 +142,8 @@ _OTHERS: Mixture = {
     ],
     "moves": [
         (describe_row(moves), 0.15),
-        (move_describe_row, 0.55),
-        (move_table_row, 0.30),
+        (move_describe_row, 0.35),
+        (move_table_row, 0.50),
     ],
 }
 
@@ -170,10 +170,10 @@ TINY_FINE = (
     # then the language model to speak of them, in longer pieces (`--grow`).
     Phase(steps=300, scenes=12, rows=0, mixture={}, shares={}, fine=0.85, pages=0.15, page_grids=SHEETS),
     Phase(steps=700, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.76, pages=0.12, page_grids=SHEETS),
-    # Which line of a table fits what was asked: guessed until then. Begins with short ones, as reading with scraps.
+    # What the lines of a table say, which was guessed until then. Begins with short ones, as reading with scraps.
     Phase(steps=150, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=SHORT),
-    Phase(steps=600, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.5, pages=0.1, page_grids=SHEETS,
-          tables=0.34, table_sizes=LONG),
+    Phase(steps=350, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.72, pages=0.1, page_grids=SHEETS,
+          tables=0.1, table_sizes=LONG),
 )  # fmt: skip
 CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
 """By built-in model; the second goes on from the first."""
