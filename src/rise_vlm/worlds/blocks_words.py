@@ -115,12 +115,14 @@ _NOUNS |= {plural(word): name for word, name in list(_NOUNS.items())}
 _AMOUNT = "|".join([*NUMBERS, r"[0-9]{1,3}"])
 _PHRASE = re.compile(
     rf"\b(?:({_AMOUNT})\s+)?((?:(?:{'|'.join(_LOOKS)})[\s,]+)*)({'|'.join(sorted(_NOUNS, key=len, reverse=True))})\b"
-    rf"(?:\s+(?:is|are|stands?|lies|can be seen)?\s*(?:on|in|at|to) the (left|middle|right)\b)?"
+    rf"(?:\s+\([0-9]\))?(?:\s+(?:is|are|stands?|lies|can be seen)?\s*(?:on|in|at|to) the (left|middle|right)\b)?"
 )
 
 
 def stated_in(text: str) -> frozenset[str]:
-    """The facts a text states. `a`, `the`, `one` or no number states that such a thing exists."""
+    """The facts a text states. `a`, `the`, `one` or no number states that such a thing exists; a digit in brackets
+    behind it is what it is called.
+    """
     plain = " ".join(text.casefold().split())
     facts: set[str] = set()
     for match in _PHRASE.finditer(plain):

@@ -19,6 +19,7 @@ from rise_vlm.rewards.states import UNIT, Call
 from rise_vlm.worlds.blocks_solids import Part, View
 from rise_vlm.worlds.blocks_things import solid
 from rise_vlm.worlds.blocks_words import (
+    PLACES,
     Description,
     Seen,
     article,
@@ -33,7 +34,7 @@ from rise_vlm.worlds.writing import measured, write_world
 
 __all__ = [
     "CLASSES", "NAME", "QUESTION", "SPLITS", "TASK", "Scene", "annotation", "describe", "draw", "floors", "functions",
-    "lines", "looks", "make", "options", "pictures", "question", "rationale", "sample_scene", "seen", "stated_facts",
+    "listed", "looks", "make", "options", "pictures", "question", "rationale", "sample_scene", "seen", "stated_facts",
     "table", "true_facts",
 ]  # fmt: skip
 
@@ -119,19 +120,21 @@ def annotation(scene: Scene) -> dict[str, Any]:
 
 
 def question(scene: Scene) -> str:
-    """The table of all ten things, and what is asked."""
+    """All ten things with their numbers, and what is asked."""
     things = table(map(looks, scene.initial))
     return f"{things}\nWhich functions turn the scene of the first picture into that of the second?"
 
 
 def table(things: Iterable[Description]) -> str:
-    """The numbers and looks of things, as questions begin with them."""
-    rows = (f"({k}, {shape}, {size}, {color}, {stuff})" for k, (size, color, stuff, shape) in enumerate(things))
-    return f"Objects (number, shape, size, color, material) before the change, some out of sight: {', '.join(rows)}."
+    """The looks and numbers of things, as questions begin with them. A number stands behind the looks: what is seen is
+    found in the table, and its number comes next.
+    """
+    listed = ", ".join(f"{phrase(one)} ({number})" for number, one in enumerate(things))
+    return f"Objects before the change and their numbers, some out of sight: {listed}."
 
 
 def rationale(scene: Scene) -> str:
-    """The table gone through: what of it is in the first picture, and where, and what has become of it in the second;
+    """What is in either picture, from left to right and with its number in the table, and what differs, thing by thing;
     right by construction.
     """
     rng = random.Random(f"reasons {scene.seed}")
@@ -139,25 +142,30 @@ def rationale(scene: Scene) -> str:
         scene.view, f"The second picture is taken from the {scene.view}, so places look turned."
     )
     text = [begin]
-    for number, line in enumerate(lines(scene.initial, scene)):
-        mine = [call for call in scene.calls if call.object == number]
-        text.append(line if not mine else f"{line} {_changes(scene, number, mine, rng)}")
+    for which, state, view in (("first", scene.initial, "center"), ("second", scene.final, scene.view)):
+        form = rng.choice(("In the {which} picture I see {listed}.", "The {which} picture shows {listed}."))
+        text.append(form.format(which=which, listed=listed(scene, state, view)))
+    for index in dict.fromkeys(call.object for call in scene.calls):
+        mine = [call for call in scene.calls if call.object == index]
+        text.append(_changes(scene, index, mine, rng))
     return " ".join(text)
 
 
-def lines(state: State, scene: Scene, view: str = "center") -> list[str]:
-    """A sentence for each thing of the table: its number and looks, and its place or that there is no such thing."""
-    twins = Counter(looks(thing) for thing in state if thing.visible)
-    told: list[str] = []
+def listed(scene: Scene, state: State, view: str = "center") -> str:
+    """What is in sight, from left to right and at one place by name; each with the number of what the table has that
+    looks so, if there is one.
+    """
+    numbers: dict[Description, int] = {}
+    for number, thing in enumerate(scene.initial):
+        numbers.setdefault(looks(thing), number)
+    told: list[tuple[int, str]] = []
     for number, thing in enumerate(state):
-        name = phrase(looks(thing))
         if thing.visible:
-            told.append(f"Object {number}: {article(name)} {name} {where(_place(thing, scene, view))}.")
-        elif twins[looks(thing)]:
-            told.append(f"Object {number}: out of sight.")
-        else:
-            told.append(f"Object {number}: no {name}.")
-    return told
+            own = number if looks(scene.initial[number]) == looks(thing) else numbers.get(looks(thing))
+            name, place = phrase(looks(thing)), _place(thing, scene, view)
+            known = "" if own is None else f" ({own})"
+            told.append((PLACES.index(place), f"{article(name)} {name}{known} {where(place)}"))
+    return ", ".join(text for _, text in sorted(told)) or "nothing"
 
 
 def looks(thing: Thing) -> Description:
@@ -166,8 +174,10 @@ def looks(thing: Thing) -> Description:
 
 
 def _changes(scene: Scene, index: int, calls: list[Call], rng: random.Random) -> str:
-    """What became of one thing."""
+    """What became of one thing, called by its looks and its number."""
     thing, last = scene.initial[index], scene.final[index]
+    start = f"The {phrase(looks(thing))} ({index})"
+    start += "" if thing.visible else " is out of sight in the first picture"
     told: list[str] = []
     for call in calls:
         if call.function != "change_position":
@@ -180,7 +190,7 @@ def _changes(scene: Scene, index: int, calls: list[Call], rng: random.Random) ->
         else:
             told.append(rng.choice(("it has moved", "it stands further")) + f" {_way(call)}")
     joined = " and ".join(told) if len(told) < 3 else ", ".join(told[:-1]) + " and " + told[-1]
-    return f"{rng.choice(('In the second picture', 'Afterwards', 'Then'))} {joined}."
+    return f"{start}: {rng.choice(('in the second picture', 'afterwards', 'then'))} {joined}."
 
 
 def _way(call: Call) -> str:

@@ -85,7 +85,7 @@ class Batches:
             return self._tables(step)
         fine = kind < self.phase.pages + self.phase.fine
         high, wide = random.Random(f"grid {self.seed}/{step}").choice(FINE_GRIDS if fine else GRIDS)
-        shares = corpus.FINE if fine else self.phase.shares
+        shares = self.phase.fine_shares if fine else self.phase.shares
         stream = corpus.scenes(self.seed, start=step * self.phase.scenes, shares=shares)
         images: list[np.ndarray] = []
         looks: list[Tensor] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -50,6 +50,7 @@ ALL = {"affect": 0.11, "errand": 0.13, "icons": 0.26, "street": 0.30, "blocks": 
 LAST = {"affect": 0.22, "errand": 0.15, "icons": 0.18, "street": 0.30, "blocks": 0.12, "figures": 0.02, "moves": 0.01}
 """How often a scene is of each world: where only the first two are taught, where all are, and at the end."""
 FINE = {"blocks": 0.48, "figures": 0.32, "moves": 0.20}
+PAIRS = {"blocks": 0.38, "figures": 0.27, "moves": 0.35}
 """The same of batches at full size: what these worlds ask for is small (`Phase.fine`)."""
 
 
@@ -63,7 +64,7 @@ SHORT, LONG = (2, 3, 4, 6), (6, 8, 10, 10)
 @dataclass(frozen=True)
 class Phase:
     """``steps`` steps in which each process draws ``scenes`` scenes of the worlds by their ``shares``, with ``rows``
-    rows each from a mixture. A share ``fine`` of the batches shows the worlds of ``FINE`` at full size instead, and a
+    rows each from a mixture. A share ``fine`` of the batches shows those of ``fine_shares`` at full size instead, and a
     share ``pages`` is pages to read, as large as one of ``page_grids`` (image tokens down and across), a share
     ``tables`` of tables in the text, of as many things as one of ``table_sizes``.
     """
@@ -78,6 +79,7 @@ class Phase:
     page_grids: tuple[tuple[int, int], ...] = ()
     tables: float = 0.0
     table_sizes: tuple[int, ...] = ()
+    fine_shares: dict[str, float] = field(default_factory=lambda: FINE)
 
 
 def _two(copying: float = 0.0, rest: float = 0.0, lots: float = 0.15, link: float = 0.0) -> Mixture:
@@ -142,8 +144,8 @@ _OTHERS: Mixture = {
     ],
     "moves": [
         (describe_row(moves), 0.15),
-        (move_describe_row, 0.35),
-        (move_table_row, 0.50),
+        (move_describe_row, 0.30),
+        (move_table_row, 0.55),
     ],
 }
 
@@ -170,10 +172,10 @@ TINY_FINE = (
     # then the language model to speak of them, in longer pieces (`--grow`).
     Phase(steps=300, scenes=12, rows=0, mixture={}, shares={}, fine=0.85, pages=0.15, page_grids=SHEETS),
     Phase(steps=700, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.76, pages=0.12, page_grids=SHEETS),
-    # What the lines of a table say, which was guessed until then. Begins with short ones, as reading with scraps.
+    # Which number a thing has in a table, guessed until then. Begins with short ones, as reading with scraps.
     Phase(steps=150, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=SHORT),
-    Phase(steps=350, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.72, pages=0.1, page_grids=SHEETS,
-          tables=0.1, table_sizes=LONG),
+    Phase(steps=350, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.70, pages=0.08, page_grids=SHEETS,
+          tables=0.15, table_sizes=LONG, fine_shares=PAIRS),
 )  # fmt: skip
 CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
 """By built-in model; the second goes on from the first."""

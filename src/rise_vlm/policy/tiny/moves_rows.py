@@ -33,17 +33,17 @@ def move_describe_row(scene: moves.Scene, rng: random.Random) -> Row:
 
 
 def move_table_row(scene: moves.Scene, rng: random.Random) -> Row:
-    """The table of all ten, gone through: which of them are in one of the pictures, and where."""
-    number = rng.randrange(2)
-    name, state, view = (("first", scene.initial, "center"), ("second", scene.final, scene.view))[number]
-    told = " ".join(moves.lines(state, scene, view))
-    lines = moves.table(map(moves.looks, state))  # as they look in that picture
-    return Row(f"{lines}\nWhich of the objects are in the {name} picture?", 2, told)
+    """Which of the things in a table of all ten are in one of the pictures, and where."""
+    which = rng.randrange(2)
+    name, state, view = (("first", scene.initial, "center"), ("second", scene.final, scene.view))[which]
+    table = moves.table(map(moves.looks, scene.initial))
+    return Row(f"{table}\nList every thing of the {name} picture.", 2, f"{moves.listed(scene, state, view)}.")
 
 
 def table_row(rng: random.Random, things: int) -> Row:
-    """A table of so many things and some of them to find in it by number; no picture."""
+    """A table of so many things, and some of them to find in it; no picture."""
     drawn = rng.sample(LOOKS, things)
     asked = rng.sample(range(things), rng.randint(1, things))
-    answer = " ".join(f"Object {number}: {phrase(drawn[number])}." for number in asked)
-    return Row(f"{moves.table(drawn)}\nWhat are the objects {', '.join(map(str, asked))}?", 0, answer)
+    names = [phrase(drawn[number]) for number in asked]
+    told = ", ".join(f"{name} ({number})" for name, number in zip(names, asked, strict=True))
+    return Row(f"{moves.table(drawn)}\nWhich numbers have the {', the '.join(names)}?", 0, f"{told}.")
