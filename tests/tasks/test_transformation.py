@@ -214,7 +214,9 @@ def test_final_states_of_the_sample(sample):
     assert parsed.reason == "object 10 does not exist, there are 0 to 9"
 
 
-@pytest.mark.parametrize("row", ["({}, cube, small, red, metal)", "('{}', 'sphere', 'large', 'cyan', 'glass')"])
+@pytest.mark.parametrize(
+    "row", ["({}, cube, small, red, metal)", "('{}', 'sphere', 'large', 'cyan', 'glass')", "cyan cylinder ({})"]
+)
 def test_without_states_the_objects_are_those_that_the_question_lists(row, record):
     asked = record(TRUTH, "Objects: " + ", ".join(row.format(number) for number in range(10)) + ". What changed?")
     assert TASK.parse(TRUTH, asked, FRAME).value == TRUTH

@@ -46,8 +46,11 @@ _CALL = re.compile(
 )
 _JOINT = re.compile(r"\s*[,;\n]\s*|\s+|$")
 _TELLING = re.compile(r"\bchange[ _]?(?:size|colou?r|material|shape|position)|\b\w+\s*\(\s*[0-9]+\s*,", re.IGNORECASE)
-_LISTED = re.compile(r"\(\s*['\"]?([0-9]{1,4})['\"]?\s*,\s*['\"]?(?:cube|sphere|cylinder)\b", re.IGNORECASE)
-"""A row of the table of objects in a question: ``(0, cube, ...`` or ``('0', 'cube', ...``."""
+_LISTED = re.compile(
+    r"\(\s*['\"]?([0-9]{1,4})['\"]?\s*,\s*['\"]?(?:cube|sphere|cylinder)\b|\b(?:cube|sphere|cylinder) \(([0-9]{1,4})\)",
+    re.IGNORECASE,
+)
+"""A row of the table of objects in a question: ``(0, cube, ...``, ``('0', 'cube', ...`` or ``red cube (0)``."""
 _LIST = "; ".join(f"{name}(object, {'|'.join(values)})" for name, values in FUNCTIONS.items())
 
 
@@ -230,7 +233,7 @@ def _objects_there(record: Record) -> frozenset[int]:
     states = objects_of(record.annotation, "objects")
     if states is not None:
         return frozenset(range(len(states)))
-    listed = frozenset(int(number) for number in _LISTED.findall(record.question or ""))
+    listed = frozenset(int(row[1] or row[2]) for row in _LISTED.finditer(record.question or ""))
     return listed | {call.object for call in calls_of(record.annotation)} if listed and record.annotation else listed
 
 
