@@ -57,7 +57,7 @@ PAIRS = {"blocks": 0.38, "figures": 0.27, "moves": 0.35}
 SCRAPS = ((2, 4), (3, 4), (4, 6))
 SHEETS = ((4, 6), (6, 6), (8, 8), (12, 12), (12, 12))
 """How many image tokens pages have, down and across."""
-SHORT, LONG = (2, 3, 4, 6), (6, 8, 10, 10)
+SHORT, LONG = (2, 2, 3, 4), (6, 8, 10, 10)
 """How many things tables have."""
 
 
@@ -172,9 +172,11 @@ TINY_FINE = (
     # then the language model to speak of them, in longer pieces (`--grow`).
     Phase(steps=300, scenes=12, rows=0, mixture={}, shares={}, fine=0.85, pages=0.15, page_grids=SHEETS),
     Phase(steps=700, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.76, pages=0.12, page_grids=SHEETS),
-    # Which number a thing has in a table, guessed until then. Begins with short ones, as reading with scraps.
-    Phase(steps=150, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=SHORT),
-    Phase(steps=350, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.70, pages=0.08, page_grids=SHEETS,
+    # Which number a thing has in a table, guessed until then. Begins with short ones, as reading with scraps, and is
+    # then taken to long ones and to pictures.
+    Phase(steps=160, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=SHORT),
+    Phase(steps=60, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=LONG),
+    Phase(steps=290, scenes=6, rows=4, mixture=_EVERY, shares=LAST, fine=0.70, pages=0.08, page_grids=SHEETS,
           tables=0.15, table_sizes=LONG, fine_shares=PAIRS),
 )  # fmt: skip
 CURRICULA = {"tiny": TINY, "tiny_fine": TINY_FINE}
