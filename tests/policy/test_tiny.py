@@ -274,6 +274,17 @@ def test_tables_are_read_truly() -> None:
         assert numbered(row.completion).items() <= table.items() or len(set(table.values())) < 10
 
 
+def test_the_fine_model_finds_things_in_a_table_by_their_looks() -> None:
+    fine = Policy.load("tiny_fine", dtype="float32")
+    rows = [table_row(random.Random(f"held out {number}"), 10) for number in range(8)]
+    prompts = [fine.encode(row.prompt) for row in rows]
+    generator = torch.Generator().manual_seed(0)
+    groups = sample(fine, prompts, 1, max_new_tokens=128, temperature=0.0, generator=generator)
+    wanted = [(k, *one) for k, row in enumerate(rows) for one in numbered(row.completion).items()]
+    told = {(k, *one) for k, group in enumerate(groups) for one in numbered(group[0].text).items()}
+    assert len(wanted) > 30 and sum(one in told for one in wanted) >= 0.9 * len(wanted)
+
+
 def test_a_batch_of_tables_has_no_pictures_and_is_learned_from(policy: Policy) -> None:
     phase = Phase(steps=1, scenes=0, rows=0, mixture={}, shares={}, tables=1.0, table_sizes=(2,))
     batch = Batches(policy.tokenizer, phase, 0)[0]
