@@ -97,8 +97,8 @@ def test_trance(tmp_path: Path, shared_data: Find) -> None:
         told = "change_color(2, cyan), change_position(2, behind), change_color(4, brown)"
         assert record.annotation["functions"] == told
         assert Transformation().metrics([(record.annotation, told)])["final_state"] == 1.0
-        assert "(2, cube, small, yellow, glass)" in (record.question or "")
-        assert "The large blue glass cube is object 4." in (record.rationale or "")
+        assert "small yellow glass cube (2)" in (record.question or "")
+        assert "The large blue glass cube (4): then its color has become brown." in (record.rationale or "")
         assert record.meta["options"] == [["cyan"], [["behind", 2]], ["brown"]]
 
 
