@@ -132,6 +132,28 @@ def test_a_reply_that_cannot_be_trusted_is_refused_and_counted(
     assert teacher.read.count("train-b") == (act == "misread"), "what is refused already is not read"
 
 
+@pytest.mark.parametrize(
+    ("rationale", "reason"),
+    [
+        ("x", "says too little"),
+        ("5", "says too little"),
+        ("The answer is 5.", "says too little"),
+        ("QUESTION", "says too little"),
+        ("I was told the answer is 5, so I look at each corner and find them.", "says that the answer was given"),
+        ("The given answer is 5: each corner has a mark and so has the middle.", "says that the answer was given"),
+        ("There is a mark in each corner and one more in the middle, so there are 5.", None),
+    ],
+)  # fmt: skip
+def test_where_reasons_may_name_the_answer_they_must_say_more(
+    sheets: Path, rationale: str, reason: str | None
+) -> None:
+    material = open_material(sheets, None)
+    record = material.train[0]
+    said = rationale.replace("QUESTION", record.question or "")
+    judged = judge(material, record, f"<think>{said}</think><answer>5</answer>", finished=True, asking=Asking())
+    assert judged.reason == reason
+
+
 @pytest.mark.parametrize("act", ["429", "500", "503", "drop", "malformed", "early"])
 def test_what_passes_is_tried_again(
     teacher: Teacher, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], act: str
@@ -329,7 +351,8 @@ def test_what_states_something_false_of_a_drawn_scene_is_refused(sheets: Path) -
 
     material = replace(open_material(sheets, None), world=World())  # type: ignore[arg-type]
     record = material.train[0].model_copy(update={"meta": {"scene": {}}})
-    for text, reason in {"A corner.": None, "A corner and a lake.": "states what is not there"}.items():
+    for text, reason in {"corner.": None, "corner and a lake.": "states what is not there"}.items():
+        text = f"Every edge is straight and ends at a {text}"
         said = f"<think>{text}</think><answer>5</answer>"
         assert judge(material, record, said, finished=True, asking=Asking()).reason == reason
         assert judge(material, record, said, finished=True, asking=Asking(facts=False)).reason is None

@@ -81,7 +81,7 @@ def reply(act: str, id: str, reading: bool) -> bytes:
     if reading:
         return completion(f"<think>Hm.</think><answer>{TRUTH + (act == 'misread')}</answer>")
     if act == "leak":
-        rationale = f"There are {TRUTH} marks on it."
+        rationale = f"There are {TRUTH} marks on it, one in each corner and another in the middle."
     right = f"<think>{rationale}</think><answer>{TRUTH + (act == 'wrong')}</answer>"
     bodies = {
         "malformed": b'{"choices": [{"mess',

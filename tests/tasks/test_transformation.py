@@ -57,7 +57,9 @@ def test_what_is_written_is_read_back(sequence):
     [TRUTH, TRUTH.replace(", change", "\nchange"), TRUTH.replace(", change", "; change"), TRUTH.upper(),
      TRUTH.replace("cyan", "'cyan'"), TRUTH.replace(", c", ",c"), f"  {TRUTH}\n",
      f"{TRUTH}.", f"{TRUTH};", TRUTH.replace("(2", "('2'"), "1. " + TRUTH.replace(", change", "\n2. change"),
-     "- " + TRUTH.replace(", change", "\n- change")],
+     "- " + TRUTH.replace(", change", "\n- change"), f"[{TRUTH}]", f"[{TRUTH}].", f"`{TRUTH}`", f"```\n{TRUTH}\n```",
+     f"```text\n{TRUTH}\n```", TRUTH.replace(", ch", " -> ch"), TRUTH.replace(", ch", " and ch"),
+     TRUTH.replace(", ch", ", and ch")],
 )  # fmt: skip
 def test_spelling_of_joints_and_case_is_free(text):
     assert TASK.parse(text, _row(TRUTH), FRAME).value == TRUTH
@@ -71,7 +73,9 @@ def test_spelling_of_joints_and_case_is_free(text):
      ("move(2, behind)", "no function 'move'"), ("change_color(2, pink)", "no value 'pink'"),
      ("change_size(2, cyan)", "no value 'cyan'"), ("change_color(cyan)", "is not a function"),
      ("change_color(2, cyan),", "is not a function"), (f"I think {TRUTH}", "is not a function"),
-     (f"{TRUTH}..", "is not a function"), ("change_position(2, behind, 1000)", "no number of steps"),
+     (f"{TRUTH}..", "is not a function"), (f"[{TRUTH}", "is not a function"), ("[]", "empty"),
+     ("change_color(2, cyan) and", "is not a function"), ("change_color(2, cyan) ->", "is not a function"),
+     ("change_position(2, behind, 1000)", "no number of steps"),
      ("change_color(2, cyan, 1)", "no number of steps"), (", ".join(["change_color(2, cyan)"] * 1000), "more than 32"),
      ("change_color(-1, cyan)", "is not a function"), ("change_color(2, cyan", "is not a function")],
 )  # fmt: skip
@@ -84,6 +88,12 @@ def test_anything_else_is_a_failure_with_a_reason(text, why):
 @given(st.text(max_size=80))
 def test_no_text_whatever_raises(text):
     assert reward(text) == 0.0
+
+
+def test_under_penalty_what_cannot_be_read_is_no_better_than_a_wrong_answer():
+    task = Transformation(score="penalty")
+    wrong = reward("change_color(5, red), change_position(7, left)", task=task)
+    assert reward("change_colour(2, cyan)", task=task) == reward("", task=task) == -0.5 <= wrong < 0
 
 
 def test_partial_credit_by_hand():
@@ -302,7 +312,7 @@ def test_every_score_is_within_its_bounds_and_1_for_the_truth(truth, guess, kind
     distinct = write(list(dict.fromkeys(truth)))
     assert (-0.5 if kind == "penalty" else 0.0) <= task.score(write(truth), write(guess)) <= 1.0
     assert task.score(write(truth), distinct) == pytest.approx(1.0)
-    assert task.score(write(truth), None) == 0.0
+    assert task.score(write(truth), None) == (-0.5 if kind == "penalty" else 0.0)
 
 
 def test_floors_and_metrics(record):

@@ -16,6 +16,9 @@ from rise_vlm.rewards.assignment import best_assignment
 
 Call = tuple[str, int, str]
 
+WORST = -0.5
+"""The least that ``penalty_credit`` gives."""
+
 
 def likeness(truth: Call, guess: Call) -> float:
     """1, 0.5, 0.25 or 0: how much of ``truth`` a call says."""
@@ -52,7 +55,7 @@ def exact_credit(truth: Sequence[Call], guess: Sequence[Call]) -> float:
 
 def penalty_credit(truth: Sequence[Call], guess: Sequence[Call]) -> float:
     """-0.5 to 1: equal triples earn, near misses cost (``penalty_func_accuracy_reward``)."""
-    return _greedy(truth, guess, {"exact": 1.0, "object": -0.25, "value": -0.25, "function": -0.5})
+    return _greedy(truth, guess, {"exact": 1.0, "object": -0.25, "value": -0.25, "function": WORST})
 
 
 def _sets(truth: Sequence[Call], guess: Sequence[Call]) -> tuple[list[Call], list[Call], float]:

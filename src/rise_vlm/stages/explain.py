@@ -2,8 +2,9 @@
 
 The teacher is shown pictures, question and annotation and writes ``<think>`` rationale ``</think><answer>`` annotation
 ``</answer>``. Kept is what passes all of this: the reply keeps to that form, its own answer is the annotation, no
-leak rule finds anything, it states nothing that the world knows to be false, and a reader who is not told the
-annotation reaches it from the rationale. Source of the form and of the temperature: Reason-RFT (arXiv 2503.20752),
+leak rule finds anything (where reasons end in the answer, as in ``REACHED``: it may be named, but the rationale must
+say something that the question does not, and not that the answer was given), it states nothing that the world knows to
+be false, and a reader who is not told the annotation reaches it from the rationale. Source of the form and of the temperature: Reason-RFT (arXiv 2503.20752),
 whose distillation checks nothing of this; the wording is ours. Left out: sending anything (``web.chat``).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from rise_vlm.policy.frames import Thousand
 from rise_vlm.stages.facts import untrue
 from rise_vlm.stages.material import Material
 from rise_vlm.tasks.base import Frame, Task
+from rise_vlm.tasks.inflection import words
+from rise_vlm.tasks.leak import tag_leaks
 
 FRAME = Thousand()
 """Boxes are written in thousandths, which the prompt says, whatever the teacher's family is used to."""
@@ -32,6 +36,16 @@ READ = {"detection": 0.5, "grounding": 0.5, "distribution": 0.8}
 
 REACHED = ("counting", "structure", "transformation")
 """Here reasons end in the answer, as the paper's do: to forbid its name would refuse most that are right."""
+
+OWN_WORDS = 6
+"""So many different words a rationale has at least that neither question nor answer has. Ours."""
+
+_TOLD = re.compile(
+    r"\b(?:was|were|am|are|been|is) told\b|\b(?:given|provided|stated|known) (?:answer|annotation|solution|label)\b"
+    r"|\b(?:answer|annotation|solution|label) (?:that )?(?:is|was|has been) (?:given|provided|stated|known)\b",
+    re.IGNORECASE,
+)
+"""Says that the answer was not found but known."""
 
 EXACT = 1e-6
 """A score this much below the threshold is one that was rounded."""
@@ -108,9 +122,21 @@ def judge(material: Material, record: Record, reply: str, *, finished: bool, ask
         reason = "wrong answer"
     elif leaks and not asking.lets_leak(task):
         reason = "leaks"
+    elif asking.lets_leak(task) and (told := _empty(task, record, rationale)):
+        reason = told
     elif asking.facts and untrue(material, record, rationale):
         reason = "states what is not there"
     return Judged(rationale, score, leaks, reason)
+
+
+def _empty(task: Task, record: Record, rationale: str) -> str | None:
+    """Why a rationale that may name the answer is none, or None."""
+    if tag_leaks(rationale):
+        return "leaks"
+    if _TOLD.search(rationale):
+        return "says that the answer was given"
+    known = {*words(task.ask(record)), *words(task.render(record.annotation, record, FRAME))}
+    return "says too little" if len(set(words(rationale)) - known) < OWN_WORDS else None
 
 
 def reading_score(task: Task, record: Record, text: str, frame: Frame = FRAME) -> float:

@@ -19,7 +19,7 @@ from rise_vlm.tasks.base import Frame, Parsed, Task, known_score
 from rise_vlm.tasks.drawing import draw_captions, shown
 from rise_vlm.tasks.leak import ClassNames, visible
 from rise_vlm.tasks.numerals import numbers_in
-from rise_vlm.tasks.quantity import decimals, read_quantity, without_lead
+from rise_vlm.tasks.quantity import LARGEST, decimals, read_quantity, without_lead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -174,6 +174,8 @@ class Structure(Task):
     def check(self, annotation: Any, record: Record) -> str | None:
         if isinstance(annotation, bool) or not isinstance(annotation, str | int | float):
             return f"annotation must be a letter, a number, Yes or No, got {type(annotation).__name__}"
+        if not isinstance(annotation, str) and not -LARGEST <= annotation <= LARGEST:  # nor nan
+            return f"annotation must be a number from -2^53 to 2^53, got {str(annotation)[:40]}"
         if isinstance(annotation, str) and annotation not in (*LETTERS, *_WORDS.values()):
             value, problem = read_quantity(annotation, exact_forms=True)
             if value is None:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from rise_vlm.errors import UserError, nearest
-from rise_vlm.rewards.sequences import exact_credit, official_credit, partial_credit, penalty_credit
+from rise_vlm.rewards.sequences import WORST, exact_credit, official_credit, partial_credit, penalty_credit
 from rise_vlm.rewards.states import FUNCTIONS, STEPS, Call, Scene, Thing, least_difference, outcomes
 from rise_vlm.tasks.base import Frame, Parsed, Task, known_score
 from rise_vlm.tasks.drawing import draw_captions, shown
@@ -44,7 +44,9 @@ _CALL = re.compile(
     r"(\w{1,40})\s*\(\s*['\"]?([0-9]{1,4})['\"]?\s*,"
     r"\s*['\"]?(\w{1,20}(?:[ -]\w{1,20})?)['\"]?\s*(?:,\s*([0-9]{1,4})\s*)?\)"
 )
-_JOINT = re.compile(r"\s*[,;\n]\s*|\s+|$")
+_JOINT = re.compile(r"\s*(?:[,;\n]|->)\s*(?:and\s+)?|\s+(?:and\s+)?|$")
+_WRAPPED = re.compile(r"```(?:\w{1,20}(?=\n))?(.*)```|\[(.*)\]|`(.*)`", re.DOTALL)
+"""All of an answer in a fence, in brackets or as code."""
 _TELLING = re.compile(r"\bchange[ _]?(?:size|colou?r|material|shape|position)|\b\w+\s*\(\s*[0-9]+\s*,", re.IGNORECASE)
 _LISTED = re.compile(
     r"\(\s*['\"]?([0-9]{1,4})['\"]?\s*,\s*['\"]?(?:cube|sphere|cylinder)\b|\b(?:cube|sphere|cylinder) \(([0-9]{1,4})\)",
@@ -56,9 +58,14 @@ _LIST = "; ".join(f"{name}(object, {'|'.join(values)})" for name, values in FUNC
 
 class Transformation(Task):
     """Scores: ``partial`` (ours): partial credit by the best assignment; ``official``: the greedy one of the code;
-    ``exact``: equal calls only, what its scripts train with; ``penalty``: near misses cost, down to -0.5;
-    ``simulated``: 1 where the calls, carried out in order without a collision, end in the true state. Where an
-    annotation holds the states, ``partial`` and ``exact`` take any way into sight or out of it for the true one.
+    ``exact``: equal calls only, what its scripts train with; ``penalty``: near misses cost, down to -0.5, which is what
+    an answer that cannot be read gets too; ``simulated``: 1 where the calls, carried out in order without a collision,
+    end in the true state. Where an annotation holds the states, ``partial`` and ``exact`` take any way into sight or
+    out of it for the true one.
+
+    The formulas are the code's, the reading is not: it picks calls out of any text and counts those of unknown names as
+    wrong ones, here a text that holds anything else is no answer (0). Its evaluation lowers nothing for calls said
+    twice; all scores here do, as its rewards.
     """
 
     name = "transformation"
@@ -89,7 +96,9 @@ class Transformation(Task):
         return write(calls_of(annotation))
 
     def parse(self, text: str, record: Record, frame: Frame) -> Parsed:
-        """Calls and nothing else, joined by commas, semicolons or blanks, a full stop behind -> the canonical text."""
+        """Calls and nothing else, joined by commas, semicolons, arrows, blanks or "and", maybe in brackets or a code
+        fence, a full stop behind -> the canonical text.
+        """
         try:
             calls = read_calls(text)
         except ValueError as error:
@@ -102,7 +111,7 @@ class Transformation(Task):
 
     def score(self, annotation: Any, value: Any | None) -> float:
         if value is None:
-            return 0.0
+            return WORST if self.kind == "penalty" else 0.0
         if self.kind == "simulated":
             state = self._states(annotation)
             if state is None:
@@ -196,8 +205,7 @@ class Transformation(Task):
 
 def read_calls(text: str) -> tuple[Call, ...]:
     """The calls of a text that holds nothing else. Raises ValueError saying why there are none."""
-    text = text.strip()
-    text = text[:-1].rstrip() if text[-1:] in (".", ";") else text
+    text = _stripped(text)
     if not text:
         raise ValueError("the answer is empty")
     calls: list[Call] = []
@@ -214,6 +222,14 @@ def read_calls(text: str) -> tuple[Call, ...]:
     return tuple(calls)
 
 
+def _stripped(text: str) -> str:
+    """Without a full stop behind it and what wraps it."""
+    text = text.strip()
+    text = text[:-1].rstrip() if text[-1:] in (".", ";") else text
+    wrapped = _WRAPPED.fullmatch(text)
+    return next(part for part in wrapped.groups() if part is not None).strip() if wrapped else text
+
+
 def _known(function: str, thing: str, value: str, steps: str | None) -> Call:
     function, value = function.casefold(), re.sub("[ -]", "_", value.casefold())
     if function not in FUNCTIONS:
@@ -227,8 +243,8 @@ def _known(function: str, thing: str, value: str, steps: str | None) -> Call:
 
 
 def _objects_there(record: Record) -> frozenset[int]:
-    """The numbers of a record's objects: of its states, else those that its question lists or its truth names; empty
-    where the question lists none, so that nobody knows.
+    """The numbers of a record's objects: of its states, else those that its question lists or its truth names (whether
+    released tables list what moves into sight is not known); empty where it lists none, so that nobody knows.
     """
     states = objects_of(record.annotation, "objects")
     if states is not None:
