@@ -4,8 +4,9 @@ The teacher is shown pictures, question and annotation and writes ``<think>`` ra
 ``</answer>``. Kept is what passes all of this: the reply keeps to that form, its own answer is the annotation, no
 leak rule finds anything (where reasons end in the answer, as in ``REACHED``: it may be named, but the rationale must
 say something that the question does not, and not that the answer was given), it states nothing that the world knows to
-be false, and a reader who is not told the annotation reaches it from the rationale. Source of the form and of the temperature: Reason-RFT (arXiv 2503.20752),
-whose distillation checks nothing of this; the wording is ours. Left out: sending anything (``web.chat``).
+be false, and a reader who is not told the annotation reaches it from the rationale. Source of the form and of the
+temperature: Reason-RFT (arXiv 2503.20752), whose distillation checks nothing of this; the wording is ours. Left out:
+sending anything (``web.chat``).
 """
 
 from __future__ import annotations
