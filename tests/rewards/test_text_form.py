@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,24 @@ def test_steps_are_counted_by_their_marks() -> None:
     assert reasoning_steps("Step 1: look.") == pytest.approx(1 / 3)
     assert reasoning_steps("First, look. Next, count.\n- one") == 1.0
     assert reasoning_steps("\n-" * 10) == 1.0  # empty bullets earn it all: never a reward on its own
+
+
+REFERENCE = re.compile(r"Step \d+:|^\d+\.|\n-|\n\*|First,|Second,|Next,|Finally,")
+"""Reason-RFT's expression."""
+
+
+def test_a_number_is_a_step_at_the_start_of_each_line_and_a_decimal_none() -> None:
+    assert reasoning_steps("So:\n1. look\n2. count") == pytest.approx(2 / 3)  # 0 in Reason-RFT
+    assert reasoning_steps("1. look") == pytest.approx(1 / 3)
+    assert reasoning_steps("3.5 cm\n3.5 cm\n12.25 cm\n1.5") == 0.0
+    assert reasoning_steps("  1. look\n  2. count") == 0.0
+
+
+@given(st.lists(st.sampled_from(["1", "x", " ", "\n", "-", "*", "Step 2:", "First,", "Next,"]), max_size=20))
+@settings(max_examples=50)
+def test_steps_without_numbered_lines_are_reason_rft_s(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert reasoning_steps(text) == pytest.approx(min(1.0, len(REFERENCE.findall(text)) / 3))
 
 
 TAGGED = "<think>It is\nred.</think>\n<answer>red</answer>"

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 
-_STEP = re.compile(r"Step \d+:|^\s{0,8}\d+\.|\n[-*]|\b(?:First|Second|Next|Finally),", re.MULTILINE)
+_STEP = re.compile(r"Step \d+:|^\d+\.(?!\d)|\n[-*]|First,|Second,|Next,|Finally,", re.MULTILINE)
 
 _TAGGED = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 _CAPTIONED = re.compile(
@@ -39,7 +39,9 @@ def caption_format(text: str) -> float:
 def reasoning_steps(text: str, wanted: int = 3) -> float:
     """The share of ``wanted`` steps that a text marks (``Step 1:``, ``1.``, bullets, ``First,``), at most 1.
 
-    Source: Reason-RFT, ``reasoning_steps_reward``. Ten bare bullets earn all of it.
+    Source: Reason-RFT, ``reasoning_steps_reward`` (``reward.py``). Ours, and no more: a number counts at the start of
+    each line, there only as the very first characters of the completion; a decimal (``3.5 cm``) is no step. As there,
+    three bare bullets earn all of it.
     """
     return min(1.0, len(_STEP.findall(text)) / wanted)
 
@@ -47,8 +49,9 @@ def reasoning_steps(text: str, wanted: int = 3) -> float:
 def shorter_is_better(lengths: Sequence[int], right: Sequence[bool], weight: float = 0.05) -> list[float]:
     """``weight`` x (0.5 to -0.5), from the shortest to the longest of a group; a wrong answer gains nothing by it.
 
-    Source: Kimi k1.5, and Reason-RFT's ``len_reward``, which compares over a whole batch of different questions; here
-    ``lengths`` are those of one group. Zero where all are equally long.
+    Source: Kimi k1.5, and Reason-RFT's ``len_reward`` (``reward.py``). Ours: it pays from the first step on, there
+    nothing before step 800; ``lengths`` are those of one group, there of a whole batch of different questions; what is
+    right the caller says, there the same text or number; any task, there not TRANCE. Zero where all are equally long.
     """
     low, high = min(lengths, default=0), max(lengths, default=0)
     if high == low:
