@@ -92,6 +92,21 @@ def test_weighted_sum_by_hand():
     assert vlm_r1_weighted_sum(cars(A), found(A50)) == pytest.approx(0.7 * 0.5 + 0.3)  # from 0.5 on
 
 
+def test_the_weighted_sum_alone_pays_for_wrong_labels_and_for_spray():
+    """As in VLM-R1's code: never a reward on its own."""
+    truth = [Labelled("car", A), Labelled("dog", B)]
+    spray = [(x, 90.0, x + 1.0, 91.0) for x in range(98)]
+    one_right = vlm_r1_weighted_sum(truth, found(A))
+    assert one_right == pytest.approx(0.575)
+    assert vlm_r1_weighted_sum(truth, [*found(A, label="dog"), *found(B)]) == pytest.approx(0.3)  # swapped
+    assert vlm_r1_weighted_sum(truth, [Found(None, A), Found(None, B)]) == pytest.approx(0.3)
+    assert vlm_r1_weighted_sum(truth, found(A, B, *spray)) == pytest.approx(0.503)  # all are cars
+    labelled = [*found(A), *found(B, *spray, label="dog")]
+    assert vlm_r1_weighted_sum(truth, labelled) == pytest.approx(0.853)
+    assert vlm_r1_weighted_sum(truth, labelled) > one_right
+    assert all(visual_rft_iou(truth, each) <= 0.02 for each in (found(A, B, *spray), labelled, found(FAR)))
+
+
 @pytest.mark.parametrize("reward", OVER_LISTS)
 def test_both_empty_earn_all_and_one_empty_nothing(reward):
     assert reward([], []) == 1.0
@@ -102,7 +117,7 @@ def test_both_empty_earn_all_and_one_empty_nothing(reward):
 
 @given(truths.filter(bool), founds)
 def test_an_invented_class_costs(truth, answer):
-    """With fewer boxes than are true, too, where the factor for too many says nothing."""
+    """With fewer boxes than are true, too, where the factor for too many says nothing. The weighted sum may stay."""
     invented = Found("cow", (40.0, 40.0, 50.0, 50.0), 0.5)
     answer = [one for one in answer if one.label in ("car", "dog")]
     for reward in (visual_rft_iou, vlm_r1_odlength, vlm_r1_weighted_sum):
