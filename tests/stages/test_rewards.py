@@ -49,8 +49,8 @@ def texts_unsaid(completions, **kwargs):
 def none(completions, **kwargs):
     return [None, 1]
 
-def swapped(completion, record):
-    return float(len(completion.strip()))
+def raises_in_time(record, completion):
+    return float(len(record.strip()))
 
 def raises(record, completion):
     return 1 / (len(record.id) - 2)
@@ -125,7 +125,7 @@ def test_a_function_of_trl_may_ask_for_what_its_trainer_passes_and_return_a_tens
     assert rewarded("rewards_of_mine.py:array") == [1.0, 0.5]
 
 
-@pytest.mark.parametrize("name", ["wants", "words", "swapped"])
+@pytest.mark.parametrize("name", ["wants", "words", "raises_in_time"])
 def test_a_reward_that_cannot_be_called_is_told_before_any_work(
     here: Path, classes: Path, model: Path, name: str
 ) -> None:
