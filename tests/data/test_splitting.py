@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rise_vlm.data.splitting import Bonds, Group, group, settle, stratify
+from rise_vlm.data.splitting import Bonds, Group, deal_in_turn, families, group, settle, stratify
 from rise_vlm.errors import DataError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -35,6 +35,36 @@ def test_tied_records_are_in_one_group_and_no_others(ties: list[tuple[int, int]]
         map(list, {tuple(sorted(r)) for r in reach.values()})
     )
     assert all(one.classes == {"a": one.size} and one.name == f"{min(one.members):02}" for one in groups)
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=1, max_size=3, unique=True), max_size=12))
+def test_records_that_share_a_picture_are_of_one_family_and_no_others(pictures: list[list[str]]) -> None:
+    found = families(pictures)
+    reach = {name: {name} for names in pictures for name in names}  # the closure, by brute force
+    for _ in pictures:
+        for names in pictures:
+            joint = set().union(*(reach[name] for name in names))
+            reach |= dict.fromkeys(joint, joint)
+    assert found.keys() == reach.keys()
+    for name, family in found.items():
+        assert reach[name] == {other for other in found if found[other] == family}
+        assert family == min(names[0] for names in pictures if names[0] in reach[name])
+    assert families(pictures[::-1]) == found
+
+
+@given(st.lists(st.integers(1, 9), max_size=40), st.integers(0, 1))
+def test_no_split_is_dealt_more_than_its_share_of_families_or_pictures(sizes: list[int], least: int) -> None:
+    counts = {f"f{at}": size for at, size in enumerate(sizes)}
+    shares = {"val": 0.1, "test": 0.2}
+    chosen = deal_in_turn(counts, shares, least=least)
+    for split, share in shares.items():
+        dealt = [counts[name] for name, home in chosen.items() if home == split]
+        assert len(dealt) <= max(least, round(share * len(sizes)))
+        assert sum(dealt) <= max(least, round(share * sum(sizes)))
+        assert dealt or len(sizes) < 10
+    alike = deal_in_turn(dict.fromkeys(counts, 1), shares)
+    assert list(alike.values()) == ["val"] * round(0.1 * len(sizes)) + ["test"] * round(0.2 * len(sizes))
+    assert list(alike) == list(counts)[: len(alike)]
 
 
 @settings(max_examples=30)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tiny_models import picture
 
-from rise_vlm.data import Card, DatasetWriter
+from rise_vlm.data import Card, DatasetWriter, Record
 from rise_vlm.policy import Policy
 from rise_vlm.recipes import load_recipe
 from rise_vlm.recipes.schema import Evaluate
 from rise_vlm.stages import evaluate, predictions
 from rise_vlm.stages.cost import Meter
 from rise_vlm.stages.material import Material
+from rise_vlm.tasks.transformation import Transformation
 
+CALL, OTHER = "change_color(0, red)", "change_color(0, blue)"
 CAR = {"label": "car", "box": [0, 0, 28, 28]}
 
 
@@ -46,3 +50,23 @@ def test_boxes_behind_an_unreadable_answer_are_missed(
     assert metrics["f1"] == pytest.approx(2 / 3, abs=1e-6)
     assert metrics["ap50"] == pytest.approx(51 / 101, abs=1e-6)
     assert metrics["score"] == pytest.approx(rows[0]["score"] / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("shared", ["first", "second"])
+def test_an_interval_draws_records_of_one_picture_together(classes: Path, shared: str) -> None:
+    """Of four records to a picture, all right or all wrong, it is that of one record to each."""
+    material = replace(Material.open(load_recipe("zero_shot", [f"data={classes}"])), task=Transformation())
+
+    def record(i: int, picture: str) -> Record:
+        images = (picture, f"own-{i}.png")
+        images = images if shared == "first" else images[::-1]
+        return Record(id=f"{i}", images=images, annotation=CALL, width=8, height=8)
+
+    def interval(records: list[Record], rows: list[dict[str, Any]]) -> list[float]:
+        return evaluate.judge(material, records, rows, resamples=500, seed=0)["intervals"]["exact_set"]
+
+    rows = [{"value": CALL if i // 4 < 2 else OTHER} for i in range(20)]
+    whole = interval([record(i, f"{i // 4}.png") for i in range(20)], rows)
+    assert whole == interval([record(i, f"{i}.png") for i in range(5)], rows[::4])
+    low, high = interval([record(i, f"{i}.png") for i in range(20)], rows)
+    assert high - low < whole[1] - whole[0]

@@ -61,6 +61,38 @@ def test_records_of_one_picture_are_held_out_together(tmp_path: Path) -> None:
     assert all(not one & other for one in groups for other in groups if one is not other)
 
 
+def two_pictures(root: Path, pairs: list[tuple[int, int]]) -> Path:
+    """Transformations between pictures that are told by their numbers."""
+    (root / "in").mkdir(parents=True)
+    paths = {number: root / "in" / f"{number}.png" for pair in pairs for number in pair}
+    for number, path in paths.items():
+        picture(number).save(path)
+    with DatasetWriter(root / "d", Card(name="d", task="transformation")) as writer:
+        for at, (one, other) in enumerate(pairs):
+            true = "change_color(0, red)"
+            writer.add("train", id=f"{at}", image=paths[one], more=[paths[other]], annotation=true, question="How?")
+    return root / "d"
+
+
+def test_a_picture_is_in_one_part_be_it_the_first_or_the_second_of_its_records(tmp_path: Path) -> None:
+    """Each second picture is shared by two records, one of which shares its first with a third."""
+    pairs = [pair for k in range(0, 80, 4) for pair in ((k, k + 1), (k + 2, k + 1), (k + 2, k + 3))]
+    material = Material.open(recipe_for(two_pictures(tmp_path, pairs)))
+    parts = (material.train, material.val, material.tests["test"])
+    assert [len(part) for part in parts] == [42, 6, 12]
+    groups = [{image for record in part for image in record.images} for part in parts]
+    assert sum(map(len, groups)) == 80
+    assert shared_pictures(material) == []
+
+
+def test_records_that_all_share_a_picture_cannot_be_held_out_and_it_is_said(tmp_path: Path) -> None:
+    material = Material.open(recipe_for(two_pictures(tmp_path, [(0, k) for k in range(1, 21)])))
+    assert len(material.train) == len(material.val) == len(material.tests["train"]) == 20
+    material = Material.open(recipe_for(two_pictures(tmp_path / "second", [(k, 0) for k in range(1, 21)])))
+    assert len(material.train) == 20
+    assert "records that share pictures form too few groups to hold any out: 1" in material.notes
+
+
 def test_too_few_records_serve_for_everything_and_it_is_said(tmp_path: Path) -> None:
     material = Material.open(recipe_for(make_classification(tmp_path / "d", train=1, val=0, test=0)))
     assert len(material.train) == len(material.val) == len(material.tests["train"]) == 1

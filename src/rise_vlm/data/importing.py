@@ -7,8 +7,6 @@ for. Images are copied byte for byte. Left out: merging sources, changing labels
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -25,6 +23,7 @@ from rise_vlm.data.checking import BadRow, Judge, Problem, need_file
 from rise_vlm.data.choosing import Chooser
 from rise_vlm.data.class_list import Classes, distinct
 from rise_vlm.data.contradictions import Contradictions
+from rise_vlm.data.dealable import Dealable, dealer
 from rise_vlm.data.formats import Format
 from rise_vlm.data.formats.base import Found, Item, Note, Options, Reader, Skip
 from rise_vlm.data.images import ImageSize, read_whole_size
@@ -56,14 +55,14 @@ LONGEST_NAME = 1000
 
 @dataclass
 class Survey:
-    """What the first pass found: declared classes, those that occur, the source's own splits, hashes of the images that
-    may be dealt to splits.
+    """What the first pass found: declared classes, those that occur, the source's own splits, its images by what may
+    be dealt to splits.
     """
 
     classes: Classes = field(default_factory=Classes)
     found: set[str] = field(default_factory=set)
     splits: set[str] = field(default_factory=set)
-    groups: set[int] = field(default_factory=set)
+    images: Dealable = field(default_factory=Dealable)
     items: int = 0
     outcome: Outcome = field(default_factory=Outcome)
 
@@ -106,7 +105,8 @@ def _import(
     twofold = Contradictions()
     survey = _first_pass(form, reader, source, options, chooser, twofold)
     outcome = Outcome(notes=survey.outcome.notes)
-    deal = _dealer(survey, shares, outcome)
+    shares = ({} if survey.splits else DEFAULT_SHARES) | dict(shares)
+    deal = dealer(survey.images, survey.splits, shares, outcome)
     classes = _class_list(survey, options.task) if chooser is None else _chosen(chooser, options.task)
     synonyms = {name: list(words) for name, words in classes.items() if words}
     _need_two(classes, options.task, source)
@@ -259,9 +259,8 @@ def _survey(findings: Iterator[Found]) -> Survey:
             survey.items += 1
             if found.split is not None:
                 survey.splits.add(found.split)
-            if found.split in (None, "train") and os.path.isfile(found.image):  # noqa: PTH113 (never raises)
-                survey.groups.add(_hash(found.group))
             survey.found |= _classes_in(found.annotation)
+            survey.images.see(found)
     return survey
 
 
@@ -296,39 +295,6 @@ def _need_two(classes: Mapping[str, Any], task: str, source: Path) -> None:
     if task in ("classification", "distribution") and len(classes) < 2:
         told = f"one class, '{next(iter(classes))}'" if classes else "no class"
         raise DataError(f"{source} has {told}; {task} needs two or more.")
-
-
-def _hash(group: str) -> int:
-    return int.from_bytes(hashlib.blake2b(group.encode("utf-8", "surrogateescape"), digest_size=8).digest())
-
-
-def _dealer(survey: Survey, shares: Mapping[str, float], outcome: Outcome) -> Callable[[Item], str]:
-    """What says to which split an item goes: its own, or one by the hash of its image's name.
-
-    Shares are exact: the images with the lowest hashes go to test, the next to val, all others to train.
-    """
-    shares = ({} if survey.splits else DEFAULT_SHARES) | dict(shares)
-    for split in survey.splits & {split for split, share in shares.items() if share}:
-        raise UserError(f"--{split} cannot be used: the source has a split '{split}' of its own.")
-    if survey.splits == {"train"} and not any(shares.values()):
-        outcome.notes.append(
-            "the source has a train split alone; --val 0.1 --test 0.2 deals some of it to val and test"
-        )
-    asked = [split for split, share in shares.items() if share]
-    outcome.shared = tuple(ordered(["train", *asked])) if asked else ()
-    numbers = sorted(survey.groups)
-    chosen: dict[int, str] = {}
-    for split in ("test", "val"):
-        size = round(shares.get(split, 0.0) * len(numbers))
-        chosen |= dict.fromkeys(numbers[len(chosen) : len(chosen) + size], split)
-    if chosen:
-        told = ", ".join(f"{split} {shares[split]:g}" for split in ("val", "test") if shares.get(split))
-        outcome.dealt = f"{told} of {len(numbers)} images, by a hash of the image's name; no image is in two splits"
-
-    def deal(item: Item) -> str:
-        return item.split if item.split not in (None, "train") else chosen.get(_hash(item.group), "train")
-
-    return deal
 
 
 def _copy(

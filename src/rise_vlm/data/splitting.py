@@ -11,11 +11,13 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from rise_vlm.data.balance import class_weights
 from rise_vlm.data.writer import ordered
 from rise_vlm.errors import DataError
+
+K = TypeVar("K")
 
 SLACK = 0.05
 """How far a split's share may be from what was asked, at least; half of it and half a group are always let pass."""
@@ -92,6 +94,38 @@ class Bonds:
         first: dict[Any, int] = {}
         for at, key in keys:
             self.tie(at, first.setdefault(key, at))
+
+
+def families(pictures: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Picture -> the name of its family. ``pictures`` are those of each record, at least one.
+
+    Records that share a picture are of one family, and so are those tied over others. A family is called by the first
+    picture of one of its records, of these by the lowest, so a picture that is its record's only one by its own name.
+    """
+    bonds = Bonds(len(pictures))
+    bonds.tie_equal((at, name) for at, names in enumerate(pictures) for name in names)
+    homes = [bonds.find(at) for at in range(len(pictures))]
+    lowest: dict[int, str] = {}
+    for home, names in zip(homes, pictures, strict=True):
+        lowest[home] = min(lowest.get(home, names[0]), names[0])
+    return {name: lowest[home] for home, names in zip(homes, pictures, strict=True) for name in names}
+
+
+def deal_in_turn(families: Mapping[K, int], shares: Mapping[str, float], *, least: int = 0) -> dict[K, str]:
+    """Family -> split, for those that are dealt away from train.
+
+    Each split takes its share of the families, ``least`` at least, the first that are left in the order given, but
+    none larger than the room in its share of all pictures. ``families`` are family -> number of its pictures.
+    """
+    chosen: dict[K, str] = {}
+    for split, share in shares.items():
+        left = max(least, round(share * len(families)))
+        room = max(least, round(share * sum(families.values())))
+        for family, size in families.items():
+            if left and family not in chosen and size <= room:
+                chosen[family] = split
+                left, room = left - 1, room - size
+    return chosen
 
 
 def group(ids: Sequence[str], annotations: Sequence[Any], bonds: Bonds, *, classed: bool) -> list[Group]:

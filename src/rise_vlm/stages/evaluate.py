@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rise_vlm.data import Record
+from rise_vlm.data.splitting import families
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import Row
 from rise_vlm.stages.intervals import intervals, split_intervals
@@ -44,9 +45,10 @@ def run(context: Context) -> Summary:
 def judge(
     material: Material, records: Sequence[Record], rows: Sequence[Row], resamples: int, seed: int
 ) -> dict[str, Any]:
-    """``{"n", "metrics", "intervals"}`` of predictions."""
+    """``{"n", "metrics", "intervals"}`` of predictions. Records that share a picture are drawn together."""
     pairs = [(record.annotation, row["value"]) for record, row in zip(records, rows, strict=True)]
-    pictures = [record.images[0] for record in records]
+    homes = families([record.images for record in records])
+    pictures = [homes[record.images[0]] for record in records]
     found = intervals(material.task.metrics, pairs, resamples=resamples, seed=seed, pictures=pictures)
     found |= split_intervals(material.task.ranked(pairs), resamples, seed, pictures)
     whole = material.task.metrics(pairs) | material.task.split_metrics(pairs)

@@ -1,9 +1,10 @@
 """What a run works on: the dataset's records, split for training, controls and tests, its task and its world.
 
 A dataset need not be complete. Without a validation split, or without any test split, records of the training split are
-held out, by the hash of their picture (so two records of one picture stay together); with fewer than ``FEWEST`` records
-nothing can be held out and the training records serve for everything. Each such step is told in ``notes``. A split
-that was asked for by name and is not there is refused instead: a misspelt test must not become another one.
+held out, by the hash of their picture (so records that share a picture stay together, and those tied over others); with
+fewer than ``FEWEST`` pictures, or groups of them, nothing can be held out and the training records serve for
+everything. Each such step is told in ``notes``. A split that was asked for by name and is not there is refused
+instead: a misspelt test must not become another one.
 Left out: shuffling, and anything that needs all pictures in memory.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,6 +25,7 @@ from PIL import Image
 from rise_vlm.data import Dataset, Record
 from rise_vlm.data.card import VALIDATION
 from rise_vlm.data.images import read_image, safe_join
+from rise_vlm.data.splitting import deal_in_turn, families
 from rise_vlm.engine.settings import TrainSettings
 from rise_vlm.errors import DataError, UserError, nearest
 from rise_vlm.recipes.schema import Recipe
@@ -121,19 +124,18 @@ def _training(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[tuple
 def _hold_out(
     records: list[Record], shares: dict[str, float], notes: list[str]
 ) -> tuple[tuple[Record, ...], dict[str, list[Record]]]:
-    pictures = sorted({record.images[0] for record in records}, key=_digest)
-    if not shares or len(pictures) < FEWEST:
+    homes = families([record.images for record in records])
+    firsts = {record.images[0] for record in records}
+    sizes = Counter(homes[picture] for picture in firsts)
+    if not shares or len(sizes) < FEWEST:
+        if shares and len(firsts) >= FEWEST:
+            notes.append(f"records that share pictures form too few groups to hold any out: {len(sizes)}")
         return tuple(records), {}
-    chosen: dict[str, str] = {}
-    start = 0
-    for name, share in shares.items():
-        end = start + max(1, round(share * len(pictures)))
-        chosen |= dict.fromkeys(pictures[start:end], name)
-        start = end
+    chosen = deal_in_turn({name: sizes[name] for name in sorted(sizes, key=_digest)}, shares, least=1)
     held: dict[str, list[Record]] = {name: [] for name in shares}
     kept: list[Record] = []
     for record in records:
-        home = chosen.get(record.images[0])
+        home = chosen.get(homes[record.images[0]])
         (kept if home is None else held[home]).append(record)
     parts = " and ".join(f"{len(rows)} for '{name}'" for name, rows in held.items())
     notes.append(f"the dataset lacks splits: of the {len(records)} training records, {parts} are held out")

@@ -104,7 +104,8 @@ def item_of(place: tuple[str, int], row: dict[str, Any], split: str | None, imag
     if more and task in ("", "grounding", "detection"):
         raise BadRow("row", f"the row has {1 + len(more)} images; boxes are of one", id_)
     group = images.group(path)
-    return Item(*place, id_ or f"{group}#{place[1]}", group, path, None, split, more=tuple(more))
+    further = tuple(images.group(path) for path in more)
+    return Item(*place, id_ or f"{group}#{place[1]}", group, path, None, split, more=tuple(more), further=further)
 
 
 def annotation_of(row: dict[str, Any], text: str, task: str) -> Any:
@@ -156,7 +157,8 @@ def shown_first(item: Item, texts: Sequence[str]) -> Item:
         raise BadRow("row", f"the text has {sum(marks)} marks <image>, and the row {images} of images", item.id)
     if sum(marks) and not marks[0]:
         raise BadRow("row", "the first question has no mark <image>, though a later one has", item.id)
-    return replace(item, more=item.more[: marks[0] - 1]) if sum(marks) else item
+    later = slice(marks[0] - 1 if sum(marks) else None)
+    return replace(item, more=item.more[later], further=item.further[later])
 
 
 def _part(part: dict[str, Any]) -> str:

@@ -18,7 +18,8 @@ from rise_vlm.data.class_list import Classes, ClassList
 class Item:
     """A record to be: an image file (``more`` where it has several) and its annotation, found in ``row`` of ``file``.
 
-    ``group`` names the image within the source; all items of a group go to one split. The annotation may hold boxes:
+    ``group`` names the image within the source, and ``further`` those in ``more``; items that share an image go to one
+    split. The annotation may hold boxes:
     one (grounding) or several with labels (detection). They are given in the frame that the source uses:
     ``stated_size`` is the width and height that the source gives for the image, if it gives any; ``unit`` is None for
     pixels, otherwise the number that stands for the whole width and height (1, 100 or 1000).
@@ -38,6 +39,7 @@ class Item:
     unit: float | None = None
     rationale: str | None = None
     more: tuple[Path, ...] = ()
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ def _item(
 
     annotation = moves.annotation(scene) | {"final": [thing.to_dict() for thing in final]}
     asked, told = moves.question(scene), moves.rationale(scene)
-    return Item(file, None, id_, first.name, first, annotation, split, asked, rationale=told, meta=meta, more=(last,))
+    images = {"more": (last,), "further": (last.name,)}
+    return Item(file, None, id_, first.name, first, annotation, split, asked, rationale=told, meta=meta, **images)
 
 
 def _things(state: dict[str, Any], id_: str) -> tuple[Thing, ...]:
