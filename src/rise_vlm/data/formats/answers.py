@@ -21,9 +21,10 @@ from rise_vlm.data.formats.places import DESCRIPTION, Images, annotation_files
 from rise_vlm.data.formats.reading import four_numbers, number, parse_json, read_rows, text_of
 from rise_vlm.data.formats.writing import tidy
 from rise_vlm.errors import DataError
+from rise_vlm.tasks.base import normal_name
 from rise_vlm.tasks.quantity import read_quantity
-from rise_vlm.tasks.structure import choice_of
-from rise_vlm.tasks.transformation import calls_of, read_calls, write
+from rise_vlm.tasks.structure import Structure, choice_of, number_of
+from rise_vlm.tasks.transformation import Transformation, calls_of, read_calls, write
 
 BOX_KEYS = ("box", "bbox", "bbox_2d", "Position")
 SUFFIXES = (".json", ".jsonl")
@@ -212,6 +213,27 @@ def from_text(text: str, task: str) -> Any:
             raise BadRow("annotation", "the answer is no list of labelled boxes")
         return [_thing(each) for each in value]
     return _region(value)
+
+
+def alike(one: Any, other: Any, task: str) -> bool:
+    """Whether two annotations, as ``from_text`` reads them, say the same: by the task's own comparison."""
+    if one == other:
+        return True
+    if task == "classification":
+        return normal_name(one) == normal_name(other)
+    if task == "structure":
+        readable = all(choice_of(each) or number_of(each) is not None for each in (one, other))
+        return readable and max(Structure().right(one, other), Structure().right(other, one)) == 1
+    if task == "transformation":
+        return Transformation(score="exact").score(one, other) >= 1 - 1e-9
+    if task == "distribution":
+        return {name: share for name, share in one.items() if share} == {
+            n: share for n, share in other.items() if share
+        }
+    if task == "detection":
+        ranked = [sorted((normal_name(thing["label"]), thing["box"]) for thing in things) for things in (one, other)]
+        return ranked[0] == ranked[1]
+    return False
 
 
 def _functions(text: str) -> str:
