@@ -86,7 +86,7 @@ def test_the_sweep_shown_loads_and_the_shipped_ones_are_listed(tmp_path: Path) -
     assert text is not None
     path = tmp_path / "mine.yaml"
     path.write_text(text.group(1), encoding="utf-8")
-    assert len(cells(load_sweep(path), tmp_path)) == 2 * 2 * 3 * 3
+    assert len(cells(load_sweep(path), tmp_path)) == 3 * 2 * 3 * 3
     assert set(re.findall(r"^\| `(\w+)` \|", EXPERIMENTS, re.MULTILINE)) == set(SWEEPS)
 
 

@@ -18,10 +18,10 @@ from rise_vlm.cli import run
 from rise_vlm.data import Card, DatasetWriter
 from rise_vlm.errors import UserError
 from rise_vlm.recipes.joining import joined
-from rise_vlm.recipes.sweep import Sweep, cells, resolved
+from rise_vlm.recipes.sweep import Drawn, Sweep, cells, resolved, told_settings
 from rise_vlm.recipes.sweep_file import SWEEPS, load_sweep
 from rise_vlm.report.sweep import Block, _minus, blocks, fill, markdown, marks, publish, write_sweep_page
-from rise_vlm.stages.drawing import draw_data
+from rise_vlm.stages.drawing import draw_data, wanted
 from rise_vlm.stages.paired import Difference
 from rise_vlm.stages.run import write_recipe
 from rise_vlm.stages.sweep import look, run_sweep
@@ -251,6 +251,26 @@ def test_an_arms_own_epochs_or_steps_outrank_the_others_of_all_arms(tmp_path: Pa
     assert found["a"].epochs == 2 and (found["ans_sft"].epochs, found["ans_sft"].train.steps) == (None, 4)
 
 
+def test_a_data_set_has_settings_of_its_own_between_those_of_all_and_an_arm_s(tmp_path: Path) -> None:
+    text = (
+        "data: {a: {world: blocks, set: {sft.epochs: 3, model: tiny_fine}}, b: {world: blocks}}\n"
+        "settings: {sft.steps: 4, model: tiny}\narms: {ans_sft: null, own: {recipe: ans_sft, set: {sft.steps: 5}}}\n"
+    )
+    sweep = load_sweep(written(tmp_path / "mine.yaml", text))
+    found = {(cell.data, cell.arm): cell.recipe for cell in cells(sweep, tmp_path)}
+    assert {name: (one.model, one.sft.epochs or one.sft.train.steps) for name, one in found.items()} == {
+        ("a", "ans_sft"): ("tiny_fine", 3), ("a", "own"): ("tiny_fine", 5),
+        ("b", "ans_sft"): ("tiny", 4), ("b", "own"): ("tiny", 5),
+    }  # fmt: skip
+    assert found["a", "own"].sft.epochs is None
+    assert 'all arms on a: sft.epochs=3 model="tiny_fine"' in told_settings(sweep)
+    written(tmp_path / "sweep.yaml", resolved(sweep))
+    assert load_sweep(tmp_path).data == sweep.data
+    drawn = [wanted(one, 0) for one in sweep.data.values() if isinstance(one, Drawn)]
+    assert len(drawn) == 2 and drawn[0] == drawn[1], "they decide nothing of what is drawn"
+    assert load_sweep(tmp_path / "mine.yaml", ["data=b"]).data == {"b": sweep.data["b"]}
+
+
 def test_a_data_set_of_the_sweep_is_picked_by_its_name(tmp_path: Path) -> None:
     sweep = load_sweep("arms_simple", ["data=street"])
     assert sweep.data == {"street": load_sweep("arms_simple").data["street"]}
@@ -367,6 +387,8 @@ def test_worlds_are_drawn_once_and_other_data_is_not_replaced(tmp_path: Path) ->
         ("arms: {rise: {set: {seed: 1}}}\ndata: d\n", [], "'seed' is the sweep's to set"),
         ("arms: {rise: {set: {closed_loop.stpes: 1}}}\ndata: d\n", [], "Did you mean 'closed_loop.steps'"),
         ("arms: [ans_sft]\ndata: d\n", ["grpo.steps=1"], "reaches no arm"),
+        ("arms: [ans_sft]\ndata: {d: {world: blocks, set: {grpo.steps: 1}}}\n", [], "data.d.set: grpo.train.steps"),
+        ("arms: [ans_sft]\ndata: {d: {world: blocks, set: {seed: 1}}}\n", [], "data.d.set: 'seed' is the sweep's"),
         ("arms: [ans_sft]\ndata: d\n", ["arms=[rise]"], "there is no arm 'rise'"),
         ("arms: [ans_sft]\ndata: d\nsettings: [a]\n", ["model=tiny"], "'settings' must hold keys and values"),
         ("arms: [{a: b}]\ndata: d\n", ["arms=[[a]]"], "there is no arm"),

@@ -49,13 +49,16 @@ def by_name(value: Any, own: Mapping[str, Any]) -> Any:
 
 
 class Drawn(Settings):
-    """A data set to draw. ``seed`` is its seed, or ``run``: drawn anew for every seed of the sweep, with that seed."""
+    """A data set to draw. ``seed`` is its seed, or ``run``: drawn anew for every seed of the sweep, with that seed.
+    ``set``: settings for every arm on it, before those that all data sets share, behind an arm's own.
+    """
 
     world: str
     train: Count = 300
     val: Count = 64
     test: Count = 200
     seed: Annotated[int, Field(ge=0)] | Literal["run"] = 0
+    set: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("world")
     @classmethod
@@ -188,6 +191,8 @@ def cells(sweep: Sweep, out: Path) -> list[Cell]:
     Raises UserError for an arm whose recipe or settings cannot be.
     """
     _check_free("settings", sweep.settings)
+    for name in sweep.data:
+        _check_free(f"data.{name}.set", data_settings(sweep, name))
     for name, arm in sweep.arms.items():
         if arm.like is not None:
             trained_stage(_bare(sweep, name), name)
@@ -205,6 +210,9 @@ def make_cell(sweep: Sweep, out: Path, data: str, records: int | None, arm: str,
     """One cell, as far as what is finished below ``out`` decides it."""
     below = out / data / size_name(records)
     folder, where = below / arm / f"seed-{seed}", data_folder(sweep, data, seed, out)
+    own = expand(data_settings(sweep, data))
+    shared = {key: value for key, value in expand(sweep.settings).items() if RIVALS.get(key) not in own}
+    sweep = sweep.model_copy(update={"settings": {**shared, **own}})
     recipe = arm_recipe(sweep, arm, where, records, seed)
     like, time_of = sweep.arms[arm].like, sweep.arms[arm].time_of
     if like is None or time_of is None:
@@ -223,6 +231,12 @@ def data_folder(sweep: Sweep, name: str, seed: int, out: Path) -> Path:
     if isinstance(source, str):
         return Path(source)
     return out / "data" / (f"{name}-seed-{seed}" if source.seed == "run" else name)
+
+
+def data_settings(sweep: Sweep, name: str) -> Values:
+    """What is set for a data set alone."""
+    source = sweep.data[name]
+    return source.set if isinstance(source, Drawn) else {}
 
 
 def arm_recipe(
@@ -265,12 +279,12 @@ def _has(recipe: Recipe, key: str) -> bool:
     return stage not in STAGES or stage in recipe.resolved()
 
 
-def check_reached(sweep: Sweep, settings: Values) -> None:
+def check_reached(sweep: Sweep, settings: Values, where: str = "settings") -> None:
     """A setting that reaches no arm would be ignored without a word. Raises UserError naming the first."""
     recipes = [_bare(sweep, arm) for arm in sweep.arms]
     for key in expand(settings):
         if not any(_has(recipe, key) for recipe in recipes):
-            raise UserError(f"settings: {key} reaches no arm, since none has the stage {key.split('.')[0]}.")
+            raise UserError(f"{where}: {key} reaches no arm, since none has the stage {key.split('.')[0]}.")
 
 
 def _check_free(where: str, settings: Values) -> None:
@@ -284,6 +298,8 @@ def _check_free(where: str, settings: Values) -> None:
 def told_settings(sweep: Sweep) -> list[str]:
     """A line for the settings that all share, and one for each arm: its recipe and what is set."""
     lines = [f"all arms: {' '.join(as_overrides(sweep.settings))}"] if sweep.settings else []
+    own = {name: as_overrides(data_settings(sweep, name)) for name in sweep.data}
+    lines += [f"all arms on {name}: {' '.join(settings)}" for name, settings in own.items() if settings]
     for name, arm in sweep.arms.items():
         own = f"like {arm.like}, in the time of {arm.time_of}" if arm.like else arm.recipe or name
         lines.append(" ".join([f"{name}: {own}", *as_overrides(arm.set)]))

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rise_vlm.console import say
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.recipes.loader import EXTENDS, Values, expand, parse_overrides, read_yaml, told
-from rise_vlm.recipes.sweep import FILE, Sweep, by_name, check_reached
+from rise_vlm.recipes.sweep import FILE, Sweep, by_name, check_reached, data_settings
 
 FOLDER = Path(__file__).parent / "sweeps"
 SWEEPS: tuple[str, ...] = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
@@ -48,14 +48,12 @@ def load_sweep(sweep: str | Path, overrides: Sequence[str] = ()) -> Sweep:
             expand({key: value}, OWN)
             values["settings"] = {**_settings(path, values), key: value}
     found = _checked(path, values)
-    settings = {key: value for key, value in given.items() if key not in OWN}
-    if Path(sweep).is_dir():  # checked when it was asked for, maybe for more arms than it has
-        own["settings"] = {}
-    if "arms" in given:  # what the file sets may be for others than those picked
-        check_reached(_checked(path, own | {"data": values.get("data")}), _settings(path, own))
-    else:
-        settings |= _settings(path, own)
-    check_reached(found, settings)
+    check_reached(found, {key: value for key, value in given.items() if key not in OWN})
+    if not Path(sweep).is_dir():  # that was checked when it was asked for, maybe for more arms than it has
+        whole = _checked(path, own | {"data": values.get("data")}) if "arms" in given else found
+        check_reached(whole, _settings(path, own))  # what the file sets may be for others than the arms picked
+        for name in whole.data:
+            check_reached(whole, data_settings(whole, name), f"data.{name}.set")
     return found
 
 

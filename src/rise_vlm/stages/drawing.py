@@ -37,4 +37,4 @@ def draw_data(sweep: Sweep, out: Path) -> None:
 
 def wanted(source: Drawn, seed: int) -> dict[str, Any]:
     """What decides a drawn data set."""
-    return source.model_dump(mode="json") | {"seed": seed}
+    return source.model_dump(mode="json", exclude={"set"}) | {"seed": seed}
