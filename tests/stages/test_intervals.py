@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rise_vlm.stages.intervals import intervals, split_intervals
+from rise_vlm.stages.intervals import drawn_together, intervals, split_intervals
 from rise_vlm.tasks.detection import Detection
 
 
@@ -110,3 +110,8 @@ def test_average_precision_has_an_interval_over_pictures() -> None:
     certain = split_intervals(task.ranked([([box], [box])] * 60), 300, 0, pictures)
     assert certain["ap"][1] == 1 and 0.9 < certain["ap"][0] < 1
     assert split_intervals(task.ranked(pairs), 300, 0, ["one"] * 60) == {}
+
+
+def test_rows_that_share_any_picture_are_drawn_together() -> None:
+    rows = [{"image": "a", "more": ["b"]}, {"image": "b", "more": ["c"]}, {"image": "d"}, {"image": "c", "more": None}]
+    assert drawn_together(rows) == ["a", "a", "d", "a"]

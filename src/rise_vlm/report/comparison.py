@@ -15,7 +15,7 @@ from typing import Any
 from rise_vlm.errors import UserError, nearest
 from rise_vlm.report.run_answers import Answers, Row
 from rise_vlm.report.whole_split import Drawn, difference_of
-from rise_vlm.stages.intervals import RANKED_RESAMPLES
+from rise_vlm.stages.intervals import RANKED_RESAMPLES, drawn_together
 from rise_vlm.stages.paired import Difference, OneSeed, difference
 from rise_vlm.stages.quality_figures import MEANS, METRIC
 
@@ -263,9 +263,12 @@ def _one_seed(
 
 
 def _pictures(rows: Mapping[str, Row], ids: Sequence[str]) -> list[str]:
-    """The picture of each record; what is true tells it from one of the same name in another seed's data set."""
-    truths = {rows[id]["image"]: str(rows[id]["annotation"]) for id in ids}
-    return [f"{rows[id]['image']} {truths[rows[id]['image']]}" for id in ids]
+    """The family of each record's pictures; what is true tells it from one of the same name in another seed's data
+    set.
+    """
+    homes = drawn_together([rows[id] for id in ids])
+    truths = {home: str(rows[id]["annotation"]) for id, home in zip(ids, homes, strict=True)}
+    return [f"{home} {truths[home]}" for home in homes]
 
 
 def _drawn(

@@ -8,11 +8,12 @@ interval. One picture alone has none. Left out: intervals over seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rise_vlm.data.splitting import families
 from rise_vlm.tasks.base import Drawable
 
 Pairs = Sequence[tuple[Any, Any]]
@@ -59,6 +60,13 @@ def intervals(
     if slow:
         found |= _recomputed(metrics, pairs, groups, slow, min(resamples, SLOW_RESAMPLES), rng)
     return {name: found[name] for name in whole if name in found}
+
+
+def drawn_together(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What ``pictures`` is for rows of predictions: those that share any picture are drawn together."""
+    shown = [[str(row["image"]), *map(str, row.get("more") or ())] for row in rows]
+    homes = families(shown)
+    return [homes[names[0]] for names in shown]
 
 
 def split_intervals(

@@ -10,7 +10,7 @@ from typing import Any
 
 from rise_vlm.stages.facts import Facts
 from rise_vlm.stages.files import Row
-from rise_vlm.stages.intervals import intervals
+from rise_vlm.stages.intervals import drawn_together, intervals
 from rise_vlm.stages.paired import OneSeed, difference
 from rise_vlm.stages.selection import normal_text
 
@@ -85,7 +85,7 @@ def bounds(rows: Sequence[Row], *, resamples: int, seed: int) -> dict[str, list[
 
     ``distinct`` has none: a resample repeats records, and so texts.
     """
-    pictures = [row["image"] for row in rows]
+    pictures = drawn_together(rows)
     pairs = [(row, None) for row in rows]
     found = intervals(
         lambda drawn: {name: value for name, value in figures([row for row, _ in drawn]).items() if _plain(name)},
@@ -95,9 +95,11 @@ def bounds(rows: Sequence[Row], *, resamples: int, seed: int) -> dict[str, list[
         pictures=pictures,
     )
     for name in GAINS:
-        known = [(gap, row["image"]) for row in rows if (gap := MEANS[name](row)) is not None]
+        known = [
+            (gap, home) for row, home in zip(rows, pictures, strict=True) if (gap := MEANS[name](row)) is not None
+        ]
         if known:
-            gap = difference([OneSeed([gap for gap, _ in known], [picture for _, picture in known])], seed=seed)
+            gap = difference([OneSeed([gap for gap, _ in known], [home for _, home in known])], seed=seed)
             if gap.low is not None and gap.high is not None:
                 found[name] = [round(gap.low, 6), round(gap.high, 6)]
     return found
