@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rise_vlm.data import Record
+from rise_vlm.data.splitting import families
 from rise_vlm.stages.context import Context, Summary
 from rise_vlm.stages.files import Row
-from rise_vlm.stages.intervals import drawn_together, intervals, split_intervals
+from rise_vlm.stages.intervals import intervals, split_intervals
 from rise_vlm.stages.material import Material
 from rise_vlm.stages.predictions import predict
 from rise_vlm.stages.quality import Quality
@@ -46,7 +47,8 @@ def judge(
 ) -> dict[str, Any]:
     """``{"n", "metrics", "intervals"}`` of predictions. Records that share a picture are drawn together."""
     pairs = [(record.annotation, row["value"]) for record, row in zip(records, rows, strict=True)]
-    pictures = drawn_together(rows)
+    homes = families([record.images for record in records])
+    pictures = [homes[record.images[0]] for record in records]
     found = intervals(material.task.metrics, pairs, resamples=resamples, seed=seed, pictures=pictures)
     found |= split_intervals(material.task.ranked(pairs), resamples, seed, pictures)
     whole = material.task.metrics(pairs) | material.task.split_metrics(pairs)
